@@ -1,0 +1,1 @@
+//! Makes events: clickstream, web logs and Nexmark, sent to any Kafka.

@@ -1,0 +1,1 @@
+//! Iceberg REST catalog on SQLite or PostgreSQL.

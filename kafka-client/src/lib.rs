@@ -1,0 +1,1 @@
+//! Kafka client: metadata, idempotent producer, columnar consumer, admin.

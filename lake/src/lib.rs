@@ -1,0 +1,1 @@
+//! Iceberg committer, writers and table maintenance.

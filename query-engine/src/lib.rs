@@ -1,0 +1,1 @@
+//! Trino-protocol query engine over Iceberg.

@@ -1,0 +1,70 @@
+//! Why a job cannot be planned or cannot go on.
+
+use std::fmt;
+
+/// A place in the submitted SQL text, both counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Line.
+    pub line: u64,
+    /// Column.
+    pub column: u64,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "line {}, column {}", self.line, self.column)
+    }
+}
+
+/// Why a job cannot be planned or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The SQL is not understood.
+    #[error("{message} at {position}")]
+    Syntax {
+        /// What is wrong.
+        message: String,
+        /// Where.
+        position: Position,
+    },
+    /// The SQL is understood but this construct, option or function is not offered.
+    #[error("{construct} is not supported at {position}{hint}")]
+    Unsupported {
+        /// Its name as the user wrote it.
+        construct: String,
+        /// Where.
+        position: Position,
+        /// The way round, as `; use …`, or empty.
+        hint: String,
+    },
+    /// A name, type or option is wrong.
+    #[error("{message}")]
+    Validation {
+        /// What is wrong and where.
+        message: String,
+    },
+    /// The running job failed.
+    #[error("{message}")]
+    Runtime {
+        /// What was tried.
+        message: String,
+        /// Why it failed.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The state does not fit the job.
+    #[error("could not restore: {message}")]
+    Restore {
+        /// What does not fit.
+        message: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn stateless_restore() -> Self {
+        Error::Restore {
+            message: "the checkpoint has state for an operator that keeps none".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Stream processor: Flink SQL over event time, exactly once.
+//!
+//! `sql` turns statements into a [`graph::StreamGraph`]; `runtime` runs it as tasks with watermarks, barriers and
+//! checkpoints; `operators` are its stateful steps; `connectors` and `formats` are its ends.
+
+pub mod batch;
+pub mod error;
+pub mod graph;
+pub mod operator;
+pub mod table;

@@ -1,0 +1,3 @@
+//! The streaming lakehouse in one binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Kafka-protocol broker with a durable log.

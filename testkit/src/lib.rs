@@ -1,0 +1,1 @@
+//! Test support: temporary directories, waiting without sleeping, pinned Python clients, house rules.

@@ -1,0 +1,1 @@
+//! Dashboards, SQL page and service views over the Trino protocol.
