@@ -1,1 +1,14 @@
-//! Tracing, metrics and the health endpoints of every service.
+//! Telemetry: how every service logs, counts and says that it is well.
+//!
+//! It exists apart so that all services answer `/metrics`, `/healthz` and `/readyz` alike and print errors alike.
+//! A service makes a [`Registry`] and a [`Health`], hands both down, and mounts [`routes`] (or calls [`answer`] where it
+//! speaks HTTP without axum). Nothing here is global but the subscriber that [`init`] installs once per process.
+
+mod chain;
+mod health;
+mod logging;
+
+pub use chain::{Chain, chain};
+pub use health::{Health, answer, routes};
+pub use logging::{InitError, LogFormat, init};
+pub use prometheus_client::registry::Registry;

@@ -1,1 +1,33 @@
-//! Test support: temporary directories, waiting without sleeping, pinned Python clients, house rules.
+//! Test support: what tests of every crate need and no product code has.
+//!
+//! It imports none of our crates, so that a test that uses it shows only what the tested crate does. Real clients run
+//! in the environment of [`mod@python`], which is made once and cached outside the repository.
+
+mod peers;
+mod python;
+mod wait;
+
+pub use peers::peer;
+pub use python::{interpreter, python, tool};
+pub use wait::wait_until;
+
+/// A directory of the test's own, removed at its end.
+///
+/// # Panics
+/// If the system has no room for one.
+pub fn temp_dir() -> tempfile::TempDir {
+    tempfile::Builder::new()
+        .prefix("streamforge-")
+        .tempdir()
+        .expect("a temporary directory")
+}
+
+/// The seed of this run: `STREAMFORGE_SEED`, or a fixed one. A randomised test puts it into its failure message.
+///
+/// # Panics
+/// If the variable is no number.
+pub fn seed() -> u64 {
+    std::env::var("STREAMFORGE_SEED").map_or(20_261_123, |seed| {
+        seed.parse().expect("STREAMFORGE_SEED is a number")
+    })
+}

@@ -1,0 +1,205 @@
+//! The shape of the house: who may depend on whom, how long a file may be, that every file says what it is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const SERVICES: [&str; 7] = [
+    "data-emitter",
+    "streaming-server",
+    "stream-processor",
+    "storage-service",
+    "iceberg-catalog",
+    "query-engine",
+    "viz-dashboard",
+];
+const LIBRARIES: [&str; 4] = ["telemetry", "kafka-client", "lake", "testkit"];
+const DATAFUSION_USERS: [&str; 3] = ["stream-processor", "query-engine", "streamforge"];
+const CEILING: usize = 600;
+
+/// Files over the ceiling, each with the reason why it is one file.
+const LONG_FILES: [(&str, &str); 0] = [];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate lies in the workspace")
+        .to_owned()
+}
+
+fn manifest(crate_name: &str) -> toml::Table {
+    let path = root().join(crate_name).join("Cargo.toml");
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.parse()
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn names(manifest: &toml::Table, section: &str) -> Vec<String> {
+    manifest
+        .get(section)
+        .and_then(toml::Value::as_table)
+        .map_or(Vec::new(), |table| table.keys().cloned().collect())
+}
+
+/// Every Rust file of the repository below a crate, generated ones apart.
+fn sources() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for name in SERVICES
+        .iter()
+        .chain(&LIBRARIES)
+        .chain(&["streamforge", "bench"])
+    {
+        collect(&root().join(name), &mut found);
+    }
+    assert!(
+        found.len() > 50,
+        "only {} Rust files found: the walk is broken",
+        found.len()
+    );
+    found
+}
+
+fn collect(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in
+        fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
+    {
+        let path = entry.expect("a directory entry").path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn is_test(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs")
+}
+
+#[test]
+fn services_speak_only_protocols() {
+    for service in SERVICES {
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            for name in names(&manifest(service), section) {
+                let other = SERVICES.contains(&name.as_str()) || name == "streamforge";
+                assert!(
+                    !other,
+                    "{service} imports {name} ({section}); speak its protocol instead"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn libraries_know_no_service() {
+    for library in LIBRARIES {
+        for name in names(&manifest(library), "dependencies") {
+            assert!(
+                !SERVICES.contains(&name.as_str()),
+                "{library} imports the service {name}"
+            );
+        }
+    }
+    for lowest in ["telemetry", "testkit"] {
+        for name in names(&manifest(lowest), "dependencies") {
+            assert!(
+                !LIBRARIES.contains(&name.as_str()),
+                "{lowest} imports {name}; it may import nothing of ours"
+            );
+        }
+    }
+}
+
+#[test]
+fn only_the_two_engines_and_the_binary_use_datafusion() {
+    for name in SERVICES.iter().chain(&LIBRARIES) {
+        let uses = names(&manifest(name), "dependencies")
+            .iter()
+            .any(|of| of.starts_with("datafusion"));
+        assert!(
+            !uses || DATAFUSION_USERS.contains(name),
+            "{name} depends on DataFusion"
+        );
+    }
+}
+
+#[test]
+fn no_file_is_over_the_ceiling() {
+    let mut long = Vec::new();
+    for path in sources().into_iter().filter(|path| !is_test(path)) {
+        let text = fs::read_to_string(&path).expect("a source file is readable");
+        let lines = text
+            .lines()
+            .take_while(|line| !line.starts_with("#[cfg(test)]"))
+            .count();
+        let name = path
+            .strip_prefix(root())
+            .expect("it lies below the root")
+            .display()
+            .to_string();
+        if lines > CEILING && LONG_FILES.iter().all(|(excused, _)| *excused != name) {
+            long.push(format!("{name} has {lines} lines"));
+        }
+    }
+    assert!(
+        long.is_empty(),
+        "over {CEILING} lines; split, or give a reason in LONG_FILES:\n{}",
+        long.join("\n")
+    );
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let silent: Vec<_> = sources()
+        .into_iter()
+        .filter(|path| {
+            !fs::read_to_string(path)
+                .expect("a source file is readable")
+                .starts_with("//!")
+        })
+        .map(|path| path.display().to_string())
+        .collect();
+    assert!(
+        silent.is_empty(),
+        "no `//!` on the first line:\n{}",
+        silent.join("\n")
+    );
+}
+
+#[test]
+fn every_crate_has_a_readme() {
+    for name in SERVICES
+        .iter()
+        .chain(&LIBRARIES)
+        .chain(&["streamforge", "bench"])
+    {
+        let path = root().join(name).join("README.md");
+        assert!(path.is_file(), "{} is missing", path.display());
+    }
+}
+
+#[test]
+fn the_crates_are_the_members() {
+    let workspace =
+        fs::read_to_string(root().join("Cargo.toml")).expect("the root manifest is readable");
+    let workspace: toml::Table = workspace.parse().expect("the root manifest is TOML");
+    let mut members: Vec<_> = workspace["workspace"]["members"]
+        .as_array()
+        .expect("members is a list")
+        .iter()
+        .map(|member| member.as_str().expect("a member is a string").to_owned())
+        .collect();
+    let mut known: Vec<_> = SERVICES
+        .iter()
+        .chain(&LIBRARIES)
+        .map(|name| (*name).to_owned())
+        .collect();
+    known.extend(["streamforge".to_owned(), "bench".to_owned()]);
+    members.sort();
+    known.sort();
+    assert_eq!(
+        members, known,
+        "tidy.rs checks exactly the members of the workspace"
+    );
+}
