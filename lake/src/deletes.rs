@@ -1,0 +1,281 @@
+//! Applies delete files to rows.
+//!
+//! Positions become a sorted list per data file; keys become a hash table from key to the highest
+//! sequence number that deletes it, so a row costs one look-up however many delete files there are, and
+//! NULL equals NULL as the specification asks. Used by compaction here and by the scan of the query
+//! engine, which must agree to the last row.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use arrow::row::{RowConverter, SortField};
+use futures::TryStreamExt;
+use iceberg::arrow::type_to_arrow_type;
+use iceberg::spec::Schema;
+use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
+use parquet::arrow::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::async_reader::{ParquetObjectReader, ParquetRecordBatchStream};
+
+use crate::read::LiveFile;
+use crate::schema::cast;
+use crate::writer::deletes::{FILE_PATH_ID, POS_ID};
+use crate::{Error, Result, Table};
+
+/// Rows read from a file at once.
+const BATCH_ROWS: usize = 8192;
+/// Bytes a key in the table of deleted keys costs besides itself.
+const KEY_OVERHEAD: usize = 48;
+
+/// Deleted keys of some equality delete files.
+#[derive(Debug, Default)]
+pub struct DeletedKeys {
+    /// One table per set of key columns.
+    sets: Vec<KeySet>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct KeySet {
+    ids: Vec<i32>,
+    types: Vec<DataType>,
+    rows: RowConverter,
+    /// Key → the highest sequence number that deletes it.
+    keys: HashMap<Box<[u8]>, i64>,
+}
+
+/// Opens a Parquet file of the table for reading.
+pub async fn open(
+    table: &Table,
+    path: &str,
+    size: u64,
+) -> Result<ParquetRecordBatchStreamBuilder<ParquetObjectReader>> {
+    let (store, key) = table.store().open(path)?;
+    let reader = ParquetObjectReader::new(store, key).with_file_size(size);
+    ParquetRecordBatchStreamBuilder::new(reader)
+        .await
+        .map_err(Error::parquet("open", path))
+}
+
+/// The positions of rows of `path` that the position delete files delete, sorted, each once.
+pub async fn positions(table: &Table, path: &str, deletes: &[&LiveFile]) -> Result<Vec<u64>> {
+    let mut deleted = Vec::new();
+    for delete in deletes {
+        let file = delete.file();
+        let mut rows = stream(table, delete).await?;
+        while let Some(batch) = rows
+            .try_next()
+            .await
+            .map_err(Error::parquet("read", file.file_path()))?
+        {
+            let paths = column(&batch, FILE_PATH_ID, &DataType::Utf8, file.file_path())?;
+            let places = column(&batch, POS_ID, &DataType::Int64, file.file_path())?;
+            let paths = paths.as_string::<i32>();
+            let places = places.as_primitive::<Int64Type>();
+            for row in 0..batch.num_rows() {
+                if paths.value(row) == path {
+                    deleted.push(places.value(row).cast_unsigned());
+                }
+            }
+        }
+    }
+    deleted.sort_unstable();
+    deleted.dedup();
+    Ok(deleted)
+}
+
+// === impl DeletedKeys ===
+
+impl DeletedKeys {
+    /// Reads equality delete files. Fails when their keys would take more than `max_bytes`.
+    pub async fn load(table: &Table, deletes: &[&LiveFile], max_bytes: usize) -> Result<Self> {
+        let mut loaded = Self::default();
+        for delete in deletes {
+            let ids = delete.file().equality_ids().unwrap_or_default();
+            if ids.is_empty() {
+                return Err(Error::Invalid(format!(
+                    "equality delete file `{}` names no key columns",
+                    delete.path()
+                )));
+            }
+            let set = loaded.set(table, ids)?;
+            let mut rows = stream(table, delete).await?;
+            while let Some(batch) = rows
+                .try_next()
+                .await
+                .map_err(Error::parquet("read", delete.path()))?
+            {
+                loaded.add(set, &batch, delete)?;
+                if loaded.bytes > max_bytes {
+                    return Err(Error::Unsupported(format!(
+                        "holding more than {max_bytes} bytes of deleted keys of `{}`",
+                        table.ident()
+                    )));
+                }
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// True when no key is deleted.
+    pub fn is_empty(&self) -> bool {
+        self.sets.iter().all(|set| set.keys.is_empty())
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The field ids of all key columns, each once.
+    pub fn columns(&self) -> Vec<i32> {
+        let mut ids: Vec<i32> = self
+            .sets
+            .iter()
+            .flat_map(|set| set.ids.iter().copied())
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    /// Which rows of a data file with sequence number `sequence` stay. `find` gives the column with a
+    /// field id; a column that the file does not have is NULL in each row.
+    pub fn kept(
+        &self,
+        n_rows: usize,
+        sequence: i64,
+        find: impl Fn(i32) -> Option<ArrayRef>,
+    ) -> Result<BooleanArray> {
+        let mut kept = vec![true; n_rows];
+        for set in self.sets.iter().filter(|set| !set.keys.is_empty()) {
+            let columns = set
+                .ids
+                .iter()
+                .zip(&set.types)
+                .map(|(id, data_type)| match find(*id) {
+                    Some(column) => as_type(&column, data_type),
+                    None => Ok(arrow::array::new_null_array(data_type, n_rows)),
+                })
+                .collect::<Result<Vec<_>>>()?;
+            let rows = set
+                .rows
+                .convert_columns(&columns)
+                .map_err(Error::arrow("compare rows with deleted keys"))?;
+            for (kept, row) in kept.iter_mut().zip(rows.iter()) {
+                if set
+                    .keys
+                    .get(row.as_ref())
+                    .is_some_and(|deleted| *deleted > sequence)
+                {
+                    *kept = false;
+                }
+            }
+        }
+        Ok(BooleanArray::from(kept))
+    }
+
+    fn set(&mut self, table: &Table, ids: Vec<i32>) -> Result<usize> {
+        if let Some(index) = self.sets.iter().position(|set| set.ids == ids) {
+            return Ok(index);
+        }
+        let types = ids
+            .iter()
+            .map(|id| type_of(table, *id))
+            .collect::<Result<Vec<_>>>()?;
+        let fields = types
+            .iter()
+            .map(|kind| SortField::new(kind.clone()))
+            .collect();
+        let rows = RowConverter::new(fields).map_err(Error::arrow("compare deleted keys"))?;
+        self.sets.push(KeySet {
+            ids,
+            types,
+            rows,
+            keys: HashMap::new(),
+        });
+        Ok(self.sets.len() - 1)
+    }
+
+    fn add(&mut self, set: usize, batch: &RecordBatch, delete: &LiveFile) -> Result<()> {
+        let Some(set) = self.sets.get_mut(set) else {
+            return Ok(());
+        };
+        let columns = set
+            .ids
+            .iter()
+            .zip(&set.types)
+            .map(|(id, data_type)| column(batch, *id, data_type, delete.path()))
+            .collect::<Result<Vec<_>>>()?;
+        let rows = set
+            .rows
+            .convert_columns(&columns)
+            .map_err(Error::arrow("read deleted keys"))?;
+        for row in rows.iter() {
+            let key: &[u8] = row.as_ref();
+            match set.keys.get_mut(key) {
+                Some(sequence) => *sequence = (*sequence).max(delete.sequence),
+                None => {
+                    self.bytes += key.len() + KEY_OVERHEAD;
+                    set.keys.insert(key.into(), delete.sequence);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The index of the column with a field id.
+pub fn index_of(schema: &SchemaRef, id: i32) -> Option<usize> {
+    schema.fields().iter().position(|field| {
+        field
+            .metadata()
+            .get(PARQUET_FIELD_ID_META_KEY)
+            .and_then(|held| held.parse::<i32>().ok())
+            .is_some_and(|held| held == id)
+    })
+}
+
+async fn stream(
+    table: &Table,
+    delete: &LiveFile,
+) -> Result<ParquetRecordBatchStream<ParquetObjectReader>> {
+    let file = delete.file();
+    open(table, file.file_path(), file.file_size_in_bytes())
+        .await?
+        .with_batch_size(BATCH_ROWS)
+        .build()
+        .map_err(Error::parquet("open", file.file_path()))
+}
+
+fn column(batch: &RecordBatch, id: i32, data_type: &DataType, path: &str) -> Result<ArrayRef> {
+    let index = index_of(batch.schema_ref(), id).ok_or_else(|| {
+        Error::Invalid(format!(
+            "delete file `{path}` lacks the column with field id {id}"
+        ))
+    })?;
+    as_type(batch.column(index), data_type)
+}
+
+fn as_type(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
+    if column.data_type() == data_type {
+        return Ok(Arc::clone(column));
+    }
+    cast(
+        column,
+        &arrow::datatypes::Field::new("key", data_type.clone(), true),
+    )
+}
+
+/// The current Arrow type of a key column, dropped columns included.
+fn type_of(table: &Table, id: i32) -> Result<DataType> {
+    let metadata = table.metadata();
+    let known = |schema: &Schema| schema.field_by_id(id).map(|field| field.field_type.clone());
+    let kind = known(metadata.current_schema())
+        .or_else(|| metadata.schemas_iter().find_map(|schema| known(schema)))
+        .ok_or_else(|| Error::NotFound {
+            what: format!("column with field id {id} in `{}`", table.ident()),
+        })?;
+    type_to_arrow_type(&kind).map_err(Error::iceberg("type a key column"))
+}
