@@ -68,3 +68,33 @@ impl Error {
         }
     }
 }
+
+impl Error {
+    /// The SQL is not understood.
+    pub(crate) fn syntax(message: impl Into<String>, position: Position) -> Self {
+        Error::Syntax {
+            message: message.into(),
+            position,
+        }
+    }
+
+    /// The SQL is understood, but `construct` is not offered.
+    pub(crate) fn unsupported(
+        construct: impl Into<String>,
+        position: Position,
+        hint: impl Into<String>,
+    ) -> Self {
+        Error::Unsupported {
+            construct: construct.into(),
+            position,
+            hint: hint.into(),
+        }
+    }
+
+    /// A name, type or option is wrong at a known place.
+    pub(crate) fn validation(message: impl std::fmt::Display, position: Position) -> Self {
+        Error::Validation {
+            message: format!("{message} at {position}"),
+        }
+    }
+}

@@ -8,3 +8,8 @@ pub mod error;
 pub mod graph;
 pub mod operator;
 pub mod table;
+
+pub mod sql;
+
+mod functions;
+mod plan;
