@@ -440,7 +440,7 @@ impl Driver {
     }
 
     fn failed(&mut self, partition: &TopicPartition, ticket: Ticket, error: Error, now: Instant) {
-        let Some(lane) = self.lanes.get_mut(&partition) else {
+        let Some(lane) = self.lanes.get_mut(partition) else {
             return;
         };
         debug!(%partition, %error, "batch not stored");
