@@ -62,6 +62,32 @@ pub enum Error {
 }
 
 impl Error {
+    /// The job cannot go on, for a reason of our own.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Error::Runtime {
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// The job cannot go on: `message` says what was tried, `source` why it failed.
+    pub(crate) fn caused(
+        message: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Error::Runtime {
+            message: message.into(),
+            source: Some(source.into()),
+        }
+    }
+
+    /// A name, type or option is wrong.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Error::Validation {
+            message: message.into(),
+        }
+    }
+
     pub(crate) fn stateless_restore() -> Self {
         Error::Restore {
             message: "the checkpoint has state for an operator that keeps none".to_owned(),

@@ -76,6 +76,28 @@ pub enum Partitioning {
     Rebalance,
     /// Every instance gets every row.
     Broadcast,
+    /// The sender's late rows instead of its results, one to one like `Forward`, described by
+    /// [`late_schema`]: the sender's name, the event time if the sender marked its column, the row as JSON.
+    Late,
+}
+
+/// Metadata key of the field that holds event time in the rows given to [`crate::operator::Output::late`].
+pub const ROWTIME_KEY: &str = "streamforge.rowtime";
+
+/// The columns that travel on a [`Partitioning::Late`] edge: `operator` STRING, `event_time` TIMESTAMP(3), `row` STRING.
+///
+/// A column of the late rows whose field has the metadata key [`ROWTIME_KEY`] gives `event_time`, otherwise it is NULL.
+pub fn late_schema() -> SchemaRef {
+    use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+    Arc::new(Schema::new(vec![
+        Field::new("operator", DataType::Utf8, false),
+        Field::new(
+            "event_time",
+            DataType::Timestamp(TimeUnit::Millisecond, None),
+            true,
+        ),
+        Field::new("row", DataType::Utf8, false),
+    ]))
 }
 
 /// What a node does.

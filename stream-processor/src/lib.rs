@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod error;
 pub mod graph;
+pub mod key_group;
 pub mod operator;
 pub mod table;
 

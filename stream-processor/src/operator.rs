@@ -61,7 +61,9 @@ pub trait Output {
 /// Keyed or plain state as Arrow tables with logical columns, so that neither hash seeds nor layouts are persisted.
 ///
 /// A table whose first column is `__key_group` (UInt16) is split by it when the job is rescaled; a table without it is
-/// given whole to every instance, which keeps what concerns it.
+/// given whole to every instance, which keeps what concerns it. A batch that is still the same (the same arrays by
+/// pointer) as in the snapshot before is not written again: state that grows should be kept as a list of batches and
+/// give only what is new as a further batch, folding them together now and then.
 #[derive(Debug, Clone)]
 pub struct StateTable {
     /// Unique within the operator; chosen by it and stable across versions.
