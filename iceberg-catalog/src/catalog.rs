@@ -18,7 +18,7 @@ use std::sync::{Arc, Weak};
 use iceberg::spec::TableMetadata;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
 use crate::Config;
@@ -32,6 +32,7 @@ pub(crate) use commit::CommitTable;
 pub(crate) use error::Error;
 pub(crate) use ident::{Namespace, TableIdent};
 pub(crate) use metadata::CreateTable;
+pub(crate) use purge::delete_expired;
 
 /// Most names that a listing without pages returns.
 const WHOLE_LISTING: i64 = i64::MAX;
@@ -53,6 +54,8 @@ struct Shared {
     /// Commits to one table of this instance come one after another, so that none loses to its neighbour.
     locks: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
     purge_wanted: Notify,
+    /// Metadata files to delete, on their way to [`delete_expired`].
+    expired: mpsc::Sender<String>,
 }
 
 /// The page a client asks for.
@@ -81,15 +84,17 @@ type Properties = BTreeMap<String, String>;
 // === impl Catalog: namespaces ===
 
 impl Catalog {
+    /// The catalog, and the names of files that [`delete_expired`] is to delete.
     pub(crate) fn new(
         config: Config,
         database: Database,
         writer: Writer,
         files: Files,
         metrics: Metrics,
-    ) -> Self {
+    ) -> (Self, mpsc::Receiver<String>) {
         let cache = cache::Cache::new(config.metadata_cache.as_u64());
-        Catalog {
+        let (expired, to_delete) = mpsc::channel(config.max_pending_commits);
+        let catalog = Catalog {
             shared: Arc::new(Shared {
                 config,
                 database,
@@ -99,8 +104,10 @@ impl Catalog {
                 metrics,
                 locks: Mutex::default(),
                 purge_wanted: Notify::new(),
+                expired,
             }),
-        }
+        };
+        (catalog, to_delete)
     }
 
     pub(crate) fn config(&self) -> &Config {

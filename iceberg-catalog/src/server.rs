@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, delete_expired};
 use crate::database::writer::Bounds;
 use crate::files::Files;
 use crate::metrics::Metrics;
@@ -44,10 +44,11 @@ pub async fn serve(
     let files = Files::new(&config)?;
     let (database, writer, work) = database::open(&url, bounds, metrics.clone()).await?;
     let grace = config.shutdown_grace;
-    let catalog = Catalog::new(config, database.clone(), writer, files, metrics);
+    let (catalog, expired) = Catalog::new(config, database.clone(), writer, files.clone(), metrics);
 
     let mut background = JoinSet::new();
     background.spawn(work.run());
+    background.spawn(delete_expired(files, expired));
     background.spawn(catalog.clone().purge_until(shutdown.clone()));
     let router =
         telemetry::routes(Arc::new(registry), health.clone()).merge(http::router(&catalog));

@@ -228,8 +228,7 @@ impl Catalog {
     async fn stage_create(&self, change: &CommitTable) -> Result<Staged, Error> {
         let ident = &change.ident;
         let default_location = self.default_location(ident).await?;
-        if let Some(pointer) = self.pointer(ident).await? {
-            let _exists = pointer;
+        if self.pointer(ident).await?.is_some() {
             return Err(Error::CommitFailed(
                 "Requirement failed: table already exists".to_owned(),
             ));
@@ -302,15 +301,11 @@ impl Catalog {
         }
     }
 
-    /// Deletes metadata files that fell out of a table's log, as the table asked.
+    /// Has metadata files deleted that fell out of a table's log, as the table asked; waits only if many already wait.
     async fn forget(&self, expired: Vec<String>) {
         for metadata_location in expired {
-            if let Err(error) = self.shared.files.delete(&metadata_location).await {
-                warn!(
-                    metadata_location,
-                    error = %telemetry::chain(&error),
-                    "expired metadata file left behind"
-                );
+            if self.shared.expired.send(metadata_location).await.is_err() {
+                return;
             }
         }
     }

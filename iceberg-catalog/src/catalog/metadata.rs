@@ -272,6 +272,7 @@ fn to_json(part: &impl serde::Serialize) -> Result<Value, Error> {
     serde_json::to_value(part).map_err(|error| Error::invalid(error.to_string()))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form map_err wants")]
 fn refused(error: iceberg::Error) -> Error {
     Error::Invalid(error.message().to_owned())
 }

@@ -1,10 +1,15 @@
-//! Deletes the files of purged tables, after the drop is durable and again after a restart until all are gone.
+//! Deletes files that no one needs any more, beside the requests that made them so.
+//!
+//! The files of purged tables go after the drop is durable, and again after a restart until all are gone. Metadata
+//! files that fell out of a table's log go as soon as the commit stands; one that stays behind harms no one.
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Catalog, Error, failed, unreadable};
 use crate::database::writer::Change;
+use crate::files::Files;
 
 /// How long to wait before files that could not be deleted are tried again.
 const PAUSE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -66,5 +71,18 @@ impl Catalog {
         self.shared.metrics.purged_files.inc_by(n_files);
         info!(location, n_files, "purged table's files deleted");
         Ok(())
+    }
+}
+
+/// Deletes metadata files that left their tables' logs, until the catalog is gone and none is left.
+pub(crate) async fn delete_expired(files: Files, mut expired: mpsc::Receiver<String>) {
+    while let Some(metadata_location) = expired.recv().await {
+        if let Err(error) = files.delete(&metadata_location).await {
+            warn!(
+                metadata_location,
+                error = %telemetry::chain(&error),
+                "expired metadata file left behind"
+            );
+        }
     }
 }

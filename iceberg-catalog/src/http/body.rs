@@ -113,6 +113,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form map_err wants")]
 fn bad_path(rejection: PathRejection) -> Failure {
     Error::invalid(rejection.body_text()).into()
 }
