@@ -1,0 +1,239 @@
+//! The domain: buckets, objects and uploads, durable on local disk; no HTTP and no clock here.
+//!
+//! [`Store`] is what the wire side calls. Names and small objects live in the [`index`], large bytes in [`blobs`];
+//! a write is visible when the index transaction that names it is durable, and never before its bytes are.
+
+mod blobs;
+mod condition;
+mod digest;
+mod download;
+mod error;
+mod incoming;
+mod index;
+mod list;
+mod lock;
+mod multipart;
+mod objects;
+mod pool;
+mod record;
+mod tables;
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use redb::ReadableTable as _;
+use tracing::info;
+
+pub(crate) use condition::{ReadCondition, Tag, WriteCondition};
+pub(crate) use digest::{Algorithm, ChecksumKind, Expected};
+pub(crate) use download::Download;
+pub(crate) use error::Error;
+pub(crate) use incoming::{Arrived, Incoming, Limits};
+pub(crate) use list::{Entry, ListQuery, Page, UploadEntry, UploadQuery};
+pub(crate) use multipart::{Complete, GivenPart};
+pub(crate) use objects::{Copy, Found, Put};
+pub(crate) use record::{Attributes, Bucket, Object, StoredChecksum, UnixMillis, Upload, UploadId};
+
+use crate::Config;
+use crate::metrics::Metrics;
+use blobs::Blobs;
+use index::Index;
+use lock::DirLock;
+use pool::Pool;
+use record::{BlobId, decode, encode};
+
+/// The store; clones share it.
+#[derive(Clone)]
+pub(crate) struct Store {
+    index: Index,
+    blobs: Arc<Blobs>,
+    pool: Pool,
+    limits: Limits,
+    min_free: u64,
+    /// Names of all buckets, to refuse a body for none of them before it is received.
+    buckets: Arc<RwLock<BTreeSet<String>>>,
+    _lock: Arc<DirLock>,
+}
+
+impl Store {
+    /// Opens the data directory, recovers from a crash and makes the configured buckets.
+    pub(crate) async fn open(
+        config: &Config,
+        metrics: Metrics,
+        now: UnixMillis,
+    ) -> Result<Self, crate::Error> {
+        let lock = DirLock::take(&config.data_dir)?;
+        let failed = |source| crate::Error::DataDir {
+            path: config.data_dir.clone(),
+            source,
+        };
+        let pool = Pool::start(config.io_threads).map_err(failed)?;
+        let blobs = Blobs::open(config.data_dir.join("data"), pool.clone()).map_err(failed)?;
+        let blobs = Arc::new(blobs);
+        let settings = index::Settings {
+            path: config.data_dir.join("index.redb"),
+            cache: usize::try_from(config.index_cache.as_u64()).unwrap_or(usize::MAX),
+            batch: config.commit_batch,
+        };
+        let opened = |error| crate::Error::Open(Box::new(error));
+        let index =
+            Index::open(settings, Arc::clone(&blobs), pool.clone(), metrics).map_err(opened)?;
+        let live = index.read_now(live_files).map_err(opened)?;
+        let n_swept = blobs.sweep(&live).map_err(failed)?;
+        if n_swept > 0 {
+            info!(
+                files = n_swept,
+                "files of writes that never finished removed"
+            );
+        }
+        let names = index.read_now(bucket_names).map_err(opened)?;
+        let store = Self {
+            index,
+            blobs,
+            pool,
+            limits: Limits {
+                inline: config.inline_size.as_u64(),
+                max: config.max_put_size.as_u64(),
+            },
+            min_free: config.min_free_space.as_u64(),
+            buckets: Arc::new(RwLock::new(names)),
+            _lock: Arc::new(lock),
+        };
+        for bucket in &config.buckets {
+            match store.create_bucket(bucket, now).await {
+                Ok(()) | Err(Error::BucketExists { .. }) => {}
+                Err(error) => return Err(opened(error)),
+            }
+        }
+        Ok(store)
+    }
+
+    /// Begins to receive the bytes of an object or part.
+    pub(crate) fn receive(
+        &self,
+        bucket: &str,
+        algorithm: Option<Algorithm>,
+        announced: Option<u64>,
+    ) -> Result<Incoming, Error> {
+        self.need_bucket(bucket)?;
+        if let Some(len) = announced
+            && len > self.limits.max
+        {
+            return Err(Error::TooLarge {
+                max: self.limits.max,
+            });
+        }
+        self.need_space(announced.unwrap_or(0))?;
+        Ok(Incoming::new(
+            Arc::clone(&self.blobs),
+            self.pool.clone(),
+            self.limits,
+            algorithm,
+        ))
+    }
+
+    /// Refuses a write the disk has no room for, so that what is there stays usable.
+    fn need_space(&self, len: u64) -> Result<(), Error> {
+        let disk = rustix::fs::statvfs(self.blobs.dir())
+            .map_err(|error| Error::io("ask for free space")(error.into()))?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < self.min_free.saturating_add(len) {
+            return Err(Error::DiskFull);
+        }
+        Ok(())
+    }
+
+    fn need_bucket(&self, bucket: &str) -> Result<(), Error> {
+        if self.buckets.read().contains(bucket) {
+            return Ok(());
+        }
+        Err(Error::NoSuchBucket {
+            bucket: bucket.to_owned(),
+        })
+    }
+
+    pub(crate) async fn create_bucket(&self, name: &str, now: UnixMillis) -> Result<(), Error> {
+        let bucket = name.to_owned();
+        self.index
+            .change(move |tables| {
+                if tables.buckets.get(bucket.as_str())?.is_some() {
+                    return Err(Error::BucketExists { bucket });
+                }
+                let record = encode(&Bucket { created: now });
+                tables.buckets.insert(bucket.as_str(), record.as_slice())?;
+                Ok(())
+            })
+            .await?;
+        self.buckets.write().insert(name.to_owned());
+        Ok(())
+    }
+
+    pub(crate) async fn delete_bucket(&self, name: &str) -> Result<(), Error> {
+        let bucket = name.to_owned();
+        self.index
+            .change(move |tables| {
+                tables.need_bucket(&bucket)?;
+                let range = tables::bucket_range(&bucket);
+                let range = range.start.as_slice()..range.end.as_slice();
+                let empty = tables.objects.range(range.clone())?.next().is_none()
+                    && tables.uploads.range(range)?.next().is_none();
+                if !empty {
+                    return Err(Error::BucketNotEmpty { bucket });
+                }
+                tables.buckets.remove(bucket.as_str())?;
+                Ok(())
+            })
+            .await?;
+        self.buckets.write().remove(name);
+        Ok(())
+    }
+
+    pub(crate) async fn bucket(&self, name: &str) -> Result<Bucket, Error> {
+        let bucket = name.to_owned();
+        self.index
+            .read(
+                move |txn| match txn.open_table(index::BUCKETS)?.get(bucket.as_str())? {
+                    Some(bytes) => decode(bytes.value(), "a bucket"),
+                    None => Err(Error::NoSuchBucket { bucket }),
+                },
+            )
+            .await
+    }
+
+    /// All buckets, by name.
+    pub(crate) async fn buckets(&self) -> Result<Vec<(String, Bucket)>, Error> {
+        self.index
+            .read(|txn| {
+                let table = txn.open_table(index::BUCKETS)?;
+                let mut buckets = Vec::new();
+                for entry in table.iter()? {
+                    let (name, bytes) = entry?;
+                    buckets.push((name.value().to_owned(), decode(bytes.value(), "a bucket")?));
+                }
+                Ok(buckets)
+            })
+            .await
+    }
+}
+
+fn live_files(txn: &redb::ReadTransaction) -> Result<HashSet<BlobId>, Error> {
+    let table = txn.open_table(index::FILES)?;
+    let mut live = HashSet::new();
+    for entry in table.iter()? {
+        live.insert(BlobId(entry?.0.value()));
+    }
+    Ok(live)
+}
+
+fn bucket_names(txn: &redb::ReadTransaction) -> Result<BTreeSet<String>, Error> {
+    let table = txn.open_table(index::BUCKETS)?;
+    let mut names = BTreeSet::new();
+    for entry in table.iter()? {
+        names.insert(entry?.0.value().to_owned());
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests;
