@@ -1,0 +1,306 @@
+//! One client connection: frames in, responses out in the order of their requests, several requests at work at once.
+//!
+//! Backpressure is the socket itself: nothing is read while the connection has its fill of requests or the broker its
+//! fill of bytes. A peer that stalls in the middle of a frame or does not take its responses is dropped.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::ApiKey;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::broker::{Broker, Reply, api_versions};
+use crate::metrics::Api;
+use crate::wire::{self, Refusal};
+
+/// Frames up to this size share a read buffer; larger ones get memory of their own, read without another copy.
+const SMALL_FRAME: usize = 64 * 1024;
+
+/// Why a connection ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    #[error("client speaks no Kafka or another version of it")]
+    Refused(#[from] Refusal),
+    #[error("frame of {len} bytes; `max_request_size` is {max}")]
+    TooLarge { len: i64, max: usize },
+    #[error("client stalled while {what}")]
+    Stalled { what: &'static str },
+    #[error("connection failed")]
+    Io(#[from] io::Error),
+}
+
+/// What connections share.
+pub(crate) struct Shared {
+    pub(crate) broker: Arc<Broker>,
+    /// A permit for each KiB of requests being worked on.
+    pub(crate) memory: Arc<Semaphore>,
+}
+
+struct Outgoing {
+    version: i16,
+    correlation_id: i32,
+    reply: Reply,
+    /// Held until the response is written.
+    memory: OwnedSemaphorePermit,
+}
+
+type Working = FuturesOrdered<Pin<Box<dyn Future<Output = Outgoing> + Send>>>;
+
+/// Serves the connection until the client leaves, misbehaves, or the broker stops.
+pub(crate) async fn serve<S>(shared: &Shared, stream: S) -> Result<(), Ended>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let config = &shared.broker.config;
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut frames = Frames::new(reader, shared);
+    let mut working = Working::new();
+    let mut is_open = true;
+    while is_open || !working.is_empty() {
+        tokio::select! {
+            biased;
+            Some(outgoing) = working.next(), if !working.is_empty() => {
+                if send(shared, &mut writer, outgoing).await?.is_break() {
+                    return Ok(());
+                }
+            }
+            () = shared.broker.stopping.cancelled(), if is_open => is_open = false,
+            frame = frames.next(), if is_open && working.len() < config.max_pipelined_requests => {
+                match frame? {
+                    None => is_open = false,
+                    Some((frame, memory)) => begin(shared, frame, memory, &mut working)?,
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Begins to answer one frame.
+fn begin(
+    shared: &Shared,
+    frame: Bytes,
+    memory: OwnedSemaphorePermit,
+    working: &mut Working,
+) -> Result<(), Ended> {
+    let metrics = &shared.broker.env.metrics;
+    metrics.received_bytes.inc_by(frame.len() as u64);
+    let request = match wire::decode(frame) {
+        Ok(request) => request,
+        // Any client understands version 0 of this answer, and learns from it which versions to use.
+        Err(Refusal::UnknownVersion {
+            key: ApiKey::ApiVersions,
+            correlation_id,
+            ..
+        }) => {
+            let answer = api_versions(ResponseError::UnsupportedVersion.code());
+            let reply = Reply::Message(answer.into());
+            let outgoing = Outgoing {
+                version: 0,
+                correlation_id,
+                reply,
+                memory,
+            };
+            working.push_back(Box::pin(std::future::ready(outgoing)));
+            return Ok(());
+        }
+        Err(refusal) => {
+            metrics.refused_requests.inc();
+            return Err(refusal.into());
+        }
+    };
+    metrics
+        .requests
+        .get_or_create(&Api {
+            api: request.api.name,
+        })
+        .inc();
+    let (version, correlation_id) = (request.version, request.correlation_id);
+    let answer = shared.broker.begin(request);
+    working.push_back(Box::pin(async move {
+        Outgoing {
+            version,
+            correlation_id,
+            reply: answer.await,
+            memory,
+        }
+    }));
+    Ok(())
+}
+
+/// Writes one response; `Break` ends the connection.
+async fn send<W: AsyncWrite + Unpin>(
+    shared: &Shared,
+    writer: &mut W,
+    outgoing: Outgoing,
+) -> Result<ControlFlow<()>, Ended> {
+    let Outgoing {
+        version,
+        correlation_id,
+        reply,
+        memory,
+    } = outgoing;
+    let mut permits = Vec::new();
+    let mut chunks = match reply {
+        Reply::Silent => return Ok(ControlFlow::Continue(())),
+        Reply::Hangup => return Ok(ControlFlow::Break(())),
+        Reply::Message(response) => wire::encode(&response, version, correlation_id)?,
+        Reply::Fetch(mut reply) => {
+            permits.append(&mut reply.permits);
+            reply.encode(version, correlation_id)
+        }
+    };
+    shared
+        .broker
+        .env
+        .metrics
+        .sent_bytes
+        .inc_by(chunks.remaining() as u64);
+    while chunks.has_remaining() {
+        let written = timeout(
+            shared.broker.config.transfer_timeout,
+            writer.write_buf(&mut chunks),
+        )
+        .await;
+        if written.map_err(|_| Ended::Stalled {
+            what: "taking a response",
+        })?? == 0
+        {
+            return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+        }
+    }
+    writer.flush().await?;
+    drop((memory, permits));
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Cuts the incoming bytes into frames. Every await may be given up and taken up again.
+struct Frames<'a, R> {
+    reader: R,
+    shared: &'a Shared,
+    max: usize,
+    small: BytesMut,
+    large: Option<Large>,
+    /// When the peer last finished a frame, or began the one that is arriving.
+    since: Instant,
+}
+
+struct Large {
+    bytes: BytesMut,
+    len: usize,
+    memory: OwnedSemaphorePermit,
+}
+
+impl<'a, R: AsyncRead + Unpin> Frames<'a, R> {
+    fn new(reader: R, shared: &'a Shared) -> Self {
+        let max =
+            usize::try_from(shared.broker.config.max_request_size.as_u64()).unwrap_or(usize::MAX);
+        Self {
+            reader,
+            shared,
+            max,
+            small: BytesMut::new(),
+            large: None,
+            since: Instant::now(),
+        }
+    }
+
+    /// The next frame without its length, with the memory it stands for; `None` when the peer has closed.
+    async fn next(&mut self) -> Result<Option<(Bytes, OwnedSemaphorePermit)>, Ended> {
+        loop {
+            if let Some(large) = self.large.take_if(|large| large.bytes.len() == large.len) {
+                self.since = Instant::now();
+                return Ok(Some((large.bytes.freeze(), large.memory)));
+            }
+            if self.large.is_none()
+                && let Some(len) = self.announced()?
+            {
+                if self.small.len() >= 4 + len {
+                    let memory = self.reserve(len).await?;
+                    self.small.advance(4);
+                    self.since = Instant::now();
+                    return Ok(Some((self.small.split_to(len).freeze(), memory)));
+                }
+                if len > SMALL_FRAME {
+                    let memory = self.reserve(len).await?;
+                    let mut bytes = BytesMut::with_capacity(len);
+                    bytes.extend_from_slice(&self.small[4..]);
+                    self.small.clear();
+                    self.large = Some(Large { bytes, len, memory });
+                    continue;
+                }
+            }
+            if !self.fill().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Length of the frame at the start of the buffer, once it is there.
+    fn announced(&self) -> Result<Option<usize>, Ended> {
+        let Some(prefix) = self.small.first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let len = i32::from_be_bytes(*prefix);
+        let fits = usize::try_from(len).ok().filter(|len| *len <= self.max);
+        fits.map(Some).ok_or(Ended::TooLarge {
+            len: i64::from(len),
+            max: self.max,
+        })
+    }
+
+    /// Reads what there is; `false` at the end of the stream.
+    async fn fill(&mut self) -> Result<bool, Ended> {
+        let config = &self.shared.broker.config;
+        let is_idle = self.large.is_none() && self.small.is_empty();
+        let limit = if is_idle {
+            config.idle_timeout
+        } else {
+            config.transfer_timeout
+        };
+        let read = async {
+            match &mut self.large {
+                Some(large) => {
+                    let missing = large.len - large.bytes.len();
+                    self.reader
+                        .read_buf(&mut (&mut large.bytes).limit(missing))
+                        .await
+                }
+                None => {
+                    self.small.reserve(SMALL_FRAME);
+                    self.reader.read_buf(&mut self.small).await
+                }
+            }
+        };
+        match timeout_at(self.since + limit, read).await {
+            Err(_) if is_idle => Err(Ended::Stalled { what: "idle" }),
+            Err(_) => Err(Ended::Stalled {
+                what: "sending a request",
+            }),
+            Ok(n_bytes) => {
+                if is_idle {
+                    self.since = Instant::now();
+                }
+                Ok(n_bytes? > 0)
+            }
+        }
+    }
+
+    async fn reserve(&self, n_bytes: usize) -> Result<OwnedSemaphorePermit, Ended> {
+        let n_kib = u32::try_from(n_bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.shared.memory)
+            .acquire_many_owned(n_kib)
+            .await;
+        permit.map_err(|_| Ended::Stalled {
+            what: "the broker stops",
+        })
+    }
+}

@@ -1,0 +1,205 @@
+//! Checks that a request's lengths and counts fit its frame, before the codec reserves memory for them.
+//!
+//! The codec reserves room for as many elements as an array claims to have; a frame of 20 bytes could so claim 100 GB.
+//! A shape is a line of text that is walked along the bytes:
+//! `b h i l u` are 1, 2, 4, 8 and 16 bytes, `s` a string, `y` bytes, `[ … ]` an array of structures, `(i)` an array of
+//! plain values, `{2-5:…}` fields of versions 2 to 5; strings, bytes and arrays may be null.
+
+use bytes::Buf;
+
+/// More elements than any real request has in one array.
+const MAX_ELEMENTS: u64 = 100_000;
+const MAX_TAGS: u64 = 64;
+
+/// Why a request does not fit its shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ShapeError {
+    #[error("a field reaches beyond the end of the request")]
+    Short,
+    #[error("a length is negative")]
+    Negative,
+    #[error("an array claims {count} elements")]
+    TooMany { count: u64 },
+    #[error("{n_bytes} bytes follow the last field")]
+    Trailing { n_bytes: usize },
+}
+
+/// Walks `body` along `shape`; `Ok` means that every length in it is true.
+pub(crate) fn check(
+    shape: &str,
+    body: &[u8],
+    version: i16,
+    is_flexible: bool,
+) -> Result<(), ShapeError> {
+    let mut walk = Walk {
+        rest: body,
+        version,
+        is_flexible,
+    };
+    walk.fields(shape)?;
+    walk.tags()?;
+    match walk.rest.len() {
+        0 => Ok(()),
+        n_bytes => Err(ShapeError::Trailing { n_bytes }),
+    }
+}
+
+/// Length of the tagged fields at the start of `bytes`.
+pub(crate) fn tags_len(bytes: &[u8]) -> Result<usize, ShapeError> {
+    let mut walk = Walk {
+        rest: bytes,
+        version: 0,
+        is_flexible: true,
+    };
+    walk.tags()?;
+    Ok(bytes.len() - walk.rest.len())
+}
+
+struct Walk<'a> {
+    rest: &'a [u8],
+    version: i16,
+    is_flexible: bool,
+}
+
+impl Walk<'_> {
+    fn fields(&mut self, shape: &str) -> Result<(), ShapeError> {
+        let mut shape = shape;
+        while let Some(token) = shape.chars().next() {
+            let (inner, after) = match token {
+                '[' | '(' | '{' => enclosed(shape),
+                _ => ("", &shape[token.len_utf8()..]),
+            };
+            shape = after;
+            match token {
+                'b' => self.skip(1)?,
+                'h' => self.skip(2)?,
+                'i' => self.skip(4)?,
+                'l' => self.skip(8)?,
+                'u' => self.skip(16)?,
+                's' => {
+                    let len = self.length(2)?;
+                    self.skip(len)?;
+                }
+                'y' => {
+                    let len = self.length(4)?;
+                    self.skip(len)?;
+                }
+                '[' => self.structures(inner)?,
+                '(' => self.values(inner)?,
+                '{' => self.versioned(inner)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn structures(&mut self, inner: &str) -> Result<(), ShapeError> {
+        for _ in 0..self.count()? {
+            self.fields(inner)?;
+            self.tags()?;
+        }
+        Ok(())
+    }
+
+    fn values(&mut self, inner: &str) -> Result<(), ShapeError> {
+        for _ in 0..self.count()? {
+            self.fields(inner)?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self) -> Result<u64, ShapeError> {
+        let count = self.length(4)?;
+        if count > MAX_ELEMENTS {
+            Err(ShapeError::TooMany { count })
+        } else {
+            Ok(count)
+        }
+    }
+
+    fn versioned(&mut self, guarded: &str) -> Result<(), ShapeError> {
+        let Some((range, inner)) = guarded.split_once(':') else {
+            return Ok(());
+        };
+        let (low, high) = range.split_once('-').unwrap_or((range, range));
+        let low = low.parse().unwrap_or(i16::MIN);
+        let high = high.parse().unwrap_or(i16::MAX);
+        if (low..=high).contains(&self.version) {
+            self.fields(inner)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A length or count; null counts as nothing.
+    fn length(&mut self, n_bytes: usize) -> Result<u64, ShapeError> {
+        if self.is_flexible {
+            return Ok(self.varint()?.saturating_sub(1));
+        }
+        if self.rest.len() < n_bytes {
+            return Err(ShapeError::Short);
+        }
+        let length = if n_bytes == 2 {
+            i64::from(self.rest.get_i16())
+        } else {
+            i64::from(self.rest.get_i32())
+        };
+        match length {
+            -1 => Ok(0),
+            length => u64::try_from(length).map_err(|_| ShapeError::Negative),
+        }
+    }
+
+    fn tags(&mut self) -> Result<(), ShapeError> {
+        if !self.is_flexible {
+            return Ok(());
+        }
+        let count = self.varint()?;
+        if count > MAX_TAGS {
+            return Err(ShapeError::TooMany { count });
+        }
+        for _ in 0..count {
+            self.varint()?;
+            let len = self.varint()?;
+            self.skip(len)?;
+        }
+        Ok(())
+    }
+
+    fn varint(&mut self) -> Result<u64, ShapeError> {
+        let mut value = 0;
+        for shift in [0, 7, 14, 21, 28] {
+            let byte = self.rest.try_get_u8().map_err(|_| ShapeError::Short)?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(ShapeError::TooMany { count: value })
+    }
+
+    fn skip(&mut self, len: u64) -> Result<(), ShapeError> {
+        let len = usize::try_from(len).map_err(|_| ShapeError::Short)?;
+        self.rest = self.rest.get(len..).ok_or(ShapeError::Short)?;
+        Ok(())
+    }
+}
+
+/// What the bracket at the start of `shape` encloses, and what follows it.
+fn enclosed(shape: &str) -> (&str, &str) {
+    let mut depth = 0;
+    for (i, token) in shape.char_indices() {
+        match token {
+            '[' | '(' | '{' => depth += 1,
+            ']' | ')' | '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return (&shape[1..i], &shape[i + 1..]);
+        }
+    }
+    (&shape[1..], "")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Raw frames against the broker: what no well-behaved client sends.
