@@ -12,5 +12,8 @@ pub mod table;
 
 pub mod sql;
 
+mod checkpoint;
+mod formats;
 mod functions;
 mod plan;
+mod runtime;

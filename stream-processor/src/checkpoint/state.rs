@@ -1,0 +1,80 @@
+//! State tables as Arrow IPC files, and back into the tables of each instance.
+
+use std::io::Cursor;
+use std::ops::Range;
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, UInt16Type};
+use arrow_ipc::CompressionType;
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
+use bytes::Bytes;
+
+use crate::error::Error;
+
+/// The column by which a table is split.
+pub(crate) const KEY_GROUP_COLUMN: &str = "__key_group";
+
+/// Batches of one schema as a compressed file.
+pub(crate) fn encode(batches: &[RecordBatch]) -> Result<Bytes, Error> {
+    let Some(first) = batches.first() else {
+        return Ok(Bytes::new());
+    };
+    let write = || {
+        let options =
+            IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD))?;
+        let mut writer = StreamWriter::try_new_with_options(Vec::new(), &first.schema(), options)?;
+        for batch in batches {
+            writer.write(batch)?;
+        }
+        writer.into_inner()
+    };
+    write()
+        .map(Bytes::from)
+        .map_err(|error| Error::caused("could not encode state", error))
+}
+
+/// The batches of a file.
+pub(crate) fn decode(file: Bytes) -> Result<Vec<RecordBatch>, Error> {
+    let broken = |error| Error::Restore {
+        message: format!("a state file is damaged: {error}"),
+    };
+    StreamReader::try_new(Cursor::new(file), None)
+        .map_err(broken)?
+        .collect::<Result<_, _>>()
+        .map_err(broken)
+}
+
+/// The rows whose key group lies in `groups`; all of them if the table is not keyed.
+pub(crate) fn cut(batch: &RecordBatch, groups: &Range<u16>) -> Result<RecordBatch, Error> {
+    let schema = batch.schema();
+    let keyed = schema.fields().first().is_some_and(|field| {
+        field.name() == KEY_GROUP_COLUMN && *field.data_type() == DataType::UInt16
+    });
+    if !keyed {
+        return Ok(batch.clone());
+    }
+    let of_row = batch.column(0).as_primitive::<UInt16Type>();
+    let mine: BooleanArray = of_row
+        .values()
+        .iter()
+        .map(|group| Some(groups.contains(group)))
+        .collect();
+    if mine.true_count() == batch.num_rows() {
+        return Ok(batch.clone());
+    }
+    filter_record_batch(batch, &mine)
+        .map_err(|error| Error::caused("could not split state by key group", error))
+}
+
+/// Whether two batches are the same arrays, not only equal ones.
+pub(crate) fn same(left: &RecordBatch, right: &RecordBatch) -> bool {
+    left.num_rows() == right.num_rows()
+        && left.num_columns() == right.num_columns()
+        && left
+            .columns()
+            .iter()
+            .zip(right.columns())
+            .all(|(left, right)| left.to_data().ptr_eq(&right.to_data()))
+}
