@@ -1,0 +1,1 @@
+//! Facts about scans of Iceberg tables.
