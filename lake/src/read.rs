@@ -215,11 +215,15 @@ impl SnapshotFiles {
             .filter(|manifest| manifest.has_added_files() || manifest.has_existing_files())
             .filter(|manifest| manifest.content == ManifestContentType::Deletes || wanted(manifest))
             .collect();
-        let loaded: Vec<(i32, Arc<Vec<ManifestEntryRef>>)> = stream::iter(manifests)
-            .map(|manifest| async move {
+        // Made one by one: a closure over borrowed manifests would not be general enough.
+        let mut reads = Vec::with_capacity(manifests.len());
+        for manifest in manifests {
+            reads.push(async move {
                 let entries = cache.manifest(table, manifest).await?;
                 Ok::<_, Error>((manifest.partition_spec_id, entries))
-            })
+            });
+        }
+        let loaded: Vec<(i32, Arc<Vec<ManifestEntryRef>>)> = stream::iter(reads)
             .buffered(READS_IN_FLIGHT)
             .try_collect()
             .await?;

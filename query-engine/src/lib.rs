@@ -1,1 +1,3 @@
 //! Trino-protocol query engine over Iceberg.
+
+mod scan;

@@ -76,7 +76,9 @@ impl PhysicalExprAdapterFactory for FieldIdAdapterFactory {
         logical_file_schema: SchemaRef,
         physical_file_schema: SchemaRef,
     ) -> Result<Arc<dyn PhysicalExprAdapter>> {
-        let renamed = Arc::new(ArrowSchema::new(self.renamed(physical_file_schema.fields())));
+        let renamed = Arc::new(ArrowSchema::new(
+            self.renamed(physical_file_schema.fields()),
+        ));
         let unreadable = physical_file_schema
             .fields()
             .iter()
@@ -86,7 +88,11 @@ impl PhysicalExprAdapterFactory for FieldIdAdapterFactory {
             .map(|(index, _)| index)
             .collect();
         let inner = DefaultPhysicalExprAdapterFactory.create(logical_file_schema, renamed)?;
-        Ok(Arc::new(FieldIdAdapter { inner, file: physical_file_schema, unreadable }))
+        Ok(Arc::new(FieldIdAdapter {
+            inner,
+            file: physical_file_schema,
+            unreadable,
+        }))
     }
 }
 
@@ -108,14 +114,20 @@ impl PhysicalExprAdapter for FieldIdAdapter {
                         field.name()
                     )));
                 }
-                Ok(Transformed::yes(Arc::new(Column::new(field.name(), index)) as _))
+                Ok(Transformed::yes(
+                    Arc::new(Column::new(field.name(), index)) as _
+                ))
             })
             .data()
     }
 }
 
 fn id_of(field: &Field) -> Option<i32> {
-    field.metadata().get(PARQUET_FIELD_ID_META_KEY)?.parse().ok()
+    field
+        .metadata()
+        .get(PARQUET_FIELD_ID_META_KEY)?
+        .parse()
+        .ok()
 }
 
 /// Whether all fields inside a column keep their names.

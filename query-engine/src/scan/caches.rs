@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
+use datafusion::execution::cache::DefaultFilesMetadataCache;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
-use datafusion::execution::cache::file_metadata_cache::DefaultFilesMetadataCache;
 use lake::read::ManifestCache;
 
 /// Bounds of [`ScanCaches`], in bytes.
@@ -29,7 +29,11 @@ pub(crate) struct ScanCaches {
 
 impl Default for ScanBounds {
     fn default() -> Self {
-        Self { manifests: 64 << 20, footers: 64 << 20, deleted_keys: 256 << 20 }
+        Self {
+            manifests: 64 << 20,
+            footers: 64 << 20,
+            deleted_keys: 256 << 20,
+        }
     }
 }
 

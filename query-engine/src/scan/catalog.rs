@@ -32,7 +32,11 @@ struct Known {
 impl LakeCatalog {
     /// A view of `catalog` in which a table that was checked less than `fresh_for` ago is taken as is.
     pub(crate) fn new(catalog: RestCatalog, fresh_for: Duration) -> Self {
-        Self { catalog, fresh_for, tables: Mutex::default() }
+        Self {
+            catalog,
+            fresh_for,
+            tables: Mutex::default(),
+        }
     }
 
     /// The client underneath, for statements that change the catalog.
@@ -94,12 +98,20 @@ impl LakeCatalog {
     fn keep(&self, ident: &TableIdent, table: Table) {
         let mut tables = self.tables.lock();
         if tables.len() >= MAX_TABLES && !tables.contains_key(ident) {
-            let oldest =
-                tables.iter().min_by_key(|(_, known)| known.checked).map(|(ident, _)| ident.clone());
+            let oldest = tables
+                .iter()
+                .min_by_key(|(_, known)| known.checked)
+                .map(|(ident, _)| ident.clone());
             if let Some(oldest) = oldest {
                 tables.remove(&oldest);
             }
         }
-        tables.insert(ident.clone(), Known { table, checked: Instant::now() });
+        tables.insert(
+            ident.clone(),
+            Known {
+                table,
+                checked: Instant::now(),
+            },
+        );
     }
 }

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, FieldRef, Int32Type, Int64Type, SchemaRef};
 use datafusion::common::{DataFusionError, Result, Statistics};
@@ -60,14 +60,19 @@ struct Shared {
 
 impl DeleteGroup {
     pub(super) fn new(files: Vec<LiveFile>) -> Self {
-        Self { files, keys: OnceCell::new() }
+        Self {
+            files,
+            keys: OnceCell::new(),
+        }
     }
 
     async fn keys(&self, table: &Table, max_bytes: usize) -> Result<&DeletedKeys> {
         self.keys
             .get_or_try_init(|| async {
                 let files: Vec<&LiveFile> = self.files.iter().collect();
-                DeletedKeys::load(table, &files, max_bytes).await.map_err(external)
+                DeletedKeys::load(table, &files, max_bytes)
+                    .await
+                    .map_err(external)
             })
             .await
     }
@@ -95,7 +100,14 @@ impl EqualityDeletesExec {
         max_bytes: usize,
     ) -> Self {
         let n_output = schema.fields().len();
-        let shared = Shared { table, groups, keys, n_output, schema, max_bytes };
+        let shared = Shared {
+            table,
+            groups,
+            keys,
+            n_output,
+            schema,
+            max_bytes,
+        };
         Self::over(input, Arc::new(shared))
     }
 
@@ -108,13 +120,22 @@ impl EqualityDeletesExec {
             EmissionType::Incremental,
             input.properties().boundedness,
         );
-        Self { input, shared, properties: Arc::new(properties) }
+        Self {
+            input,
+            shared,
+            properties: Arc::new(properties),
+        }
     }
 }
 
 impl DisplayAs for EqualityDeletesExec {
     fn fmt_as(&self, _: DisplayFormatType, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let files: usize = self.shared.groups.iter().map(|group| group.files.len()).sum();
+        let files: usize = self
+            .shared
+            .groups
+            .iter()
+            .map(|group| group.files.len())
+            .sum();
         write!(formatter, "EqualityDeletesExec: delete_files={files}")
     }
 }
@@ -146,7 +167,9 @@ impl ExecutionPlan for EqualityDeletesExec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
             (Some(input), true) => Ok(Arc::new(Self::over(input, Arc::clone(&self.shared)))),
-            _ => Err(DataFusionError::Internal("deletes need one input".to_owned())),
+            _ => Err(DataFusionError::Internal(
+                "deletes need one input".to_owned(),
+            )),
         }
     }
 
@@ -156,11 +179,17 @@ impl ExecutionPlan for EqualityDeletesExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let shared = Arc::clone(&self.shared);
-        let kept = self.input.execute(partition, context)?.and_then(move |batch| {
-            let shared = Arc::clone(&shared);
-            async move { shared.kept(&batch).await }
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.shared.schema), kept)))
+        let kept = self
+            .input
+            .execute(partition, context)?
+            .and_then(move |batch| {
+                let shared = Arc::clone(&shared);
+                async move { shared.kept(&batch).await }
+            });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.shared.schema),
+            kept,
+        )))
     }
 
     fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {

@@ -1,5 +1,6 @@
 //! Data files as DataFusion wants them: sizes, statistics, deleted positions, and groups read in parallel.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -11,7 +12,7 @@ use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, RowGroupAccess};
 use datafusion::scalar::ScalarValue;
 use lake::Table;
-use lake::iceberg::spec::{PrimitiveType, Schema};
+use lake::iceberg::spec::{Datum, PrimitiveType, Schema};
 use lake::read::LiveFile;
 use object_store::ObjectMeta;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
@@ -44,9 +45,16 @@ pub(super) async fn partitioned(
     let meta = object_meta(table, file)?;
     let exact = planned.positions.is_empty() && planned.group.is_none();
     let statistics = statistics(schema, columns, file);
-    let statistics = if exact { statistics } else { statistics.to_inexact() };
+    let statistics = if exact {
+        statistics
+    } else {
+        statistics.to_inexact()
+    };
     let values = planned.group.map_or_else(Vec::new, |group| {
-        vec![ScalarValue::Int64(Some(file.sequence)), ScalarValue::Int32(Some(group))]
+        vec![
+            ScalarValue::Int64(Some(file.sequence)),
+            ScalarValue::Int32(Some(group)),
+        ]
     });
     let partitioned = PartitionedFile::new_from_meta(meta)
         .with_partition_values(values)
@@ -99,8 +107,10 @@ pub(super) fn groups(
     groups
         .into_iter()
         .map(|(_, files)| {
-            let statistics =
-                merged(files.iter().filter_map(|file| file.statistics.as_deref()), schema)?;
+            let statistics = merged(
+                files.iter().filter_map(|file| file.statistics.as_deref()),
+                schema,
+            )?;
             Ok(FileGroup::new(files).with_statistics(Arc::new(statistics)))
         })
         .collect()
@@ -139,7 +149,7 @@ fn statistics(schema: &Schema, columns: &SchemaRef, file: &LiveFile) -> Statisti
             let Some(id) = schema.field_id_by_name(field.name()) else {
                 return ColumnStatistics::new_unknown();
             };
-            let bound = |bounds: &std::collections::HashMap<i32, lake::iceberg::spec::Datum>| {
+            let bound = |bounds: &HashMap<i32, Datum>| {
                 let Some(bound) = bounds.get(&id).filter(|bound| trusted(file, id, bound)) else {
                     return Precision::Absent;
                 };
@@ -166,7 +176,11 @@ fn statistics(schema: &Schema, columns: &SchemaRef, file: &LiveFile) -> Statisti
             }
         })
         .collect();
-    Statistics { num_rows: Precision::Exact(n_rows), total_byte_size: Precision::Absent, column_statistics }
+    Statistics {
+        num_rows: Precision::Exact(n_rows),
+        total_byte_size: Precision::Absent,
+        column_statistics,
+    }
 }
 
 /// The rows of a file without those at the sorted positions `deleted`.

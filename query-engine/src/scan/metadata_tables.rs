@@ -89,14 +89,42 @@ fn snapshots(table: &Table) -> Result<RecordBatch> {
         summary.append(true).map_err(arrow_error)?;
     }
     batch(vec![
-        ("committed_at", times(snapshots.iter().map(|snapshot| snapshot.timestamp_ms()))),
-        ("snapshot_id", longs(snapshots.iter().map(|snapshot| Some(snapshot.snapshot_id())))),
-        ("parent_id", longs(snapshots.iter().map(|snapshot| snapshot.parent_snapshot_id()))),
+        (
+            "committed_at",
+            times(snapshots.iter().map(|snapshot| snapshot.timestamp_ms())),
+        ),
+        (
+            "snapshot_id",
+            longs(
+                snapshots
+                    .iter()
+                    .map(|snapshot| Some(snapshot.snapshot_id())),
+            ),
+        ),
+        (
+            "parent_id",
+            longs(
+                snapshots
+                    .iter()
+                    .map(|snapshot| snapshot.parent_snapshot_id()),
+            ),
+        ),
         (
             "operation",
-            texts(snapshots.iter().map(|snapshot| Some(snapshot.summary().operation.as_str()))),
+            texts(
+                snapshots
+                    .iter()
+                    .map(|snapshot| Some(snapshot.summary().operation.as_str())),
+            ),
         ),
-        ("manifest_list", texts(snapshots.iter().map(|snapshot| Some(snapshot.manifest_list())))),
+        (
+            "manifest_list",
+            texts(
+                snapshots
+                    .iter()
+                    .map(|snapshot| Some(snapshot.manifest_list())),
+            ),
+        ),
         ("summary", Arc::new(summary.finish())),
     ])
 }
@@ -107,14 +135,24 @@ fn history(table: &Table) -> Result<RecordBatch> {
     let mut next = metadata.current_snapshot();
     while let Some(snapshot) = next {
         ancestors.insert(snapshot.snapshot_id());
-        next = snapshot.parent_snapshot_id().and_then(|parent| metadata.snapshot_by_id(parent));
+        next = snapshot
+            .parent_snapshot_id()
+            .and_then(|parent| metadata.snapshot_by_id(parent));
     }
     let log = metadata.history();
-    let current: BooleanArray =
-        log.iter().map(|entry| Some(ancestors.contains(&entry.snapshot_id))).collect();
+    let current: BooleanArray = log
+        .iter()
+        .map(|entry| Some(ancestors.contains(&entry.snapshot_id)))
+        .collect();
     batch(vec![
-        ("made_current_at", times(log.iter().map(|entry| entry.timestamp_ms()))),
-        ("snapshot_id", longs(log.iter().map(|entry| Some(entry.snapshot_id)))),
+        (
+            "made_current_at",
+            times(log.iter().map(|entry| entry.timestamp_ms())),
+        ),
+        (
+            "snapshot_id",
+            longs(log.iter().map(|entry| Some(entry.snapshot_id))),
+        ),
         (
             "parent_id",
             longs(log.iter().map(|entry| {
@@ -130,19 +168,38 @@ fn history(table: &Table) -> Result<RecordBatch> {
 fn refs(table: &Table) -> Result<RecordBatch> {
     let refs = table.refs()?;
     let of = |retention: &SnapshotRetention| match retention {
-        SnapshotRetention::Branch { min_snapshots_to_keep, max_snapshot_age_ms, max_ref_age_ms } => {
-            ("BRANCH", *max_ref_age_ms, *min_snapshots_to_keep, *max_snapshot_age_ms)
-        }
+        SnapshotRetention::Branch {
+            min_snapshots_to_keep,
+            max_snapshot_age_ms,
+            max_ref_age_ms,
+        } => (
+            "BRANCH",
+            *max_ref_age_ms,
+            *min_snapshots_to_keep,
+            *max_snapshot_age_ms,
+        ),
         SnapshotRetention::Tag { max_ref_age_ms } => ("TAG", *max_ref_age_ms, None, None),
     };
-    let rows: Vec<_> = refs.values().map(|reference| of(&reference.retention)).collect();
+    let rows: Vec<_> = refs
+        .values()
+        .map(|reference| of(&reference.retention))
+        .collect();
     batch(vec![
         ("name", texts(refs.keys().map(|name| Some(name.as_str())))),
         ("type", texts(rows.iter().map(|row| Some(row.0)))),
-        ("snapshot_id", longs(refs.values().map(|reference| Some(reference.snapshot_id)))),
-        ("max_reference_age_in_ms", longs(rows.iter().map(|row| row.1))),
+        (
+            "snapshot_id",
+            longs(refs.values().map(|reference| Some(reference.snapshot_id))),
+        ),
+        (
+            "max_reference_age_in_ms",
+            longs(rows.iter().map(|row| row.1)),
+        ),
         ("min_snapshots_to_keep", ints(rows.iter().map(|row| row.2))),
-        ("max_snapshot_age_in_ms", longs(rows.iter().map(|row| row.3))),
+        (
+            "max_snapshot_age_in_ms",
+            longs(rows.iter().map(|row| row.3)),
+        ),
     ])
 }
 
@@ -150,8 +207,14 @@ fn properties(table: &Table) -> Result<RecordBatch> {
     let mut properties: Vec<_> = table.metadata().properties().iter().collect();
     properties.sort();
     batch(vec![
-        ("key", texts(properties.iter().map(|(key, _)| Some(key.as_str())))),
-        ("value", texts(properties.iter().map(|(_, value)| Some(value.as_str())))),
+        (
+            "key",
+            texts(properties.iter().map(|(key, _)| Some(key.as_str()))),
+        ),
+        (
+            "value",
+            texts(properties.iter().map(|(_, value)| Some(value.as_str()))),
+        ),
     ])
 }
 
@@ -189,7 +252,10 @@ fn map_names() -> MapFieldNames {
 }
 
 fn arrow_error(source: arrow::error::ArrowError) -> Error {
-    Error::Arrow { action: "list the table's metadata".to_owned(), source }
+    Error::Arrow {
+        action: "list the table's metadata".to_owned(),
+        source,
+    }
 }
 
 /// The type of `map(integer, T)` columns is fixed by the builder; this names a list's items alike.

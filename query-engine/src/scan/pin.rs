@@ -41,8 +41,14 @@ impl SnapshotPin {
                     what: format!("branch or tag `{name}` in `{}`", table.ident()),
                 };
                 let reference = table.refs()?.get(name).ok_or_else(missing)?;
-                let snapshot = metadata.snapshot_by_id(reference.snapshot_id).ok_or_else(missing)?;
-                let schema = if reference.is_branch() { current() } else { past(snapshot) };
+                let snapshot = metadata
+                    .snapshot_by_id(reference.snapshot_id)
+                    .ok_or_else(missing)?;
+                let schema = if reference.is_branch() {
+                    current()
+                } else {
+                    past(snapshot)
+                };
                 Ok((Some(Arc::clone(snapshot)), schema))
             }
             Self::AsOf(time) => {

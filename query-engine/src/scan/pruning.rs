@@ -32,9 +32,18 @@ pub(super) fn prune<'a>(
     if predicate.always_true() {
         return Ok(files);
     }
-    let statistics = FileStatistics { table, schema, columns, files: &files };
+    let statistics = FileStatistics {
+        table,
+        schema,
+        columns,
+        files: &files,
+    };
     let wanted = predicate.prune(&statistics)?;
-    Ok(files.into_iter().zip(wanted).filter_map(|(file, wanted)| wanted.then_some(file)).collect())
+    Ok(files
+        .into_iter()
+        .zip(wanted)
+        .filter_map(|(file, wanted)| wanted.then_some(file))
+        .collect())
 }
 
 struct FileStatistics<'a> {
@@ -62,7 +71,8 @@ impl FileStatistics<'_> {
         let (id, data_type) = self.id_and_type(column)?;
         let absent = ScalarValue::try_from(&data_type).ok()?;
         let values = self.files.iter().map(|file| {
-            self.bound(file, id, &data_type, side).unwrap_or_else(|| absent.clone())
+            self.bound(file, id, &data_type, side)
+                .unwrap_or_else(|| absent.clone())
         });
         ScalarValue::iter_to_array(values).ok()
     }
@@ -129,14 +139,20 @@ impl PruningStatistics for FileStatistics<'_> {
 
     fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
         let (id, _) = self.id_and_type(column)?;
-        let counts: UInt64Array =
-            self.files.iter().map(|file| file.file().null_value_counts().get(&id).copied()).collect();
+        let counts: UInt64Array = self
+            .files
+            .iter()
+            .map(|file| file.file().null_value_counts().get(&id).copied())
+            .collect();
         Some(Arc::new(counts))
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
-        let counts: UInt64Array =
-            self.files.iter().map(|file| Some(file.file().record_count())).collect();
+        let counts: UInt64Array = self
+            .files
+            .iter()
+            .map(|file| Some(file.file().record_count()))
+            .collect();
         Some(Arc::new(counts))
     }
 
@@ -171,7 +187,9 @@ fn unit(
     data_type: &DataType,
     side: &Side,
 ) -> Option<ScalarValue> {
-    let Literal::Primitive(PrimitiveLiteral::Int(ordinal)) = value else { return None };
+    let Literal::Primitive(PrimitiveLiteral::Int(ordinal)) = value else {
+        return None;
+    };
     let micros: i64 = match transform {
         Transform::Day => 86_400_000_000,
         Transform::Hour => 3_600_000_000,
@@ -183,9 +201,9 @@ fn unit(
         Side::Upper => first.checked_add(micros - 1)?,
     };
     match data_type {
-        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            Some(ScalarValue::TimestampMicrosecond(Some(moment), zone.clone()))
-        }
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => Some(
+            ScalarValue::TimestampMicrosecond(Some(moment), zone.clone()),
+        ),
         DataType::Date32 if matches!(transform, Transform::Day) => {
             Some(ScalarValue::Date32(Some(*ordinal)))
         }

@@ -23,7 +23,6 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
-use datafusion::scalar::ScalarValue;
 use futures::{StreamExt, TryStreamExt, stream};
 use lake::Table;
 use lake::iceberg::spec::{SchemaRef as IcebergSchemaRef, SnapshotRef, Struct};
@@ -104,7 +103,13 @@ impl IcebergTable {
             )));
         }
         let columns = plain(&lake::schema::to_arrow(&schema)?);
-        Ok(Self { table: table.clone(), snapshot, schema, columns, caches })
+        Ok(Self {
+            table: table.clone(),
+            snapshot,
+            schema,
+            columns,
+            caches,
+        })
     }
 
     /// The table version behind it.
@@ -114,7 +119,9 @@ impl IcebergTable {
 
     /// The snapshot that is read, `None` for a table without rows yet.
     pub(crate) fn snapshot_id(&self) -> Option<i64> {
-        self.snapshot.as_ref().map(|snapshot| snapshot.snapshot_id())
+        self.snapshot
+            .as_ref()
+            .map(|snapshot| snapshot.snapshot_id())
     }
 
     async fn plan(
@@ -135,7 +142,11 @@ impl IcebergTable {
             .map(|file| {
                 let deletes = live.deletes_of(file);
                 let group = groups.join(file, &deletes.equality)?;
-                Ok(PlannedFile { file, positions: deletes.positions, group })
+                Ok(PlannedFile {
+                    file,
+                    positions: deletes.positions,
+                    group,
+                })
             })
             .collect::<Result<Vec<_>>>()?;
         let (keyed, plain): (Vec<_>, Vec<_>) =
@@ -149,10 +160,18 @@ impl IcebergTable {
     }
 
     async fn partitioned(&self, planned: &[PlannedFile<'_>]) -> Result<Vec<PartitionedFile>> {
-        stream::iter(planned)
-            .map(|file| {
-                files::partitioned(&self.table, &self.schema, &self.columns, file, &self.caches)
-            })
+        // Made one by one: a closure over borrowed files would not be general enough in its lifetime.
+        let mut reads = Vec::with_capacity(planned.len());
+        for file in planned {
+            reads.push(files::partitioned(
+                &self.table,
+                &self.schema,
+                &self.columns,
+                file,
+                &self.caches,
+            ));
+        }
+        stream::iter(reads)
             .buffered(FILES_IN_FLIGHT)
             .try_collect()
             .await
@@ -166,9 +185,15 @@ impl IcebergTable {
         extra: Vec<FieldRef>,
         scan: &Request<'_>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let (store, _) = self.table.store().open(self.table.metadata().location()).map_err(external)?;
+        let (store, _) = self
+            .table
+            .store()
+            .open(self.table.metadata().location())
+            .map_err(external)?;
         let url = self.store_url()?;
-        state.runtime_env().register_object_store(url.as_ref(), Arc::clone(&store));
+        state
+            .runtime_env()
+            .register_object_store(url.as_ref(), Arc::clone(&store));
         let schema = TableSchema::new(Arc::clone(&self.columns), extra);
         let options = TableParquetOptions {
             global: state.config_options().execution.parquet.clone(),
@@ -184,10 +209,15 @@ impl IcebergTable {
         if let Some(predicate) = scan.predicate {
             source = source.with_predicate(Arc::clone(predicate));
         }
-        let groups =
-            files::groups(files, state.config().target_partitions(), schema.table_schema())?;
+        let groups = files::groups(
+            files,
+            state.config().target_partitions(),
+            schema.table_schema(),
+        )?;
         let statistics = files::merged(
-            groups.iter().filter_map(|group| group.file_statistics(None)),
+            groups
+                .iter()
+                .filter_map(|group| group.file_statistics(None)),
             schema.table_schema(),
         )?;
         let config = FileScanConfigBuilder::new(url, Arc::new(source))
@@ -223,7 +253,10 @@ impl IcebergTable {
                         self.table.ident()
                     ))
                 })?;
-            let place = read.iter().position(|read| *read == column).unwrap_or(read.len());
+            let place = read
+                .iter()
+                .position(|read| *read == column)
+                .unwrap_or(read.len());
             if place == read.len() {
                 read.push(column);
             }
@@ -232,7 +265,11 @@ impl IcebergTable {
         let n_columns = self.columns.fields().len();
         read.extend([n_columns, n_columns + 1]);
         // A limit must not be applied before rows are taken out.
-        let below = Request { projection: read, limit: None, predicate: scan.predicate };
+        let below = Request {
+            projection: read,
+            limit: None,
+            predicate: scan.predicate,
+        };
         let input = self.parquet(state, planned.keyed, extra_columns(), &below)?;
         Ok(Arc::new(EqualityDeletesExec::new(
             input,
@@ -249,7 +286,13 @@ impl IcebergTable {
         let root = Store::root(self.table.metadata().location()).map_err(external)?;
         let config = self.table.store().config();
         let mut hasher = DefaultHasher::new();
-        (root, &config.endpoint, &config.access_key, &config.session_token).hash(&mut hasher);
+        (
+            root,
+            &config.endpoint,
+            &config.access_key,
+            &config.session_token,
+        )
+            .hash(&mut hasher);
         ObjectStoreUrl::parse(format!("lake://{:016x}", hasher.finish()))
     }
 }
@@ -293,7 +336,11 @@ impl TableProvider for IcebergTable {
             })
             .transpose()?;
         let mut planned = self.plan(snapshot, predicate.as_ref()).await?;
-        let scan = Request { projection, limit, predicate: predicate.as_ref() };
+        let scan = Request {
+            projection,
+            limit,
+            predicate: predicate.as_ref(),
+        };
         let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         if !planned.plain.is_empty() {
             let files = std::mem::take(&mut planned.plain);
@@ -324,7 +371,8 @@ impl Groups {
             self.files.len() - 1
         });
         for delete in deletes {
-            self.key_ids.extend(delete.file().equality_ids().unwrap_or_default());
+            self.key_ids
+                .extend(delete.file().equality_ids().unwrap_or_default());
             if let Some(held) = self.files.get_mut(group)
                 && self.held.insert((group, delete.path().to_owned()))
             {
@@ -339,7 +387,9 @@ impl Groups {
 
 /// The same columns without Iceberg's notes on them, which would make equal types unequal.
 fn plain(columns: &SchemaRef) -> SchemaRef {
-    Arc::new(ArrowSchema::new(columns.fields().iter().map(plain_field).collect::<Fields>()))
+    Arc::new(ArrowSchema::new(
+        columns.fields().iter().map(plain_field).collect::<Fields>(),
+    ))
 }
 
 fn plain_field(field: &FieldRef) -> FieldRef {

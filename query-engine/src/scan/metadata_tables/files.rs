@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, Int32Builder, Int64Builder, ListBuilder, MapBuilder, RecordBatch,
+    ArrayRef, BinaryArray, Int32Builder, Int64Builder, ListBuilder, MapBuilder, RecordBatch,
     StringBuilder, StructArray, new_null_array,
 };
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::scalar::ScalarValue;
 use lake::iceberg::arrow::type_to_arrow_type;
-use lake::iceberg::spec::{DataContentType, Datum, Literal, ManifestContentType, Schema, Struct, Type};
+use lake::iceberg::spec::{
+    DataContentType, Datum, Literal, ManifestContentType, Schema, Struct, Type,
+};
 use lake::read::{LiveFile, SnapshotFiles};
 use lake::{Error, Result, Table};
 
@@ -37,34 +39,71 @@ pub(super) async fn files(
         DataContentType::PositionDeletes => 1,
         DataContentType::EqualityDeletes => 2,
     };
-    let formats: Vec<String> =
-        all.iter().map(|file| file.file().file_format().to_string().to_uppercase()).collect();
+    let formats: Vec<String> = all
+        .iter()
+        .map(|file| file.file().file_format().to_string().to_uppercase())
+        .collect();
     let fields = partition_fields(table)?;
     let mut columns = vec![
         ("content", ints(all.iter().map(|file| Some(content(file))))),
         ("file_path", texts(all.iter().map(|file| Some(file.path())))),
-        ("file_format", texts(formats.iter().map(|format| Some(format.as_str())))),
+        (
+            "file_format",
+            texts(formats.iter().map(|format| Some(format.as_str()))),
+        ),
         ("spec_id", ints(all.iter().map(|file| Some(file.spec_id)))),
     ];
     if !fields.is_empty() {
-        let rows: Vec<_> =
-            all.iter().map(|file| (file.spec_id, file.file().partition())).collect();
+        let rows: Vec<_> = all
+            .iter()
+            .map(|file| (file.spec_id, file.file().partition()))
+            .collect();
         columns.push(("partition", partition_rows(table, &fields, &rows)?));
     }
     let metadata_keys: BinaryArray = all.iter().map(|file| file.file().key_metadata()).collect();
     columns.extend([
-        ("record_count", longs(all.iter().map(|file| long(file.file().record_count())))),
-        ("file_size_in_bytes", longs(all.iter().map(|file| long(file.file().file_size_in_bytes())))),
-        ("column_sizes", counts(&all, |file| file.file().column_sizes())?),
-        ("value_counts", counts(&all, |file| file.file().value_counts())?),
-        ("null_value_counts", counts(&all, |file| file.file().null_value_counts())?),
-        ("nan_value_counts", counts(&all, |file| file.file().nan_value_counts())?),
-        ("lower_bounds", bounds(&all, |file| file.file().lower_bounds())?),
-        ("upper_bounds", bounds(&all, |file| file.file().upper_bounds())?),
+        (
+            "record_count",
+            longs(all.iter().map(|file| long(file.file().record_count()))),
+        ),
+        (
+            "file_size_in_bytes",
+            longs(
+                all.iter()
+                    .map(|file| long(file.file().file_size_in_bytes())),
+            ),
+        ),
+        (
+            "column_sizes",
+            counts(&all, |file| file.file().column_sizes())?,
+        ),
+        (
+            "value_counts",
+            counts(&all, |file| file.file().value_counts())?,
+        ),
+        (
+            "null_value_counts",
+            counts(&all, |file| file.file().null_value_counts())?,
+        ),
+        (
+            "nan_value_counts",
+            counts(&all, |file| file.file().nan_value_counts())?,
+        ),
+        (
+            "lower_bounds",
+            bounds(&all, |file| file.file().lower_bounds())?,
+        ),
+        (
+            "upper_bounds",
+            bounds(&all, |file| file.file().upper_bounds())?,
+        ),
         ("key_metadata", Arc::new(metadata_keys)),
         ("split_offsets", split_offsets(&all)),
         ("equality_ids", equality_ids(&all)),
-        ("sort_order_id", ints(all.iter().map(|file| file.file().sort_order_id()))),
+        (
+            "sort_order_id",
+            ints(all.iter().map(|file| file.file().sort_order_id())),
+        ),
     ]);
     batch(columns)
 }
@@ -90,33 +129,66 @@ pub(super) async fn manifests(
                 })
             })),
         ),
-        ("path", texts(list.iter().map(|manifest| Some(manifest.manifest_path.as_str())))),
-        ("length", longs(list.iter().map(|manifest| Some(manifest.manifest_length)))),
-        ("partition_spec_id", ints(list.iter().map(|manifest| Some(manifest.partition_spec_id)))),
-        ("added_snapshot_id", longs(list.iter().map(|manifest| Some(manifest.added_snapshot_id)))),
+        (
+            "path",
+            texts(
+                list.iter()
+                    .map(|manifest| Some(manifest.manifest_path.as_str())),
+            ),
+        ),
+        (
+            "length",
+            longs(list.iter().map(|manifest| Some(manifest.manifest_length))),
+        ),
+        (
+            "partition_spec_id",
+            ints(list.iter().map(|manifest| Some(manifest.partition_spec_id))),
+        ),
+        (
+            "added_snapshot_id",
+            longs(list.iter().map(|manifest| Some(manifest.added_snapshot_id))),
+        ),
         (
             "added_data_files_count",
-            ints(list.iter().map(|manifest| count(manifest.added_files_count))),
+            ints(
+                list.iter()
+                    .map(|manifest| count(manifest.added_files_count)),
+            ),
         ),
         (
             "added_rows_count",
-            longs(list.iter().map(|manifest| manifest.added_rows_count.and_then(long))),
+            longs(
+                list.iter()
+                    .map(|manifest| manifest.added_rows_count.and_then(long)),
+            ),
         ),
         (
             "existing_data_files_count",
-            ints(list.iter().map(|manifest| count(manifest.existing_files_count))),
+            ints(
+                list.iter()
+                    .map(|manifest| count(manifest.existing_files_count)),
+            ),
         ),
         (
             "existing_rows_count",
-            longs(list.iter().map(|manifest| manifest.existing_rows_count.and_then(long))),
+            longs(
+                list.iter()
+                    .map(|manifest| manifest.existing_rows_count.and_then(long)),
+            ),
         ),
         (
             "deleted_data_files_count",
-            ints(list.iter().map(|manifest| count(manifest.deleted_files_count))),
+            ints(
+                list.iter()
+                    .map(|manifest| count(manifest.deleted_files_count)),
+            ),
         ),
         (
             "deleted_rows_count",
-            longs(list.iter().map(|manifest| manifest.deleted_rows_count.and_then(long))),
+            longs(
+                list.iter()
+                    .map(|manifest| manifest.deleted_rows_count.and_then(long)),
+            ),
         ),
     ])
 }
@@ -147,7 +219,11 @@ pub(super) async fn partitions(
         sum.bytes += file.file().file_size_in_bytes();
     }
     let sum = |pick: fn(&Sums) -> u64| {
-        longs(order.iter().map(|place| sums.get(place).map(pick).and_then(long)))
+        longs(
+            order
+                .iter()
+                .map(|place| sums.get(place).map(pick).and_then(long)),
+        )
     };
     let mut columns = Vec::new();
     if !fields.is_empty() {
@@ -178,7 +254,9 @@ fn partition_fields(table: &Table) -> Result<Vec<PartitionField>> {
     let metadata = table.metadata();
     let mut fields: BTreeMap<i32, PartitionField> = BTreeMap::new();
     for spec in metadata.partition_specs_iter() {
-        let Ok(partition_type) = spec.partition_type(metadata.current_schema()) else { continue };
+        let Ok(partition_type) = spec.partition_type(metadata.current_schema()) else {
+            continue;
+        };
         for field in partition_type.fields() {
             let kind = field.field_type.as_ref().clone();
             let data_type = type_to_arrow_type(&kind).map_err(|source| Error::Iceberg {
@@ -207,7 +285,11 @@ fn partition_rows(
         let values = rows.iter().map(|(spec_id, values)| {
             metadata
                 .partition_spec_by_id(*spec_id)
-                .and_then(|spec| spec.fields().iter().position(|held| held.field_id == field.id))
+                .and_then(|spec| {
+                    spec.fields()
+                        .iter()
+                        .position(|held| held.field_id == field.id)
+                })
                 .and_then(|index| values.fields().get(index)?.as_ref())
                 .and_then(|value: &Literal| values::literal(&field.kind, value))
         });
@@ -258,7 +340,11 @@ fn column_metrics(
             longs(rows.iter().map(|row| row.2)),
             longs(rows.iter().map(|row| row.3)),
         ];
-        fields.push(Field::new(&field.name, DataType::Struct(names.clone()), true));
+        fields.push(Field::new(
+            &field.name,
+            DataType::Struct(names.clone()),
+            true,
+        ));
         columns.push(structs(names, parts, order.len())?);
     }
     if fields.is_empty() {
@@ -267,7 +353,12 @@ fn column_metrics(
     structs(fields.into(), columns, order.len()).map(Some)
 }
 
-type Metrics = (Option<ScalarValue>, Option<ScalarValue>, Option<i64>, Option<i64>);
+type Metrics = (
+    Option<ScalarValue>,
+    Option<ScalarValue>,
+    Option<i64>,
+    Option<i64>,
+);
 
 /// The bounds and counts of a column over some files; unknown as soon as one file does not know.
 fn metrics<'a>(
@@ -277,15 +368,21 @@ fn metrics<'a>(
 ) -> Metrics {
     let files: Vec<&LiveFile> = files.collect();
     let total = |pick: fn(&LiveFile) -> &HashMap<i32, u64>| {
-        files.iter().map(|file| pick(file).get(&id).copied()).sum::<Option<u64>>().and_then(long)
+        files
+            .iter()
+            .map(|file| pick(file).get(&id).copied())
+            .sum::<Option<u64>>()
+            .and_then(long)
     };
     let bound = |pick: fn(&LiveFile) -> &HashMap<i32, Datum>, lower: bool| {
         let bounds: Option<Vec<&Datum>> = files.iter().map(|file| pick(file).get(&id)).collect();
         let bounds = bounds?.into_iter();
         let best = if lower {
-            bounds.min_by(|left, right| left.partial_cmp(right).unwrap_or(std::cmp::Ordering::Equal))
+            bounds
+                .min_by(|left, right| left.partial_cmp(right).unwrap_or(std::cmp::Ordering::Equal))
         } else {
-            bounds.max_by(|left, right| left.partial_cmp(right).unwrap_or(std::cmp::Ordering::Equal))
+            bounds
+                .max_by(|left, right| left.partial_cmp(right).unwrap_or(std::cmp::Ordering::Equal))
         };
         values::scalar(best?, data_type)
     };
@@ -303,8 +400,9 @@ fn scalars(
 ) -> Result<ArrayRef> {
     let unknown = |error: datafusion::error::DataFusionError| Error::Invalid(error.to_string());
     let absent = ScalarValue::try_from(data_type).map_err(unknown)?;
-    let values: Vec<ScalarValue> =
-        values.map(|value| value.unwrap_or_else(|| absent.clone())).collect();
+    let values: Vec<ScalarValue> = values
+        .map(|value| value.unwrap_or_else(|| absent.clone()))
+        .collect();
     if values.is_empty() {
         return Ok(new_null_array(data_type, 0));
     }
