@@ -5,7 +5,10 @@
 
 mod cluster;
 mod configs;
+mod coordination;
 mod fetch;
+mod group_offsets;
+mod groups;
 mod metadata;
 mod offsets;
 mod produce;
@@ -28,6 +31,8 @@ use crate::log::pool::Pool;
 use crate::topics::Topics;
 use crate::wire::{FetchReply, Request};
 pub(crate) use cluster::api_versions;
+pub(crate) use coordination::{Groups, replay};
+pub(crate) use produce::OFFSETS_TOPIC;
 pub(crate) use sessions::Sessions;
 
 /// The answer to one request.
@@ -48,6 +53,7 @@ pub(crate) struct Broker {
     pub(crate) config: Config,
     pub(crate) env: Arc<Env>,
     pub(crate) topics: Arc<Topics>,
+    pub(crate) groups: Arc<Groups>,
     /// One thread for changes of topics, one after the other.
     pub(crate) chores: Pool,
     /// What clients are told to connect to.
@@ -63,7 +69,7 @@ pub(crate) struct Broker {
 impl Broker {
     /// Begins to answer `request`. Appends happen before this returns, so pipelined batches keep their order; the rest
     /// happens when the answer is polled.
-    pub(crate) fn begin(self: &Arc<Self>, request: Request) -> Answer {
+    pub(crate) fn begin(self: &Arc<Self>, request: Request, peer: &str) -> Answer {
         let broker = Arc::clone(self);
         let version = request.version;
         match request.kind {
@@ -93,6 +99,37 @@ impl Broker {
             RequestKind::DeleteRecords(delete) => ready(self.delete_records(delete).into()),
             RequestKind::CreatePartitions(create) => {
                 answer(async move { broker.create_partitions(create).await })
+            }
+            RequestKind::FindCoordinator(find) => {
+                ready(self.find_coordinator(&find, version).into())
+            }
+            RequestKind::JoinGroup(join) => {
+                // Kafka writes hosts with a slash before them.
+                let client = (request.client_id, format!("/{peer}"));
+                answer(async move { broker.join_group(join, client, version).await })
+            }
+            RequestKind::SyncGroup(sync) => {
+                answer(async move { broker.sync_group(sync, version).await })
+            }
+            RequestKind::Heartbeat(heartbeat) => {
+                answer(async move { broker.heartbeat(heartbeat).await })
+            }
+            RequestKind::LeaveGroup(leave) => {
+                answer(async move { broker.leave_group(leave, version).await })
+            }
+            RequestKind::OffsetCommit(commit) => {
+                answer(async move { broker.offset_commit(commit).await })
+            }
+            RequestKind::OffsetFetch(fetch) => ready(self.offset_fetch(&fetch, version).into()),
+            RequestKind::OffsetDelete(delete) => {
+                answer(async move { broker.offset_delete(delete).await })
+            }
+            RequestKind::DescribeGroups(describe) => {
+                ready(self.describe_groups(&describe, version).into())
+            }
+            RequestKind::ListGroups(list) => ready(self.list_groups(&list, version).into()),
+            RequestKind::DeleteGroups(delete) => {
+                answer(async move { broker.delete_groups(delete).await })
             }
             RequestKind::InitProducerId(init) => {
                 answer(async move { broker.init_producer_id(init).await })

@@ -55,7 +55,7 @@ struct Outgoing {
 type Working = FuturesOrdered<Pin<Box<dyn Future<Output = Outgoing> + Send>>>;
 
 /// Serves the connection until the client leaves, misbehaves, or the broker stops.
-pub(crate) async fn serve<S>(shared: &Shared, stream: S) -> Result<(), Ended>
+pub(crate) async fn serve<S>(shared: &Shared, stream: S, peer: &str) -> Result<(), Ended>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -76,7 +76,7 @@ where
             frame = frames.next(), if is_open && working.len() < config.max_pipelined_requests => {
                 match frame? {
                     None => is_open = false,
-                    Some((frame, memory)) => begin(shared, frame, memory, &mut working)?,
+                    Some((frame, memory)) => begin(shared, frame, memory, peer, &mut working)?,
                 }
             }
         }
@@ -89,6 +89,7 @@ fn begin(
     shared: &Shared,
     frame: Bytes,
     memory: OwnedSemaphorePermit,
+    peer: &str,
     working: &mut Working,
 ) -> Result<(), Ended> {
     let metrics = &shared.broker.env.metrics;
@@ -124,7 +125,7 @@ fn begin(
         })
         .inc();
     let (version, correlation_id) = (request.version, request.correlation_id);
-    let answer = shared.broker.begin(request);
+    let answer = shared.broker.begin(request, peer);
     working.push_back(Box::pin(async move {
         Outgoing {
             version,

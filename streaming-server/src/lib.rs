@@ -17,6 +17,7 @@ mod wire;
 mod broker;
 
 mod data_dir;
+mod group;
 mod log;
 mod topics;
 

@@ -13,9 +13,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Broker, Sessions};
+use crate::broker::{Broker, Groups, OFFSETS_TOPIC, Sessions, replay};
 use crate::connection::{self, Ended, Shared};
 use crate::data_dir::DataDir;
+use crate::group::{Coordinator, Limits};
 use crate::log::pool::Pool;
 use crate::log::{Disk, Env};
 use crate::metrics::Metrics;
@@ -53,9 +54,10 @@ pub async fn serve(
         what: "read its own address",
         source,
     })?;
-    let opening = config.clone();
-    let opened = tokio::task::spawn_blocking(move || open(&opening, metrics)).await;
-    let (env, topics) = opened.map_err(|error| Error::Start {
+    let stopping = CancellationToken::new();
+    let (opening, stop_groups) = (config.clone(), stopping.clone());
+    let opened = tokio::task::spawn_blocking(move || open(&opening, metrics, stop_groups)).await;
+    let (env, topics, groups) = opened.map_err(|error| Error::Start {
         what: "open the log",
         source: error.into(),
     })??;
@@ -71,8 +73,9 @@ pub async fn serve(
         port: config.advertised_port.unwrap_or_else(|| address.port()),
         sessions: Mutex::new(Sessions::new(config.max_fetch_sessions)),
         fetch_memory: Arc::new(Semaphore::new(kib(config.fetch_memory))),
-        stopping: CancellationToken::new(),
+        stopping,
         topics: Arc::new(topics),
+        groups: Arc::new(groups),
         chores,
         env,
         config,
@@ -83,6 +86,7 @@ pub async fn serve(
     tokio::select! {
         () = accept(&broker, listener, &shutdown) => {}
         () = keep_house(&broker) => {}
+        () = broker.groups.run(Broker::now_ms) => {}
     }
     health.not_ready("stopping");
     close(&broker).await;
@@ -97,7 +101,11 @@ pub async fn serve(
 }
 
 /// Opens the data directory and everything in it; blocks.
-fn open(config: &Config, metrics: Metrics) -> Result<(Arc<Env>, Topics), Error> {
+fn open(
+    config: &Config,
+    metrics: Metrics,
+    stopping: CancellationToken,
+) -> Result<(Arc<Env>, Topics, Groups), Error> {
     let threads = |name, n_threads| {
         Pool::start(name, n_threads).map_err(|source| Error::Start {
             what: "start threads",
@@ -129,7 +137,53 @@ fn open(config: &Config, metrics: Metrics) -> Result<(Arc<Env>, Topics), Error> 
         config.max_partitions,
         Broker::now_ms(),
     )?;
-    Ok((env, topics))
+    let groups = open_groups(config, &topics, &env, stopping)?;
+    Ok((env, topics, groups))
+}
+
+/// Creates or replays the group coordinator's log.
+fn open_groups(
+    config: &Config,
+    topics: &Topics,
+    env: &Env,
+    stopping: CancellationToken,
+) -> Result<Groups, Error> {
+    const PARTITIONS: i32 = 4;
+    let fail = |source: Box<dyn std::error::Error + Send + Sync>| Error::Partition {
+        topic: OFFSETS_TOPIC.to_owned(),
+        partition: 0,
+        source,
+    };
+    let topic = match topics.get(OFFSETS_TOPIC) {
+        Some(topic) => topic,
+        None => {
+            let overrides = [
+                ("retention.ms", "-1".to_owned()),
+                ("retention.bytes", "-1".to_owned()),
+                ("segment.bytes", (8 << 20).to_string()),
+                (
+                    "max.message.bytes",
+                    config.max_request_size.as_u64().to_string(),
+                ),
+            ];
+            let overrides = overrides
+                .map(|(name, value)| (name.to_owned(), value))
+                .into();
+            topics
+                .create(OFFSETS_TOPIC, PARTITIONS, overrides, Broker::now_ms())
+                .map_err(|error| fail(error.into()))?
+        }
+    };
+    let mut coordinator = Coordinator::new(Limits {
+        initial_rebalance_delay: config.group_initial_rebalance_delay,
+        min_session_timeout: config.group_min_session_timeout,
+        max_session_timeout: config.group_max_session_timeout,
+        max_members: config.group_max_size,
+        max_groups: config.max_groups,
+        max_metadata_bytes: 1 << 20,
+    });
+    replay(&mut coordinator, &topic, env).map_err(|error| fail(error.into()))?;
+    Ok(Groups::new(topic, coordinator, stopping))
 }
 
 /// Accepts connections until `shutdown`, then lets them finish.
@@ -190,7 +244,7 @@ async fn serve_one(shared: &Shared, stream: TcpStream, peer: std::net::SocketAdd
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "could not set nodelay");
     }
-    if let Err(error) = connection::serve(shared, stream).await {
+    if let Err(error) = connection::serve(shared, stream, &peer.ip().to_string()).await {
         match &error {
             // Clients that just go away are nothing to report.
             Ended::Io(_) | Ended::Stalled { what: "idle" } => {
@@ -212,16 +266,23 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 
 /// Looks after every partition again and again; never returns.
 async fn keep_house(broker: &Arc<Broker>) {
+    let retention = i64::try_from(broker.config.offsets_retention.as_millis()).unwrap_or(i64::MAX);
     let mut interval = tokio::time::interval(broker.config.housekeeping_interval);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
         let topics = Arc::clone(&broker.topics);
         let metrics = broker.env.metrics.clone();
-        broker
+        let done = broker
             .chores
             .run(move || keep_house_once(&topics, &metrics))
             .await;
+        if done.is_none() {
+            tracing::error!("housekeeping was given up");
+        }
+        broker.groups.keep_house(Broker::now_ms(), retention);
+        let n_groups = i64::try_from(broker.groups.n_groups()).unwrap_or(i64::MAX);
+        broker.env.metrics.groups.set(n_groups);
     }
 }
 

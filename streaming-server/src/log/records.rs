@@ -196,6 +196,7 @@ fn inflate_snappy(body: &[u8], limit: usize) -> Result<Vec<u8>, BatchError> {
 }
 
 /// A key and value to be written by the broker itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OwnRecord {
     pub(crate) key: Vec<u8>,
     pub(crate) value: Option<Vec<u8>>,

@@ -17,6 +17,8 @@ pub(crate) struct Api {
     pub(crate) shape: &'static str,
 }
 
+const NEVER: i16 = i16::MAX;
+
 /// Every API this broker serves and advertises.
 pub(crate) const APIS: &[Api] = &[
     // librdkafka before 2.11.1 silently stops compressing unless version 0 is advertised (KAFKA-18659), as Kafka does.
@@ -51,6 +53,63 @@ pub(crate) const APIS: &[Api] = &[
         (0, 13),
         9,
         "[ {10-:u} s ] {4-:b} {8-10:b} {8-:b}",
+    ),
+    api(
+        ApiKey::OffsetCommit,
+        "OffsetCommit",
+        (2, 8),
+        8,
+        "s i s {7-:s} {2-4:l} [ s [ i l {6-:i} s ] ]",
+    ),
+    api(
+        ApiKey::OffsetFetch,
+        "OffsetFetch",
+        (1, 8),
+        6,
+        "{-7:s [ s (i) ]} {8-:[ s {9-:s i} [ s (i) ] ]} {7-:b}",
+    ),
+    api(
+        ApiKey::FindCoordinator,
+        "FindCoordinator",
+        (0, 6),
+        3,
+        "{-3:s} {1-:b} {4-:(s)}",
+    ),
+    api(
+        ApiKey::JoinGroup,
+        "JoinGroup",
+        (0, 9),
+        6,
+        "s i {1-:i} s {5-:s} s [ s y ] {8-:s}",
+    ),
+    api(ApiKey::Heartbeat, "Heartbeat", (0, 4), 4, "s i s {3-:s}"),
+    api(
+        ApiKey::LeaveGroup,
+        "LeaveGroup",
+        (0, 5),
+        4,
+        "s {-2:s} {3-:[ s s {5-:s} ]}",
+    ),
+    api(
+        ApiKey::SyncGroup,
+        "SyncGroup",
+        (0, 5),
+        4,
+        "s i s {3-:s} {5-:s s} [ s y ]",
+    ),
+    api(
+        ApiKey::DescribeGroups,
+        "DescribeGroups",
+        (0, 6),
+        5,
+        "(s) {3-:b}",
+    ),
+    api(
+        ApiKey::ListGroups,
+        "ListGroups",
+        (0, 5),
+        3,
+        "{4-:(s)} {5-:(s)}",
     ),
     api(ApiKey::ApiVersions, "ApiVersions", (0, 4), 3, "{3-:s s}"),
     api(
@@ -122,6 +181,14 @@ pub(crate) const APIS: &[Api] = &[
         (0, 2),
         0,
         "b {1-:b} {2-:b}",
+    ),
+    api(ApiKey::DeleteGroups, "DeleteGroups", (0, 2), 2, "(s)"),
+    api(
+        ApiKey::OffsetDelete,
+        "OffsetDelete",
+        (0, 0),
+        NEVER,
+        "s [ s [ i ] ]",
     ),
 ];
 

@@ -81,3 +81,108 @@ print(consumer.offsets_for_times({parts[1]: t0 + 500})[parts[1]].offset)
     );
     assert_eq!(printed, "0 250\n125\n");
 }
+
+#[test]
+fn two_librdkafka_consumers_share_a_group_and_resume_where_it_committed() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let script = r#"
+import os, time
+from confluent_kafka import Producer, Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+bootstrap = os.environ["BOOTSTRAP"]
+settings = {"bootstrap.servers": bootstrap, "group.id": "readers", "auto.offset.reset": "earliest",
+            "enable.auto.commit": False, "session.timeout.ms": 6000,
+            "partition.assignment.strategy": os.environ.get("STRATEGY", "range")}
+def read(consumers, wanted):
+    seen, deadline = [], time.time() + 60
+    while len(seen) < wanted and time.time() < deadline:
+        for consumer in consumers:
+            for message in consumer.consume(500, 0.1):
+                assert message.error() is None, message.error()
+                seen.append((message.partition(), message.offset()))
+    assert len(seen) == wanted, len(seen)
+    return sorted(seen)
+def assigned(consumers):
+    deadline = time.time() + 60
+    while time.time() < deadline:
+        for consumer in consumers: consumer.poll(0.1)
+        shares = [sorted(p.partition for p in consumer.assignment()) for consumer in consumers]
+        if all(len(share) == 2 for share in shares): return sorted(shares)
+    raise SystemExit(f"never shared: {shares}")
+if os.environ["TURN"] == "1":
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for future in admin.create_topics([NewTopic("shared", 4)]).values(): future.result(20)
+    producer = Producer({"bootstrap.servers": bootstrap})
+    consumers = [Consumer(settings), Consumer(settings)]
+    for consumer in consumers: consumer.subscribe(["shared"])
+    shares = assigned(consumers)
+    for i in range(2000): producer.produce("shared", value=str(i), partition=i % 4)
+    assert producer.flush(30) == 0
+    assert read(consumers, 2000) == [(p, o) for p in range(4) for o in range(500)]
+    for consumer in consumers: consumer.commit(asynchronous=False)
+    described = admin.describe_consumer_groups(["readers"])["readers"].result(20)
+    print(shares, described.state.name, len(described.members), described.partition_assignor)
+    print([g.group_id for g in admin.list_consumer_groups().result(20).valid])
+    for i in range(400): producer.produce("shared", value=str(i), partition=i % 4)
+    assert producer.flush(30) == 0
+    for consumer in consumers: consumer.close()
+else:
+    consumer = Consumer(settings)
+    consumer.subscribe(["shared"])
+    assert read([consumer], 400) == [(p, o) for p in range(4) for o in range(500, 600)]
+    consumer.commit(asynchronous=False)
+    offsets = consumer.committed([TopicPartition("shared", p) for p in range(4)], 20)
+    print([o.offset for o in offsets])
+    consumer.close()
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for future in admin.delete_consumer_groups(["readers"]).values(): future.result(20)
+    print([g.group_id for g in admin.list_consumer_groups().result(20).valid])
+"#;
+    let turn = |broker: &Broker, turn: &str| {
+        testkit::python(
+            script,
+            &[("BOOTSTRAP", &broker.address.to_string()), ("TURN", turn)],
+        )
+    };
+    assert_eq!(
+        turn(&broker, "1"),
+        "[[0, 1], [2, 3]] STABLE 2 range\n['readers']\n"
+    );
+    broker.stop().unwrap();
+    let broker = Broker::start(directory.path());
+    assert_eq!(turn(&broker, "2"), "[600, 600, 600, 600]\n[]\n");
+}
+
+#[test]
+fn kafka_python_groups_and_administration_work() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let printed = run(
+        &broker,
+        r#"
+import os, time
+from kafka import KafkaConsumer, KafkaProducer, KafkaAdminClient, TopicPartition
+from kafka.admin import NewTopic, NewPartitions, ConfigResource, ConfigResourceType
+bootstrap = os.environ["BOOTSTRAP"]
+admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+admin.create_topics([NewTopic("t", 2, 1, topic_configs={"retention.ms": "1234567"})])
+admin.create_partitions({"t": NewPartitions(3)})
+producer = KafkaProducer(bootstrap_servers=bootstrap)
+for i in range(30): producer.send("t", b"%d" % i, partition=i % 3)
+producer.flush(20)
+consumer = KafkaConsumer("t", bootstrap_servers=bootstrap, group_id="g", auto_offset_reset="earliest", enable_auto_commit=False, consumer_timeout_ms=20000)
+seen = []
+for record in consumer:
+    seen.append((record.partition, record.offset))
+    if len(seen) == 30: break
+assert sorted(seen) == [(p, o) for p in range(3) for o in range(10)], seen
+consumer.commit()
+print([consumer.committed(TopicPartition("t", p)) for p in range(3)])
+consumer.close()
+admin.delete_topics(["t"])
+print("t" in admin.list_topics())
+"#,
+    );
+    assert_eq!(printed, "[10, 10, 10]\nFalse\n");
+}
