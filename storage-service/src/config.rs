@@ -34,6 +34,8 @@ pub struct Config {
     pub max_put_size: ByteSize,
     /// Largest XML body of a request (multiple delete, complete upload, tagging).
     pub max_xml_size: ByteSize,
+    /// Largest chunk of a body that is sent in signed chunks; one chunk is held in memory to be verified.
+    pub max_chunk_size: ByteSize,
     /// Memory the index may use for cached pages.
     pub index_cache: ByteSize,
     /// Writes are refused while the disk has less than this free, so that deletes still work.
@@ -73,6 +75,7 @@ impl Default for Config {
             inline_size: ByteSize::kib(64),
             max_put_size: ByteSize::gib(5),
             max_xml_size: ByteSize::mib(4),
+            max_chunk_size: ByteSize::mib(16),
             index_cache: ByteSize::mib(32),
             min_free_space: ByteSize::mib(64),
             max_connections: 1024,

@@ -5,6 +5,7 @@
 mod bucket;
 mod convert;
 mod error;
+pub(crate) mod framing;
 pub(crate) mod gate;
 mod listing;
 mod multipart;

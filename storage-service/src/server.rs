@@ -3,15 +3,14 @@
 //! The only place that does network IO. A request goes through [`crate::http::gate`], then to s3s, which verifies its
 //! signature and calls [`crate::http::service`]; `/metrics`, `/healthz` and `/readyz` answer unsigned requests.
 
+mod patience;
+
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::auth::SimpleAuth;
@@ -22,16 +21,17 @@ use telemetry::{Health, Registry};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::http::convert_now;
+use crate::http::framing::Framing;
 use crate::http::gate::Gate;
 use crate::http::service::Service;
 use crate::metrics::{Metrics, StatusClass};
 use crate::store::{Store, UnixMillis};
 use crate::{Config, Error};
+use patience::{Guarded, Patient};
 
 /// How often stale uploads are looked for.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
@@ -53,7 +53,7 @@ pub async fn serve(
     let front = Arc::new(Front {
         gate: Gate {
             region: config.region.clone(),
-            signed: config.signed(),
+            access_key: config.signed().then(|| config.access_key.clone()),
             // The framing of a chunked body comes on top of the object.
             max_body: config
                 .max_put_size
@@ -66,6 +66,7 @@ pub async fn serve(
         health: health.clone(),
         metrics,
         stall_timeout: config.stall_timeout,
+        max_chunk: config.max_chunk_size.as_u64(),
     });
     health.ready();
     info!(address = ?listener.local_addr().ok(), data_dir = %config.data_dir.display(), "serving");
@@ -166,6 +167,7 @@ async fn serve_connection(
     }
     front.metrics.connections.inc();
     let answering = Arc::clone(&front);
+    let stream = Patient::new(stream, front.stall_timeout);
     let service = service_fn(move |request| {
         let front = Arc::clone(&answering);
         async move { Ok::<_, Infallible>(front.answer(request).await) }
@@ -214,6 +216,7 @@ struct Front {
     health: Health,
     metrics: Metrics,
     stall_timeout: Duration,
+    max_chunk: u64,
 }
 
 impl Front {
@@ -246,7 +249,8 @@ impl Front {
             self.metrics.refused.inc();
             return refused(refusal);
         }
-        let body = Body::http_body_unsync(Guarded::new(body, self.stall_timeout));
+        let framing = is_chunked(&parts).then(|| Framing::new(self.max_chunk));
+        let body = Body::http_body_unsync(Guarded::new(body, framing, self.stall_timeout));
         match self.s3.call(Request::from_parts(parts, body)).await {
             Ok(response) => response,
             Err(error) => {
@@ -255,6 +259,12 @@ impl Front {
             }
         }
     }
+}
+
+/// Whether the body comes in `aws-chunked` framing.
+fn is_chunked(parts: &http::request::Parts) -> bool {
+    let payload = parts.headers.get("x-amz-content-sha256");
+    payload.is_some_and(|payload| payload.as_bytes().starts_with(b"STREAMING-"))
 }
 
 fn method_label(method: &Method) -> &'static str {
@@ -290,59 +300,4 @@ fn finished(mut response: Response<Body>) -> Response<Body> {
         *response.body_mut() = Body::empty();
     }
     response
-}
-
-/// A request body that fails when no byte comes for too long.
-struct Guarded {
-    body: Incoming,
-    patience: Duration,
-    deadline: Pin<Box<Sleep>>,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum BrokenBody {
-    #[error("the body stalled")]
-    Stalled,
-    #[error("could not read the body")]
-    Read(#[source] hyper::Error),
-}
-
-impl Guarded {
-    fn new(body: Incoming, patience: Duration) -> Self {
-        Self {
-            body,
-            patience,
-            deadline: Box::pin(tokio::time::sleep(patience)),
-        }
-    }
-}
-
-impl hyper::body::Body for Guarded {
-    type Data = Bytes;
-    type Error = BrokenBody;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
-        match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(frame) => {
-                let next = Instant::now() + self.patience;
-                self.deadline.as_mut().reset(next);
-                Poll::Ready(frame.map(|frame| frame.map_err(BrokenBody::Read)))
-            }
-            Poll::Pending => match self.deadline.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(Some(Err(BrokenBody::Stalled))),
-                Poll::Pending => Poll::Pending,
-            },
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

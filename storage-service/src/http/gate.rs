@@ -14,7 +14,8 @@ use s3s::{S3Error, S3ErrorCode};
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
     pub(crate) region: String,
-    pub(crate) signed: bool,
+    /// `None` takes unsigned requests only.
+    pub(crate) access_key: Option<String>,
     pub(crate) max_body: u64,
     pub(crate) max_xml: u64,
 }
@@ -65,15 +66,17 @@ impl Gate {
             (Some(_), Some(_)) => Err(invalid(
                 "only one of header and query may carry a signature",
             )),
-            (None, None) if self.signed => Err(S3Error::with_message(
+            (None, None) if self.access_key.is_some() => Err(S3Error::with_message(
                 S3ErrorCode::AccessDenied,
                 "the request is not signed",
             )),
             (None, None) => Ok(()),
-            (Some(_), None) | (None, Some(_)) if !self.signed => Err(S3Error::with_message(
-                S3ErrorCode::InvalidAccessKeyId,
-                "no access key is configured, so no signature can be verified",
-            )),
+            (Some(_), None) | (None, Some(_)) if self.access_key.is_none() => {
+                Err(S3Error::with_message(
+                    S3ErrorCode::InvalidAccessKeyId,
+                    "no access key is configured, so no signature can be verified",
+                ))
+            }
             (Some(header), None) => {
                 let text = header.to_str().map_err(|_| malformed("it is not text"))?;
                 let signature = Signature::parse(text)?;
@@ -108,7 +111,11 @@ impl Gate {
             )));
         }
         match (scope.next(), scope.next()) {
-            (Some(_date), Some(key)) if !key.is_empty() => Ok(()),
+            (Some(_date), key) if key == self.access_key.as_deref() => Ok(()),
+            (Some(_date), Some(_)) => Err(S3Error::with_message(
+                S3ErrorCode::InvalidAccessKeyId,
+                "the access key is not known here",
+            )),
             _ => Err(malformed("the credential needs an access key and a date")),
         }
     }
@@ -351,3 +358,6 @@ fn invalid(why: &str) -> S3Error {
 fn not_served(why: &str) -> S3Error {
     S3Error::with_message(S3ErrorCode::NotImplemented, why.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

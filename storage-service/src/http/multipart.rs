@@ -33,7 +33,7 @@ pub(super) async fn create(
     let asked = asked_checksum(&input)?;
     let attributes = Attributes {
         content_type: input.content_type,
-        content_encoding: own_encoding(input.content_encoding),
+        content_encoding: own_encoding(input.content_encoding.as_deref()),
         content_language: input.content_language,
         content_disposition: input.content_disposition,
         cache_control: input.cache_control,

@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use s3s::dto::{
     CopyObjectInput, CopyObjectOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
-    DeleteObjectsOutput, DeletedObject, GetObjectAttributesInput, GetObjectAttributesOutput,
-    GetObjectAttributesParts, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
-    MetadataDirective, ObjectAttributes, PutObjectInput, PutObjectOutput, StorageClass,
-    StreamingBlob, TaggingDirective, Timestamp,
+    DeleteObjectsOutput, DeletedObject, ETagCondition, GetObjectAttributesInput,
+    GetObjectAttributesOutput, GetObjectAttributesParts, GetObjectInput, GetObjectOutput,
+    HeadObjectInput, HeadObjectOutput, MetadataDirective, ObjectAttributes, PutObjectInput,
+    PutObjectOutput, StorageClass, StreamingBlob, TaggingDirective, Timestamp,
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
@@ -73,7 +73,7 @@ fn put_attributes(input: &mut PutObjectInput) -> S3Result<Attributes> {
     let metadata = input.metadata.take();
     Ok(Attributes {
         content_type: input.content_type.take(),
-        content_encoding: own_encoding(input.content_encoding.take()),
+        content_encoding: own_encoding(input.content_encoding.as_deref()),
         content_language: input.content_language.take(),
         content_disposition: input.content_disposition.take(),
         cache_control: input.cache_control.take(),
@@ -84,9 +84,8 @@ fn put_attributes(input: &mut PutObjectInput) -> S3Result<Attributes> {
 }
 
 /// `aws-chunked` is how the body travelled, not what it is.
-pub(super) fn own_encoding(encoding: Option<String>) -> Option<String> {
-    let kept: Vec<&str> = encoding
-        .as_deref()?
+pub(super) fn own_encoding(encoding: Option<&str>) -> Option<String> {
+    let kept: Vec<&str> = encoding?
         .split(',')
         .map(str::trim)
         .filter(|one| !one.eq_ignore_ascii_case("aws-chunked") && !one.is_empty())
@@ -119,13 +118,29 @@ pub(super) fn check_key(key: &str) -> S3Result<()> {
 }
 
 pub(super) fn write_condition(
-    matches: Option<&s3s::dto::ETagCondition>,
-    none_match: Option<&s3s::dto::ETagCondition>,
+    matches: Option<&ETagCondition>,
+    none_match: Option<&ETagCondition>,
 ) -> WriteCondition {
     WriteCondition {
         matches: matches.map(tag),
         none_match: none_match.map(tag),
     }
+}
+
+/// The conditions on a copy's target, which s3s does not read.
+fn header_condition(headers: &http::HeaderMap) -> S3Result<WriteCondition> {
+    let read = |name: http::HeaderName| match headers.get(&name) {
+        None => Ok(None),
+        Some(value) => match ETagCondition::parse_http_header(value.as_bytes()) {
+            Ok(condition) => Ok(Some(condition)),
+            Err(_) => Err(invalid(format!("`{name}` must be an entity tag or `*`"))),
+        },
+    };
+    let (matches, none_match) = (
+        read(http::header::IF_MATCH)?,
+        read(http::header::IF_NONE_MATCH)?,
+    );
+    Ok(write_condition(matches.as_ref(), none_match.as_ref()))
 }
 
 /// An object someone may see, or the refusal with the headers a 304 carries.
@@ -347,8 +362,10 @@ pub(super) async fn head(
 
 pub(super) async fn copy(
     store: &Store,
-    input: CopyObjectInput,
+    request: S3Request<CopyObjectInput>,
 ) -> S3Result<S3Response<CopyObjectOutput>> {
+    let condition = header_condition(&request.headers)?;
+    let input = request.input;
     check_key(&input.key)?;
     let (from_bucket, from_key) = copy_source(&input.copy_source)?;
     let from_condition = ReadCondition {
@@ -372,7 +389,7 @@ pub(super) async fn copy(
     let attributes = match replaced {
         true => Some(Attributes {
             content_type: input.content_type,
-            content_encoding: own_encoding(input.content_encoding),
+            content_encoding: own_encoding(input.content_encoding.as_deref()),
             content_language: input.content_language,
             content_disposition: input.content_disposition,
             cache_control: input.cache_control,
@@ -390,7 +407,7 @@ pub(super) async fn copy(
         tags,
         to_bucket: input.bucket,
         to_key: input.key,
-        condition: WriteCondition::default(),
+        condition,
         now: now(),
     };
     let object = store.copy(copy).await.map_err(refuse)?;
@@ -505,11 +522,13 @@ pub(super) async fn attributes(
         .await
         .map_err(refuse)?;
     let object = &found.object;
+    // Clients send one header with commas, which s3s takes for one name.
     let asked = |name: &str| {
-        input
+        let mut names = input
             .object_attributes
             .iter()
-            .any(|one| one.as_str() == name)
+            .flat_map(|header| header.as_str().split(','));
+        names.any(|one| one.trim() == name)
     };
     let checksum = object
         .checksum

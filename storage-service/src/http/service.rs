@@ -163,7 +163,7 @@ impl S3 for Service {
         &self,
         request: S3Request<dto::CopyObjectInput>,
     ) -> S3Result<S3Response<dto::CopyObjectOutput>> {
-        object::copy(&self.store, request.input).await
+        object::copy(&self.store, request).await
     }
 
     async fn delete_object(

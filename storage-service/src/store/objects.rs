@@ -227,18 +227,12 @@ impl Store {
                 tables.need_bucket(&bucket)?;
                 let mut outcomes = Vec::with_capacity(keys.len());
                 for (key, condition) in keys {
-                    let there = match condition.is_empty() {
-                        true => None,
-                        false => tables.object(&bucket, &key)?,
-                    };
-                    match condition.is_empty() {
-                        false => {
-                            if let Err(refusal) = condition.check(&key, there.as_ref()) {
-                                outcomes.push(Some(refusal));
-                                continue;
-                            }
+                    if !condition.is_empty() {
+                        let there = tables.object(&bucket, &key)?;
+                        if let Err(refusal) = condition.check(&key, there.as_ref()) {
+                            outcomes.push(Some(refusal));
+                            continue;
                         }
-                        true => {}
                     }
                     tables.remove_object(&bucket, &key)?;
                     outcomes.push(None);

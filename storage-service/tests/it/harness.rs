@@ -118,7 +118,7 @@ impl Signed {
     fn key(&self) -> Vec<u8> {
         let mut key = hmac(
             format!("AWS4{}", self.secret).as_bytes(),
-            self.date[..8].as_bytes(),
+            &self.date.as_bytes()[..8],
         );
         for part in [self.region.as_str(), "s3", "aws4_request"] {
             key = hmac(&key, part.as_bytes());
@@ -176,13 +176,31 @@ impl Signed {
         )
     }
 
-    pub(crate) async fn send(self, address: SocketAddr) -> Answer {
+    /// The request's head as it goes over the wire, for a body of `len` bytes that a test sends as it likes.
+    pub(crate) fn head(&self, address: SocketAddr, len: usize) -> Vec<u8> {
         let headers = self.all_headers(address);
-        let (names, signature) = self.signature_over(&headers);
-        let authorization = format!(
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
+        for (name, value) in &headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let authorization = self.authorization(&headers);
+        head.push_str(&format!(
+            "authorization: {authorization}\r\ncontent-length: {len}\r\n\r\n"
+        ));
+        head.into_bytes()
+    }
+
+    fn authorization(&self, headers: &[(String, String)]) -> String {
+        let (names, signature) = self.signature_over(headers);
+        format!(
             "AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/{}, SignedHeaders={names}, Signature={signature}",
             self.scope()
-        );
+        )
+    }
+
+    pub(crate) async fn send(self, address: SocketAddr) -> Answer {
+        let headers = self.all_headers(address);
+        let authorization = self.authorization(&headers);
         let url = match self.query.is_empty() {
             true => format!("http://{address}{}", self.path),
             false => format!("http://{address}{}?{}", self.path, self.query),

@@ -1,5 +1,12 @@
 //! Whole-service facts, over real sockets and with real clients.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the lint exempts test functions, not their helpers"
+)]
+
 mod clients;
 mod harness;
+mod lifecycle;
+mod python;
 mod signature;

@@ -1,0 +1,170 @@
+//! Clients that stall: a body that stops coming, an answer nobody reads.
+//!
+//! Wraps what hyper reads and writes, so that a connection without progress ends after a configured time and gives
+//! back its memory and its slot. Chunked bodies also pass [`Framing`] here, before s3s buffers a chunk.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::http::framing::{Framing, Malformed};
+
+/// A request body that fails when no byte comes for too long, or when its chunks are too large.
+pub(super) struct Guarded<B> {
+    body: B,
+    framing: Option<Framing>,
+    patience: Duration,
+    deadline: Pin<Box<Sleep>>,
+}
+
+/// Why a body broke off. The texts are told apart in `http::upload`.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BrokenBody {
+    #[error("the body stalled")]
+    Stalled,
+    #[error("FormatError")]
+    Framing(#[source] Malformed),
+    #[error("could not read the body")]
+    Read(#[source] hyper::Error),
+}
+
+impl<B> Guarded<B> {
+    pub(super) fn new(body: B, framing: Option<Framing>, patience: Duration) -> Self {
+        Self {
+            body,
+            framing,
+            patience,
+            deadline: Box::pin(tokio::time::sleep(patience)),
+        }
+    }
+}
+
+impl<B> Body for Guarded<B>
+where
+    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BrokenBody;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+        let this = &mut *self;
+        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+            return this
+                .deadline
+                .as_mut()
+                .poll(cx)
+                .map(|()| Some(Err(BrokenBody::Stalled)));
+        };
+        this.deadline.as_mut().reset(Instant::now() + this.patience);
+        let frame = match frame {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(BrokenBody::Read(error)))),
+            Some(Ok(frame)) => frame,
+        };
+        if let (Some(framing), Some(data)) = (&mut this.framing, frame.data_ref())
+            && let Err(malformed) = framing.check(data)
+        {
+            return Poll::Ready(Some(Err(BrokenBody::Framing(malformed))));
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A connection on which a write that makes no progress for too long fails.
+pub(super) struct Patient<IO> {
+    io: IO,
+    patience: Duration,
+    /// Set while a write waits.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl<IO> Patient<IO> {
+    pub(super) fn new(io: IO, patience: Duration) -> Self {
+        Self {
+            io,
+            patience,
+            deadline: None,
+        }
+    }
+
+    fn judge<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.deadline = None;
+            return written;
+        }
+        let patience = self.patience;
+        let deadline = self
+            .deadline
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        deadline
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Patient<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Patient<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.judge(written, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        self.judge(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.judge(flushed, cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let closed = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.judge(closed, cx)
+    }
+}
