@@ -13,7 +13,14 @@ pub mod table;
 pub mod sql;
 
 mod checkpoint;
+mod config;
+mod connectors;
 mod formats;
 mod functions;
+mod local;
 mod plan;
 mod runtime;
+
+pub use config::Config;
+pub use error::Error;
+pub use local::run_script;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
@@ -200,8 +201,11 @@ impl JobStore {
         let mut instances: Vec<BTreeMap<String, Vec<RecordBatch>>> =
             vec![BTreeMap::new(); parallelism];
         for table in &operator.tables {
-            let files: Vec<Vec<RecordBatch>> = stream::iter(&table.segments)
-                .map(|segment| self.read_segment(segment))
+            let mut reads: Vec<BoxFuture<'_, _>> = Vec::new();
+            for segment in &table.segments {
+                reads.push(self.read_segment(segment).boxed());
+            }
+            let files: Vec<Vec<RecordBatch>> = stream::iter(reads)
                 .buffered(CONCURRENCY)
                 .try_collect()
                 .await?;
@@ -266,13 +270,15 @@ impl JobStore {
                 }
             }
         }
-        let uploads = new_files.into_iter().map(|(key, place, path, batches)| {
+        let mut uploads: Vec<BoxFuture<'_, Result<_, Error>>> = Vec::new();
+        for (key, place, path, batches) in new_files {
             let this = &*self;
-            async move {
+            let upload = async move {
                 let segment = this.write_segment(path, &batches).await?;
-                Ok::<_, Error>((key, place, Written { batches, segment }))
-            }
-        });
+                Ok((key, place, Written { batches, segment }))
+            };
+            uploads.push(upload.boxed());
+        }
         let uploaded: Vec<_> = stream::iter(uploads)
             .buffered(CONCURRENCY)
             .try_collect()

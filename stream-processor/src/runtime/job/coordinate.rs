@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::FutureExt;
+use futures::future::{BoxFuture, try_join_all};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -14,7 +15,7 @@ use crate::error::Error;
 use crate::operator::{CheckpointId, StateTable, Subtask};
 use crate::runtime::chain::NodeSnapshot;
 use crate::runtime::clock;
-use crate::runtime::ends::{PendingCommit, Positions, Prepared};
+use crate::runtime::ends::{Committable, PendingCommit, Positions, Prepared};
 use crate::runtime::job::build::Running;
 use crate::runtime::job::commit::Committers;
 use crate::runtime::job::stats::CheckpointStats;
@@ -272,10 +273,11 @@ async fn prepare(
     prepared: BTreeMap<String, Vec<Prepared>>,
     positions: &BTreeMap<String, Positions>,
 ) -> Result<BTreeMap<String, PendingCommit>, Error> {
-    let sinks = prepared.into_iter().map(|(uid, instances)| async move {
-        let committables = try_join_all(instances).await?.concat();
-        Ok::<_, Error>((uid, committables))
-    });
+    let mut sinks: Vec<BoxFuture<'static, Result<(String, Vec<Committable>), Error>>> = Vec::new();
+    for (uid, instances) in prepared {
+        let all = async move { Ok((uid, try_join_all(instances).await?.concat())) };
+        sinks.push(all.boxed());
+    }
     let mut commits = BTreeMap::new();
     for (uid, committables) in try_join_all(sinks).await? {
         if !committables.is_empty() {
