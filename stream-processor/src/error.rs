@@ -20,6 +20,14 @@ impl fmt::Display for Position {
 /// Why a job cannot be planned or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A configured value cannot work.
+    #[error("`{key}`: {why}")]
+    Config {
+        /// The key.
+        key: &'static str,
+        /// The reason.
+        why: String,
+    },
     /// The SQL is not understood.
     #[error("{message} at {position}")]
     Syntax {

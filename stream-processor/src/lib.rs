@@ -17,10 +17,15 @@ mod config;
 mod connectors;
 mod formats;
 mod functions;
+mod http;
+mod jobs;
 mod local;
+mod metrics;
 mod plan;
 mod runtime;
+mod server;
 
 pub use config::Config;
 pub use error::Error;
 pub use local::run_script;
+pub use server::serve;
