@@ -18,7 +18,7 @@ use super::{Error, Settings};
 /// Flushes of one partition that may overlap: one disk gives three times the throughput of a single sync in flight.
 const MAX_FLUSHES: usize = 4;
 /// Pause before a partition whose write failed is opened again.
-const RETRY_MS: i64 = 1000;
+pub(super) const RETRY_MS: i64 = 1000;
 
 /// Where a batch went.
 #[derive(Debug)]
@@ -139,12 +139,17 @@ impl Partition {
         self.env.writers.submit(move || partition.flush());
     }
 
+    /// Has a partition whose write failed opened again, once at a time and not too often.
     fn retry_storage(self: &Arc<Self>, state: &mut State, now_ms: i64) {
-        if let Health::Refusing { since_ms, .. } = &mut state.health
+        if let Health::Refusing {
+            retry_after_ms: Some(at),
+            ..
+        } = state.health
             && state.n_flushing == 0
-            && now_ms - *since_ms >= RETRY_MS
+            && now_ms >= at
+            && let Health::Refusing { retry_after_ms, .. } = &mut state.health
         {
-            *since_ms = now_ms;
+            *retry_after_ms = None;
             let partition = Arc::clone(self);
             self.env.writers.submit(move || partition.reopen(now_ms));
         }

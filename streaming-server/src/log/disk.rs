@@ -23,6 +23,8 @@ pub(crate) struct Disk {
 pub(crate) struct Faults {
     pub(crate) write: std::sync::atomic::AtomicI32,
     pub(crate) sync: std::sync::atomic::AtomicI32,
+    /// Syncs wait while a test holds it.
+    pub(crate) gate: parking_lot::Mutex<()>,
 }
 
 impl Disk {
@@ -49,6 +51,8 @@ impl Disk {
 
     /// Makes the file's bytes durable. After an error the pages are in doubt: never retry, fail the partition.
     pub(crate) fn sync(&self, file: &File) -> io::Result<()> {
+        #[cfg(test)]
+        drop(self.faults.gate.lock());
         #[cfg(test)]
         fail(&self.faults.sync)?;
         file.sync_data()

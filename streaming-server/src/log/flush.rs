@@ -11,6 +11,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::Error;
+use super::append::RETRY_MS;
 use super::partition::{Health, InFlight, Partition, PendingWrite, State, Watcher};
 use super::segment::Segment;
 
@@ -132,7 +133,7 @@ impl Partition {
         state.health = if may_reopen {
             Health::Refusing {
                 reason: Arc::clone(&reason),
-                since_ms: wall_ms(),
+                retry_after_ms: Some(wall_ms() + RETRY_MS),
             }
         } else {
             Health::Failed {
@@ -156,11 +157,18 @@ impl Partition {
     /// After a failed write: cuts the log back to its synced end and takes writes again.
     pub(super) fn reopen(&self, now_ms: i64) {
         let _chores = self.chores.lock();
-        let end = self.state.lock().high_watermark;
+        let end = {
+            let state = self.state.lock();
+            // While it refuses no flush can begin, so the files are ours alone.
+            if !matches!(state.health, Health::Refusing { .. }) || state.n_flushing > 0 {
+                return;
+            }
+            state.high_watermark
+        };
         match super::recovery::recover(&self.directory, &self.env.disk, Some(end), now_ms) {
             Ok(recovered) if recovered.next_offset == end => {
                 let mut state = self.state.lock();
-                if !matches!(state.health, Health::Refusing { .. }) || state.n_flushing > 0 {
+                if !matches!(state.health, Health::Refusing { .. }) {
                     return;
                 }
                 let log_start = state.log_start;
@@ -184,6 +192,9 @@ impl Partition {
                 };
             }
             Err(error) => {
+                if let Health::Refusing { retry_after_ms, .. } = &mut self.state.lock().health {
+                    *retry_after_ms = Some(now_ms + RETRY_MS);
+                }
                 tracing::debug!(topic = %self.topic, partition = self.number, %error, "storage still refuses");
             }
         }

@@ -84,10 +84,11 @@ pub(super) struct InFlight {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Health {
     Good,
-    /// A write failed; once `since_ms` is a moment ago and no flush runs, the log is reopened at its synced end.
+    /// A write failed. The log is reopened at its synced end by the first append after this time; `None` while that is
+    /// under way.
     Refusing {
         reason: Arc<str>,
-        since_ms: i64,
+        retry_after_ms: Option<i64>,
     },
     /// A sync failed: what the disk holds is in doubt until the process has restarted and checked it.
     Failed {

@@ -1,1 +1,613 @@
-//! Raw frames against the broker: what no well-behaved client sends.
+//! Raw frames against the broker: every version it advertises, and what no well-behaved client sends.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::*;
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
+
+use crate::broker::Broker;
+
+/// A connection that sends what it is told.
+struct Client {
+    stream: TcpStream,
+    correlation_id: i32,
+}
+
+impl Client {
+    fn connect(broker: &Broker) -> Self {
+        let stream = TcpStream::connect(broker.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        Self {
+            stream,
+            correlation_id: 0,
+        }
+    }
+
+    fn frame<R: Request>(&mut self, request: &R, version: i16) -> Vec<u8> {
+        self.correlation_id += 1;
+        let header = RequestHeader::default()
+            .with_request_api_key(R::KEY)
+            .with_request_api_version(version)
+            .with_correlation_id(self.correlation_id);
+        let mut frame = BytesMut::new();
+        frame.put_i32(0);
+        header
+            .encode(&mut frame, R::header_version(version))
+            .unwrap();
+        request.encode(&mut frame, version).unwrap();
+        let len = i32::try_from(frame.len() - 4).unwrap();
+        frame[..4].copy_from_slice(&len.to_be_bytes());
+        frame.to_vec()
+    }
+
+    fn send<R: Request>(&mut self, request: &R, version: i16) {
+        let frame = self.frame(request, version);
+        self.stream.write_all(&frame).unwrap();
+    }
+
+    fn read_frame(&mut self) -> std::io::Result<Bytes> {
+        let mut len = [0; 4];
+        self.stream.read_exact(&mut len)?;
+        let mut frame = vec![0; usize::try_from(i32::from_be_bytes(len)).unwrap()];
+        self.stream.read_exact(&mut frame)?;
+        Ok(Bytes::from(frame))
+    }
+
+    fn receive<R: Request>(&mut self, version: i16) -> (i32, R::Response) {
+        let mut frame = self.read_frame().unwrap();
+        let header =
+            ResponseHeader::decode(&mut frame, R::Response::header_version(version)).unwrap();
+        let response = R::Response::decode(&mut frame, version).unwrap();
+        assert!(frame.is_empty(), "bytes after the response");
+        (header.correlation_id, response)
+    }
+
+    fn ask<R: Request>(&mut self, request: &R, version: i16) -> R::Response {
+        self.send(request, version);
+        let (correlation_id, response) = self.receive::<R>(version);
+        assert_eq!(correlation_id, self.correlation_id);
+        response
+    }
+
+    fn is_closed(&mut self) -> bool {
+        match self.stream.read(&mut [0; 1]) {
+            Ok(n_bytes) => n_bytes == 0,
+            Err(error) => matches!(
+                error.kind(),
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+            ),
+        }
+    }
+
+    fn create(&mut self, topic: &'static str) {
+        let topic = create_topics_request::CreatableTopic::default()
+            .with_name(name(topic))
+            .with_num_partitions(1)
+            .with_replication_factor(1);
+        let response = self.ask(
+            &CreateTopicsRequest::default()
+                .with_topics(vec![topic])
+                .with_timeout_ms(5000),
+            7,
+        );
+        assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+    }
+}
+
+fn name(name: &'static str) -> TopicName {
+    TopicName(StrBytes::from_static_str(name))
+}
+
+/// A batch whose records are opaque unless `attributes` say that they are not compressed.
+fn batch(attributes: i16, count: i32, body: &[u8]) -> Bytes {
+    let mut batch = BytesMut::new();
+    batch.put_i64(0);
+    batch.put_i32(i32::try_from(49 + body.len()).unwrap());
+    batch.put_i32(-1);
+    batch.put_i8(2);
+    batch.put_u32(0);
+    batch.put_i16(attributes);
+    batch.put_i32(count - 1);
+    let now = 4_000_000_000_000;
+    batch.put_i64(now);
+    batch.put_i64(now);
+    batch.put_i64(-1);
+    batch.put_i16(-1);
+    batch.put_i32(-1);
+    batch.put_i32(count);
+    batch.put_slice(body);
+    let crc = crc32c::crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    batch.freeze()
+}
+
+fn produce(topic: &'static str, acks: i16, records: Bytes) -> ProduceRequest {
+    let partition = produce_request::PartitionProduceData::default().with_records(Some(records));
+    let topic = produce_request::TopicProduceData::default()
+        .with_name(name(topic))
+        .with_partition_data(vec![partition]);
+    ProduceRequest::default()
+        .with_acks(acks)
+        .with_timeout_ms(10_000)
+        .with_topic_data(vec![topic])
+}
+
+fn fetch(topic: &'static str, offset: i64, max_wait_ms: i32) -> FetchRequest {
+    let partition = fetch_request::FetchPartition::default()
+        .with_fetch_offset(offset)
+        .with_partition_max_bytes(1 << 20);
+    let topic = fetch_request::FetchTopic::default()
+        .with_topic(name(topic))
+        .with_partitions(vec![partition]);
+    FetchRequest::default()
+        .with_max_wait_ms(max_wait_ms)
+        .with_min_bytes(1)
+        .with_max_bytes(1 << 20)
+        .with_session_epoch(-1)
+        .with_topics(vec![topic])
+}
+
+fn produced(response: &ProduceResponse) -> (i16, i64) {
+    let partition = &response.responses[0].partition_responses[0];
+    (partition.error_code, partition.base_offset)
+}
+
+/// The simplest request of every API the broker may advertise.
+fn plain_request(key: ApiKey, version: i16) -> RequestKind {
+    match key {
+        ApiKey::Produce => ProduceRequest::default().with_acks(1).into(),
+        ApiKey::Fetch => FetchRequest::default().with_session_epoch(-1).into(),
+        ApiKey::ListOffsets => ListOffsetsRequest::default().into(),
+        ApiKey::Metadata => MetadataRequest::default()
+            .with_topics(Some(Vec::new()))
+            .into(),
+        ApiKey::OffsetCommit => OffsetCommitRequest::default().into(),
+        ApiKey::OffsetFetch if version < 8 => OffsetFetchRequest::default()
+            .with_topics(Some(Vec::new()))
+            .into(),
+        ApiKey::OffsetFetch => OffsetFetchRequest::default().into(),
+        ApiKey::FindCoordinator => FindCoordinatorRequest::default().into(),
+        ApiKey::JoinGroup => JoinGroupRequest::default().into(),
+        ApiKey::Heartbeat => HeartbeatRequest::default().into(),
+        ApiKey::LeaveGroup => LeaveGroupRequest::default().into(),
+        ApiKey::SyncGroup => SyncGroupRequest::default().into(),
+        ApiKey::DescribeGroups => DescribeGroupsRequest::default()
+            .with_groups(vec![GroupId(StrBytes::from_static_str("g"))])
+            .into(),
+        ApiKey::ListGroups => ListGroupsRequest::default().into(),
+        ApiKey::ApiVersions => ApiVersionsRequest::default().into(),
+        ApiKey::CreateTopics => CreateTopicsRequest::default().into(),
+        ApiKey::DeleteTopics => DeleteTopicsRequest::default().into(),
+        ApiKey::DeleteRecords => DeleteRecordsRequest::default().into(),
+        ApiKey::InitProducerId => InitProducerIdRequest::default().into(),
+        ApiKey::DescribeConfigs => DescribeConfigsRequest::default().into(),
+        ApiKey::AlterConfigs => AlterConfigsRequest::default().into(),
+        ApiKey::IncrementalAlterConfigs => IncrementalAlterConfigsRequest::default().into(),
+        ApiKey::DescribeLogDirs => DescribeLogDirsRequest::default().into(),
+        ApiKey::CreatePartitions => CreatePartitionsRequest::default().into(),
+        ApiKey::DeleteGroups => DeleteGroupsRequest::default().into(),
+        ApiKey::OffsetDelete => OffsetDeleteRequest::default().into(),
+        ApiKey::DescribeCluster => DescribeClusterRequest::default().into(),
+        ApiKey::SaslHandshake => SaslHandshakeRequest::default().into(),
+        ApiKey::SaslAuthenticate => SaslAuthenticateRequest::default().into(),
+        other => panic!("{other:?} is advertised: give a request of it"),
+    }
+}
+
+#[test]
+fn every_advertised_version_is_answered_in_that_version() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let mut client = Client::connect(&broker);
+    let versions = client.ask(&ApiVersionsRequest::default(), 0);
+    assert_eq!(versions.error_code, 0);
+    let mut n_asked = 0;
+    for api in versions.api_keys {
+        let key = ApiKey::try_from(api.api_key).unwrap();
+        // Produce 0 to 2 are advertised for the sake of librdkafka and, as in Kafka 4, not served.
+        let min = if key == ApiKey::Produce {
+            3
+        } else {
+            api.min_version
+        };
+        for version in min..=api.max_version {
+            let mut frame = BytesMut::new();
+            frame.put_i32(0);
+            let header = RequestHeader::default()
+                .with_request_api_key(api.api_key)
+                .with_request_api_version(version)
+                .with_correlation_id(n_asked);
+            header
+                .encode(&mut frame, key.request_header_version(version))
+                .unwrap();
+            plain_request(key, version)
+                .encode(&mut frame, version)
+                .unwrap();
+            let len = i32::try_from(frame.len() - 4).unwrap();
+            frame[..4].copy_from_slice(&len.to_be_bytes());
+            client.stream.write_all(&frame).unwrap();
+            let mut frame = client
+                .read_frame()
+                .unwrap_or_else(|error| panic!("{key:?} {version}: {error}"));
+            let header =
+                ResponseHeader::decode(&mut frame, key.response_header_version(version)).unwrap();
+            assert_eq!(header.correlation_id, n_asked);
+            ResponseKind::decode(key, &mut frame, version)
+                .unwrap_or_else(|error| panic!("{key:?} {version}: {error}"));
+            assert!(frame.is_empty(), "{key:?} {version}");
+            n_asked += 1;
+        }
+    }
+    assert!(n_asked > 100, "{n_asked}");
+}
+
+#[test]
+fn an_unknown_api_versions_version_is_answered_with_what_is_known() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let mut client = Client::connect(&broker);
+    client
+        .stream
+        .write_all(&[0, 0, 0, 14, 0, 18, 0, 99, 0, 0, 0, 5, 0, 1, b'c', 0, 1, 1])
+        .unwrap();
+    let (correlation_id, response) = client.receive::<ApiVersionsRequest>(0);
+    assert_eq!((correlation_id, response.error_code), (5, 35));
+    let fetch = response
+        .api_keys
+        .iter()
+        .find(|api| api.api_key == 1)
+        .unwrap();
+    assert_eq!((fetch.min_version, fetch.max_version), (4, 17));
+    let produce = response
+        .api_keys
+        .iter()
+        .find(|api| api.api_key == 0)
+        .unwrap();
+    assert_eq!((produce.min_version, produce.max_version), (0, 13));
+    let transactions = [24, 25, 26, 28];
+    assert!(
+        response
+            .api_keys
+            .iter()
+            .all(|api| !transactions.contains(&api.api_key))
+    );
+    assert_eq!(
+        client.ask(&ApiVersionsRequest::default(), 3).error_code,
+        0,
+        "the connection lives on"
+    );
+}
+
+#[test]
+fn frames_of_nonsense_end_their_connection_and_nothing_else() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let nonsense: [&[u8]; 10] = [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        &[0xff, 0xff, 0xff, 0xff, 0, 0],
+        &[0, 0, 0, 0],
+        &[0, 0, 0, 3, 1, 2, 3],
+        &[0x7f, 0xff, 0xff, 0xff, 0, 3, 0, 1, 0, 0, 0, 1],
+        // API key 999; Produce version 2, advertised and not served; Metadata version 99.
+        &[0, 0, 0, 10, 3, 231, 0, 0, 0, 0, 0, 1, 0xff, 0xff],
+        &[0, 0, 0, 10, 0, 0, 0, 2, 0, 0, 0, 1, 0xff, 0xff],
+        &[0, 0, 0, 10, 0, 3, 0, 99, 0, 0, 0, 1, 0xff, 0xff],
+        // Metadata that claims two thousand million topics.
+        &[
+            0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff,
+        ],
+    ];
+    for bytes in nonsense {
+        let mut client = Client::connect(&broker);
+        client.stream.write_all(bytes).unwrap();
+        assert!(client.is_closed(), "{bytes:?}");
+    }
+    assert_eq!(
+        Client::connect(&broker)
+            .ask(&ApiVersionsRequest::default(), 3)
+            .error_code,
+        0
+    );
+}
+
+#[test]
+fn a_client_that_stalls_in_a_frame_is_dropped() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start_with(directory.path(), |config| {
+        config.transfer_timeout = Duration::from_millis(200)
+    });
+    let mut small = Client::connect(&broker);
+    let mut large = Client::connect(&broker);
+    small.stream.write_all(&[0, 0, 0, 50, 0, 3]).unwrap();
+    large.stream.write_all(&[0, 0x10, 0, 0, 0, 0]).unwrap();
+    let started = Instant::now();
+    assert!(small.is_closed());
+    assert!(large.is_closed());
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let mut client = Client::connect(&broker);
+    client.create("t");
+    let first = client.correlation_id + 1;
+    let mut frames = Vec::new();
+    for i in 0..50 {
+        if i % 5 == 4 {
+            frames.extend(client.frame(&ListOffsetsRequest::default(), 1));
+        } else {
+            frames.extend(client.frame(&produce("t", -1, batch(4, 1, b"x")), 9));
+        }
+    }
+    client.stream.write_all(&frames).unwrap();
+    let mut next_offset = 0;
+    for i in 0..50 {
+        let correlation_id = if i % 5 == 4 {
+            client.receive::<ListOffsetsRequest>(1).0
+        } else {
+            let (correlation_id, response) = client.receive::<ProduceRequest>(9);
+            assert_eq!(produced(&response), (0, next_offset));
+            next_offset += 1;
+            correlation_id
+        };
+        assert_eq!(correlation_id, first + i);
+    }
+}
+
+#[test]
+fn compression_stays_as_it_was_sent() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let mut client = Client::connect(&broker);
+    client.create("t");
+    for attributes in 1..=4_i16 {
+        let offset = i64::from(attributes - 1) * 3;
+        let sent = batch(attributes, 3, b"whatever the codec made of it");
+        assert_eq!(
+            produced(&client.ask(&produce("t", 1, sent.clone()), 8)),
+            (0, offset)
+        );
+        let response = client.ask(&fetch("t", offset, 0), 11);
+        let stored = response.responses[0].partitions[0].records.clone().unwrap();
+        assert_eq!(stored[..8], offset.to_be_bytes());
+        assert_eq!(stored[16..], sent[16..], "attributes {attributes}");
+    }
+}
+
+#[test]
+fn produce_refusals_have_the_right_code() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let mut client = Client::connect(&broker);
+    client.create("t");
+    let good = || batch(4, 1, b"x");
+    let mut flipped = good().to_vec();
+    flipped[65 - 4] ^= 1;
+    let mut old = good().to_vec();
+    old[16] = 1;
+    let cases: [(&str, ProduceRequest, i16, i16); 8] = [
+        ("unknown topic", produce("u", 1, good()), 9, 3),
+        (
+            "the coordinator's topic",
+            produce("__consumer_offsets", 1, good()),
+            9,
+            17,
+        ),
+        ("acks", produce("t", 2, good()), 9, 21),
+        ("checksum", produce("t", 1, flipped.into()), 9, 2),
+        ("old format", produce("t", 1, old.into()), 9, 43),
+        ("zstd before version 7", produce("t", 1, good()), 6, 76),
+        (
+            "too large",
+            produce("t", 1, batch(4, 1, &vec![0; 2 << 20])),
+            9,
+            10,
+        ),
+        (
+            "transactional",
+            produce("t", 1, batch(0x14, 1, b"x")),
+            9,
+            87,
+        ),
+    ];
+    for (what, request, version, code) in cases {
+        assert_eq!(produced(&client.ask(&request, version)).0, code, "{what}");
+    }
+    let transactional = produce("t", 1, good())
+        .with_transactional_id(Some(TransactionalId(StrBytes::from_static_str("x"))));
+    assert_eq!(produced(&client.ask(&transactional, 9)).0, 53);
+    let init = InitProducerIdRequest::default()
+        .with_transactional_id(Some(TransactionalId(StrBytes::from_static_str("x"))));
+    assert_eq!(client.ask(&init, 4).error_code, 53);
+    assert_eq!(
+        produced(&client.ask(&produce("t", 1, good()), 9)),
+        (0, 0),
+        "nothing of that was stored"
+    );
+}
+
+#[test]
+fn without_acknowledgement_a_failure_ends_the_connection() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let mut client = Client::connect(&broker);
+    client.create("t");
+    client.send(&produce("t", 0, batch(4, 1, b"x")), 9);
+    assert_eq!(
+        produced(&client.ask(&produce("t", 1, batch(4, 1, b"x")), 9)),
+        (0, 1),
+        "no answer to the first"
+    );
+    client.send(&produce("u", 0, batch(4, 1, b"x")), 9);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_long_poll_ends_when_records_come() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let (mut reader, mut writer) = (Client::connect(&broker), Client::connect(&broker));
+    writer.create("t");
+    let started = Instant::now();
+    let empty = reader.ask(&fetch("t", 0, 100), 12);
+    assert!(
+        started.elapsed() >= Duration::from_millis(100),
+        "nothing there: it waits its time"
+    );
+    assert_eq!(empty.responses[0].partitions[0].high_watermark, 0);
+    let started = Instant::now();
+    reader.send(&fetch("t", 0, 15_000), 12);
+    assert_eq!(
+        produced(&writer.ask(&produce("t", -1, batch(4, 2, b"x")), 9)),
+        (0, 0)
+    );
+    let (_, response) = reader.receive::<FetchRequest>(12);
+    assert_eq!(response.responses[0].partitions[0].high_watermark, 2);
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "it does not wait for its time"
+    );
+    let beyond = reader.ask(&fetch("t", 3, 15_000), 12);
+    assert_eq!(
+        beyond.responses[0].partitions[0].error_code, 1,
+        "an error does not wait either"
+    );
+}
+
+#[test]
+fn an_incremental_session_tells_only_news() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let mut client = Client::connect(&broker);
+    client.create("t");
+    client.create("u");
+    let mut first = fetch("t", 0, 0).with_session_epoch(0);
+    first.topics.extend(fetch("u", 0, 0).topics);
+    let opened = client.ask(&first, 12);
+    assert!(opened.session_id > 0);
+    assert_eq!(opened.responses.len(), 2);
+    client.ask(&produce("u", 1, batch(4, 1, b"x")), 9);
+    let next = |epoch| {
+        FetchRequest::default()
+            .with_session_id(opened.session_id)
+            .with_session_epoch(epoch)
+            .with_max_bytes(1 << 20)
+    };
+    let news = client.ask(&next(1), 12);
+    assert_eq!(
+        news.responses
+            .iter()
+            .map(|topic| topic.topic.to_string())
+            .collect::<Vec<_>>(),
+        ["u"]
+    );
+    assert_eq!(client.ask(&next(7), 12).error_code, 71);
+    assert_eq!(client.ask(&next(1).with_session_id(999), 12).error_code, 70);
+}
+
+#[test]
+fn a_full_disk_is_a_storage_error_to_the_producer() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start_with(directory.path(), |config| {
+        config.min_free_space = bytesize::ByteSize::pib(1)
+    });
+    let mut client = Client::connect(&broker);
+    client.create("t");
+    assert_eq!(
+        produced(&client.ask(&produce("t", -1, batch(4, 1, b"x")), 9)).0,
+        56
+    );
+    assert_eq!(
+        client.ask(&fetch("t", 0, 0), 12).responses[0].partitions[0].error_code,
+        0,
+        "reads go on"
+    );
+}
+
+#[test]
+fn records_survive_a_restart_and_the_cluster_stays_the_same() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let mut client = Client::connect(&broker);
+    client.create("t");
+    let sent = batch(4, 2, b"x");
+    client.ask(&produce("t", -1, sent.clone()), 9);
+    let before = client.ask(&MetadataRequest::default().with_topics(None), 12);
+    broker.stop().unwrap();
+    let broker = Broker::start(directory.path());
+    let mut client = Client::connect(&broker);
+    let after = client.ask(&MetadataRequest::default().with_topics(None), 12);
+    assert_eq!(after.cluster_id, before.cluster_id);
+    assert_eq!(after.topics.len(), 2);
+    for (old, new) in before.topics.iter().zip(&after.topics) {
+        assert_eq!((&old.name, old.topic_id), (&new.name, new.topic_id));
+        assert_eq!(
+            new.partitions[0].leader_epoch,
+            old.partitions[0].leader_epoch + 1
+        );
+    }
+    let by_id = fetch_request::FetchTopic::default()
+        .with_topic_id(after.topics[1].topic_id)
+        .with_partitions(fetch("t", 1, 0).topics[0].partitions.clone());
+    let response = client.ask(&fetch("t", 0, 0).with_topics(vec![by_id]), 17);
+    let stored = response.responses[0].partitions[0].records.clone().unwrap();
+    assert_eq!(
+        stored[16..],
+        sent[16..],
+        "the whole batch, though its second record was asked for"
+    );
+}
+
+#[test]
+fn health_and_metrics_are_served_beside_the_protocol() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    Client::connect(&broker).ask(&ApiVersionsRequest::default(), 0);
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(broker.admin).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(get("/healthz").starts_with("HTTP/1.1 200"));
+    assert!(get("/readyz").contains("ready"));
+    let metrics = get("/metrics");
+    let wanted = "streamforge_streaming_server_requests_total{api=\"ApiVersions\"} 1";
+    assert!(metrics.contains(wanted), "{metrics}");
+}
+
+#[test]
+fn a_directory_in_use_and_an_open_address_are_refused_before_anything_is_written() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    Client::connect(&broker).ask(&ApiVersionsRequest::default(), 0);
+    let second = Broker::start(directory.path());
+    let error = second.stop().unwrap_err();
+    assert!(
+        error.to_string().contains("in use by another broker"),
+        "{error}"
+    );
+    let fresh = testkit::temp_dir();
+    let open = Broker::start_with(fresh.path(), |config| {
+        config.listen = "0.0.0.0:9092".parse().unwrap()
+    });
+    let error = open.stop().unwrap_err();
+    assert!(
+        error.to_string().contains("needs authentication"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read_dir(fresh.path()).unwrap().count(), 0);
+}

@@ -1,1 +1,258 @@
+//! The shapes against the codec: what it writes fits, what lies about its lengths does not.
 
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::*;
+use kafka_protocol::protocol::StrBytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::wire::table::APIS;
+
+/// A request of this API with something in every array that it has.
+fn example(key: ApiKey, version: i16) -> RequestKind {
+    let text = || StrBytes::from_static_str("text");
+    let name = || TopicName(text());
+    let group = || GroupId(text());
+    match key {
+        ApiKey::Produce => {
+            let partition = produce_request::PartitionProduceData::default()
+                .with_records(Some(Bytes::from_static(b"r")));
+            let topic =
+                produce_request::TopicProduceData::default().with_partition_data(vec![partition]);
+            ProduceRequest::default()
+                .with_topic_data(vec![topic])
+                .into()
+        }
+        ApiKey::Fetch => {
+            let topic =
+                fetch_request::FetchTopic::default().with_partitions(vec![Default::default()]);
+            let request = FetchRequest::default().with_topics(vec![topic]);
+            let gone = fetch_request::ForgottenTopic::default().with_partitions(vec![1, 2]);
+            if version >= 7 {
+                request.with_forgotten_topics_data(vec![gone])
+            } else {
+                request
+            }
+            .into()
+        }
+        ApiKey::ListOffsets => {
+            let topic = list_offsets_request::ListOffsetsTopic::default()
+                .with_partitions(vec![Default::default()]);
+            ListOffsetsRequest::default()
+                .with_topics(vec![topic])
+                .into()
+        }
+        ApiKey::Metadata => {
+            let topic = metadata_request::MetadataRequestTopic::default().with_name(Some(name()));
+            MetadataRequest::default()
+                .with_topics(Some(vec![topic]))
+                .with_allow_auto_topic_creation(true)
+                .into()
+        }
+        ApiKey::OffsetCommit => {
+            let topic = offset_commit_request::OffsetCommitRequestTopic::default()
+                .with_partitions(vec![Default::default()]);
+            OffsetCommitRequest::default()
+                .with_group_id(group())
+                .with_topics(vec![topic])
+                .into()
+        }
+        ApiKey::OffsetFetch if version >= 8 => {
+            let topic = offset_fetch_request::OffsetFetchRequestTopics::default()
+                .with_partition_indexes(vec![1]);
+            let asked = offset_fetch_request::OffsetFetchRequestGroup::default()
+                .with_topics(Some(vec![topic]));
+            OffsetFetchRequest::default()
+                .with_groups(vec![asked])
+                .into()
+        }
+        ApiKey::OffsetFetch => {
+            let topic = offset_fetch_request::OffsetFetchRequestTopic::default()
+                .with_partition_indexes(vec![1]);
+            OffsetFetchRequest::default()
+                .with_topics(Some(vec![topic]))
+                .into()
+        }
+        ApiKey::FindCoordinator if version >= 4 => FindCoordinatorRequest::default()
+            .with_coordinator_keys(vec![text()])
+            .into(),
+        ApiKey::FindCoordinator => FindCoordinatorRequest::default().with_key(text()).into(),
+        ApiKey::JoinGroup => {
+            let protocol = join_group_request::JoinGroupRequestProtocol::default()
+                .with_metadata(Bytes::from_static(b"m"));
+            JoinGroupRequest::default()
+                .with_protocols(vec![protocol])
+                .into()
+        }
+        ApiKey::Heartbeat => HeartbeatRequest::default().into(),
+        ApiKey::LeaveGroup if version >= 3 => LeaveGroupRequest::default()
+            .with_members(vec![Default::default()])
+            .into(),
+        ApiKey::LeaveGroup => LeaveGroupRequest::default().into(),
+        ApiKey::SyncGroup => SyncGroupRequest::default()
+            .with_assignments(vec![Default::default()])
+            .into(),
+        ApiKey::DescribeGroups => DescribeGroupsRequest::default()
+            .with_groups(vec![group()])
+            .into(),
+        ApiKey::ListGroups => ListGroupsRequest::default().into(),
+        ApiKey::ApiVersions => ApiVersionsRequest::default().into(),
+        ApiKey::CreateTopics => {
+            let assignment = create_topics_request::CreatableReplicaAssignment::default()
+                .with_broker_ids(vec![BrokerId(1)]);
+            let topic = create_topics_request::CreatableTopic::default()
+                .with_assignments(vec![assignment])
+                .with_configs(vec![Default::default()]);
+            CreateTopicsRequest::default()
+                .with_topics(vec![topic])
+                .into()
+        }
+        ApiKey::DeleteTopics if version >= 6 => DeleteTopicsRequest::default()
+            .with_topics(vec![Default::default()])
+            .into(),
+        ApiKey::DeleteTopics => DeleteTopicsRequest::default()
+            .with_topic_names(vec![name()])
+            .into(),
+        ApiKey::DeleteRecords => {
+            let topic = delete_records_request::DeleteRecordsTopic::default()
+                .with_partitions(vec![Default::default()]);
+            DeleteRecordsRequest::default()
+                .with_topics(vec![topic])
+                .into()
+        }
+        ApiKey::InitProducerId => InitProducerIdRequest::default().into(),
+        ApiKey::DescribeConfigs => {
+            let resource = describe_configs_request::DescribeConfigsResource::default()
+                .with_configuration_keys(Some(vec![text()]));
+            DescribeConfigsRequest::default()
+                .with_resources(vec![resource])
+                .into()
+        }
+        ApiKey::AlterConfigs => {
+            let resource = alter_configs_request::AlterConfigsResource::default()
+                .with_configs(vec![Default::default()]);
+            AlterConfigsRequest::default()
+                .with_resources(vec![resource])
+                .into()
+        }
+        ApiKey::IncrementalAlterConfigs => {
+            let resource = incremental_alter_configs_request::AlterConfigsResource::default()
+                .with_configs(vec![Default::default()]);
+            IncrementalAlterConfigsRequest::default()
+                .with_resources(vec![resource])
+                .into()
+        }
+        ApiKey::DescribeLogDirs => {
+            let topic = describe_log_dirs_request::DescribableLogDirTopic::default()
+                .with_partitions(vec![1]);
+            DescribeLogDirsRequest::default()
+                .with_topics(Some(vec![topic]))
+                .into()
+        }
+        ApiKey::CreatePartitions => {
+            let assignment = create_partitions_request::CreatePartitionsAssignment::default()
+                .with_broker_ids(vec![BrokerId(1)]);
+            let topic = create_partitions_request::CreatePartitionsTopic::default()
+                .with_assignments(Some(vec![assignment]));
+            CreatePartitionsRequest::default()
+                .with_topics(vec![topic])
+                .into()
+        }
+        ApiKey::DeleteGroups => DeleteGroupsRequest::default()
+            .with_groups_names(vec![group()])
+            .into(),
+        ApiKey::OffsetDelete => {
+            let topic = offset_delete_request::OffsetDeleteRequestTopic::default()
+                .with_partitions(vec![Default::default()]);
+            OffsetDeleteRequest::default()
+                .with_topics(vec![topic])
+                .into()
+        }
+        ApiKey::DescribeCluster => DescribeClusterRequest::default().into(),
+        ApiKey::SaslHandshake => SaslHandshakeRequest::default().into(),
+        ApiKey::SaslAuthenticate => SaslAuthenticateRequest::default().into(),
+        other => panic!("{other:?} is served: give an example of it"),
+    }
+}
+
+fn encoded(key: ApiKey, version: i16) -> Vec<u8> {
+    let mut body = BytesMut::new();
+    example(key, version)
+        .encode(&mut body, version)
+        .unwrap_or_else(|error| panic!("{key:?} {version}: {error}"));
+    body.to_vec()
+}
+
+#[test]
+fn every_request_the_codec_writes_fits_its_shape() {
+    for api in APIS {
+        for version in api.min..=api.max {
+            let body = encoded(api.key, version);
+            let outcome = check(api.shape, &body, version, version >= api.flexible);
+            assert_eq!(outcome, Ok(()), "{} version {version}: {body:?}", api.name);
+            for cut in 0..body.len() {
+                let outcome = check(api.shape, &body[..cut], version, version >= api.flexible);
+                assert!(
+                    outcome.is_err(),
+                    "{} version {version} cut at {cut}",
+                    api.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_count_that_no_frame_could_hold_is_refused() {
+    assert_eq!(
+        check("[ s ]", &i32::MAX.to_be_bytes(), 0, false),
+        Err(ShapeError::TooMany { count: 0x7fff_ffff })
+    );
+    assert_eq!(
+        check("[ s ]", &[0xff, 0xff, 0xff, 0xff, 0x0f], 0, true),
+        Err(ShapeError::TooMany { count: 0xffff_fffe })
+    );
+    assert_eq!(
+        check("(i)", &[0, 0, 0, 9, 0, 0], 0, false),
+        Err(ShapeError::Short)
+    );
+    assert_eq!(
+        check("s", &(-2_i16).to_be_bytes(), 0, false),
+        Err(ShapeError::Negative)
+    );
+    assert_eq!(
+        check("b", &[0, 9], 0, false),
+        Err(ShapeError::Trailing { n_bytes: 1 })
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_frame_makes_the_decoder_panic_or_reserve_much(
+        api in 0..APIS.len(),
+        flips in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..6),
+        version in any::<proptest::sample::Index>(),
+    ) {
+        let api = &APIS[api];
+        let version = api.min + i16::try_from(version.index(usize::try_from(api.max - api.min + 1).unwrap())).unwrap();
+        let mut frame = Vec::new();
+        frame.extend_from_slice(&(api.key as i16).to_be_bytes());
+        frame.extend_from_slice(&version.to_be_bytes());
+        frame.extend_from_slice(&[0, 0, 0, 1, 0xff, 0xff]);
+        if version >= api.flexible {
+            frame.push(0);
+        }
+        frame.extend(encoded(api.key, version));
+        for (at, byte) in flips {
+            let at = at.index(frame.len());
+            frame[at] = byte;
+        }
+        // Refused or understood, but never a panic or an allocation that the frame does not back.
+        let _ = crate::wire::decode(Bytes::from(frame));
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = crate::wire::decode(Bytes::from(bytes));
+    }
+}
