@@ -29,10 +29,11 @@ async fn two_runs_of_a_seed_put_the_same_records_into_every_partition() {
     let broker = Broker::start().await;
     let client = broker.client().await;
     let mut contents = Vec::new();
-    for (topic, compression) in [("first", Codec::None), ("second", Codec::Zstd)] {
+    for (name, compression) in [("first", Codec::None), ("second", Codec::Zstd)] {
+        topic(&client, name, 4).await;
         let config = Config {
             compression,
-            ..config(&broker, topic)
+            ..config(&broker, name)
         };
         let summary = data_emitter::run(config, CancellationToken::new())
             .await
