@@ -16,7 +16,8 @@ async fn topics_are_made_widened_configured_and_deleted() {
     assert!(!client.ensure_topic(&wanted).await.unwrap());
     let again = client.create_topic(&wanted).await.unwrap_err();
     assert_eq!(again.code(), Some(ErrorCode::TopicAlreadyExists));
-    assert_eq!(client.topic_names().await.unwrap(), ["events".into()]);
+    let names = client.topic_names().await.unwrap();
+    assert!(names.iter().any(|name| &**name == "events"), "{names:?}");
     client.create_partitions("events", 5).await.unwrap();
     assert_eq!(
         client.await_topic("events").await.unwrap().partitions.len(),

@@ -120,12 +120,13 @@ impl Stopped {
     }
 }
 
-/// Makes a topic and returns its name.
+/// Makes a topic that keeps records of any age, as tests use fixed times, and returns its name.
 pub(crate) async fn topic(client: &Client, name: &str, partitions: i32) -> Arc<str> {
-    client
-        .ensure_topic(&NewTopic::new(name, partitions))
-        .await
-        .unwrap();
+    let mut topic = NewTopic::new(name, partitions);
+    topic
+        .config
+        .insert("retention.ms".to_owned(), "-1".to_owned());
+    client.ensure_topic(&topic).await.unwrap();
     name.into()
 }
 
