@@ -21,6 +21,7 @@ mod http;
 mod jobs;
 mod local;
 mod metrics;
+mod operators;
 mod plan;
 mod runtime;
 mod server;

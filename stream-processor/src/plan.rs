@@ -1,11 +1,26 @@
 //! From queries to jobs: names and types resolved by Flink's rules, then operators and edges.
 //!
 //! Own analyzer instead of DataFusion's, whose coercions give other answers than Flink's. Queries come from
-//! [`crate::sql`]; the result is a [`StreamGraph`].
+//! [`crate::sql`]; [`query`] makes a tree of [`rel::Rel`]s of each, [`build`] shares their common parts, drops unread
+//! columns and makes the [`StreamGraph`].
 
+mod aggregate;
+mod build;
+pub(crate) mod coerce;
+mod expr;
+mod from;
 mod lookup;
+mod query;
+pub(crate) mod rel;
+mod sink;
+mod source;
+pub(crate) mod typed;
 
+pub(crate) use aggregate::{AGGREGATES, is_aggregate};
 pub(crate) use lookup::Lookup;
+pub(crate) use source::check_table;
+
+use std::sync::Arc;
 
 use chrono_tz::Tz;
 
@@ -13,29 +28,56 @@ use crate::error::Error;
 use crate::graph::StreamGraph;
 use crate::sql::Settings;
 use crate::sql::ast::{Insert, Query};
-use crate::table::TableDefinition;
 
 /// Plans the statements of one session.
 pub(crate) struct Planner<'a> {
     lookup: &'a Lookup<'a>,
     settings: &'a Settings,
+    zone: Tz,
 }
 
 impl<'a> Planner<'a> {
     pub(crate) fn new(lookup: &'a Lookup<'a>, settings: &'a Settings) -> Result<Self, Error> {
-        Ok(Planner { lookup, settings })
+        Ok(Planner {
+            lookup,
+            settings,
+            zone: settings.zone()?,
+        })
     }
 
-    pub(crate) fn inserts(&self, _inserts: &[Insert]) -> Result<StreamGraph, Error> {
-        let _ = (self.lookup, self.settings);
-        Err(Error::stateless_restore())
+    /// The job of one INSERT or of a statement set.
+    pub(crate) fn inserts(&self, inserts: &[Insert]) -> Result<StreamGraph, Error> {
+        let mut builder = build::Builder::new(self.settings, self.zone)?;
+        for insert in inserts {
+            let (rel, table, overwrite) = self.insert(insert)?;
+            builder.sink(&rel, table, overwrite)?;
+        }
+        if let Some(name) = self.settings.late_table() {
+            builder.late(self.late_table(name)?)?;
+        }
+        builder.finish()
     }
 
-    pub(crate) fn collect(&self, _query: &Query) -> Result<StreamGraph, Error> {
-        Err(Error::stateless_restore())
+    /// The job of a top-level query: it ends in a sink of connector `collect`.
+    pub(crate) fn collect(&self, query: &Query) -> Result<StreamGraph, Error> {
+        let rel = self.query(query, &query::Env::here(self.lookup))?;
+        let mut builder = build::Builder::new(self.settings, self.zone)?;
+        let table = Arc::new(sink::collect_table(&rel));
+        builder.sink(&rel, table, false)?;
+        builder.finish()
     }
 }
 
-pub(crate) fn check_table(_table: &mut TableDefinition, _zone: Tz) -> Result<(), Error> {
-    Ok(())
+/// Whether two names differ in one letter.
+fn near(known: &str, asked: &str) -> bool {
+    let (known, asked): (Vec<char>, Vec<char>) = (known.chars().collect(), asked.chars().collect());
+    if known.len().abs_diff(asked.len()) > 1 {
+        return false;
+    }
+    let front = known.iter().zip(&asked).take_while(|(a, b)| a == b).count();
+    let back = known.iter().rev().zip(asked.iter().rev()).take_while(|(a, b)| a == b).count();
+    front + back + 1 >= known.len().max(asked.len())
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::graph::StreamGraph;
 use crate::table::{SqlType, TableDefinition};
 
-pub(crate) use catalog::{Catalogs, Relation};
+pub(crate) use catalog::{Catalogs, DEFAULT_CATALOG, DEFAULT_DATABASE, Relation};
 pub use session::Session;
 pub(crate) use settings::Settings;
 pub use split::{Statement, split};

@@ -1,0 +1,353 @@
+//! Functions of dates and times, and the clock.
+
+use arrow::array::ArrayRef;
+use chrono::Utc;
+
+use super::Kind::{Int, Text};
+use super::{Invocation, by_row_named, cast, time};
+use crate::error::Error;
+use crate::plan::coerce::is_text;
+use crate::plan::typed::{Kernel, Typed};
+use crate::sql::ast::TimeUnit;
+use crate::table::{SqlType, TypeRoot};
+
+pub(super) const NAMES: &[&str] = &[
+    "TO_TIMESTAMP", "TO_TIMESTAMP_LTZ", "TO_DATE", "DATE_FORMAT", "EXTRACT", "YEAR", "QUARTER", "MONTH", "WEEK",
+    "DAYOFYEAR", "DAYOFMONTH", "DAYOFWEEK", "HOUR", "MINUTE", "SECOND", "FLOOR", "CEIL", "TIMESTAMPADD",
+    "TIMESTAMPDIFF", "CURRENT_TIMESTAMP", "NOW", "CURRENT_ROW_TIMESTAMP", "LOCALTIMESTAMP", "CURRENT_DATE",
+    "UNIX_TIMESTAMP", "FROM_UNIXTIME", "PROCTIME",
+];
+
+const PLAIN: &str = "yyyy-MM-dd HH:mm:ss";
+
+pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error> {
+    let unit = match call.name {
+        "YEAR" => TimeUnit::Year,
+        "QUARTER" => TimeUnit::Quarter,
+        "MONTH" => TimeUnit::Month,
+        "WEEK" => TimeUnit::Week,
+        "DAYOFYEAR" => TimeUnit::DayOfYear,
+        "DAYOFMONTH" => TimeUnit::Day,
+        "DAYOFWEEK" => TimeUnit::DayOfWeek,
+        "HOUR" => TimeUnit::Hour,
+        "MINUTE" => TimeUnit::Minute,
+        "SECOND" => TimeUnit::Second,
+        "EXTRACT" => call.unit.unwrap_or(TimeUnit::Year),
+        "FLOOR" | "CEIL" | "CEILING" => return cut(call).map(Some),
+        "TIMESTAMPADD" => return add_call(call).map(Some),
+        "TIMESTAMPDIFF" => return difference(call).map(Some),
+        "TO_TIMESTAMP" => return to_timestamp(call).map(Some),
+        "TO_TIMESTAMP_LTZ" => return to_timestamp_ltz(call).map(Some),
+        "TO_DATE" => return to_date(call).map(Some),
+        "DATE_FORMAT" => return date_format(call).map(Some),
+        "UNIX_TIMESTAMP" => return unix_timestamp(call).map(Some),
+        "FROM_UNIXTIME" => return from_unixtime(call).map(Some),
+        _ => return Ok(now(call)),
+    };
+    call.arity(1..=1)?;
+    let nullable = call.nullable();
+    let arg = wall_clock(call, 0)?;
+    let kernel = Kernel::new(format!("EXTRACT[{unit:?}]"), move |args, _| {
+        let millis = millis_of(&args[0])?;
+        let values = millis.into_iter().map(|value| value.map(|value| time::extract(unit, value)));
+        Ok(<i64 as super::Outcome>::column(values.collect()))
+    });
+    let ty = SqlType::of(TypeRoot::BigInt).with_nullable(nullable);
+    Typed::call(kernel, vec![arg], ty).fold().map(Some)
+}
+
+/// The clock. Read for each batch of rows, as Flink reads it for each row.
+fn now(call: &Invocation<'_>) -> Option<Typed> {
+    let zone = call.zone;
+    let root = match call.name {
+        "CURRENT_TIMESTAMP" | "NOW" | "CURRENT_ROW_TIMESTAMP" | "PROCTIME" => TypeRoot::TimestampLtz(3),
+        "LOCALTIMESTAMP" => TypeRoot::Timestamp(3),
+        "CURRENT_DATE" => TypeRoot::Date,
+        _ => return None,
+    };
+    let to = root.clone();
+    let mut kernel = Kernel::new(call.name, move |_, n_rows| {
+        let now = Utc::now().timestamp_millis() * 1_000_000;
+        let instants = time::timestamps(std::iter::repeat_n(Some(now), n_rows), 3, true);
+        if to == TypeRoot::TimestampLtz(3) {
+            return Ok(instants);
+        }
+        time::convert(&instants, &TypeRoot::TimestampLtz(3), &to, zone)
+    });
+    kernel.volatile = true;
+    Some(Typed::call(kernel, Vec::new(), SqlType::required(root)))
+}
+
+/// The argument as TIMESTAMP by the wall clock.
+fn wall_clock(call: &mut Invocation<'_>, at: usize) -> Result<Typed, Error> {
+    let arg = call.args[at].clone();
+    let precision = match arg.ty.root {
+        TypeRoot::Timestamp(_) => return Ok(arg),
+        TypeRoot::TimestampLtz(precision) => precision,
+        TypeRoot::Date => 3,
+        _ if is_text(&arg.ty.root) => 3,
+        _ => return Err(call.wrong(format!("needs a date or timestamp, not {}", arg.ty))),
+    };
+    let ty = SqlType {
+        root: TypeRoot::Timestamp(precision),
+        nullable: arg.ty.nullable,
+    };
+    cast::explicit(arg, &ty, false, call.zone, call.at)
+}
+
+fn millis_of(array: &ArrayRef) -> datafusion::common::Result<Vec<Option<i64>>> {
+    let nanos = time::nanos(array)?;
+    Ok(nanos
+        .into_iter()
+        .map(|value| value.map(|value| value.div_euclid(1_000_000)))
+        .collect())
+}
+
+/// `FLOOR(t TO unit)`: the type stays, the value is cut by the session's wall clock.
+fn cut(call: &mut Invocation<'_>) -> Result<Typed, Error> {
+    let Some(unit) = call.unit else {
+        return Err(call.wrong("needs a number, or a unit after TO"));
+    };
+    if time::floor(unit, 0).is_none() {
+        return Err(call.wrong(format!("cannot cut to {unit:?}")));
+    }
+    let ty = call.args[0].ty.clone();
+    let up = call.name != "FLOOR";
+    let arg = wall_clock(call, 0)?;
+    let TypeRoot::Timestamp(precision) = arg.ty.root else {
+        return Err(call.wrong("needs a timestamp"));
+    };
+    let kernel = Kernel::new(format!("{}[{unit:?}]", call.name), move |args, _| {
+        let values = millis_of(&args[0])?.into_iter().map(|value| {
+            let cut = if up { time::ceil(unit, value?) } else { time::floor(unit, value?) };
+            cut.map(|millis| millis * 1_000_000)
+        });
+        Ok(time::timestamps(values, precision, false))
+    });
+    let wall = arg.ty.clone();
+    let typed = Typed::call(kernel, vec![arg], wall).fold()?;
+    cast::explicit(typed, &ty, false, call.zone, call.at)
+}
+
+/// `time + months` or `time + milliseconds`.
+pub(crate) fn shift(value: Typed, months: bool, amount: Typed, at: crate::error::Position) -> Result<Typed, Error> {
+    let ty = value.ty.with_nullable(value.ty.nullable || amount.ty.nullable);
+    let big = SqlType::of(TypeRoot::BigInt).with_nullable(amount.ty.nullable);
+    let amount = cast::explicit(amount, &big, false, chrono_tz::Tz::UTC, at)?;
+    let root = ty.root.clone();
+    let (precision, local) = match root {
+        TypeRoot::Timestamp(precision) => (precision, false),
+        TypeRoot::TimestampLtz(precision) => (precision, true),
+        TypeRoot::Date => (3, false),
+        _ => return Err(Error::validation(format!("no interval can be added to {ty}"), at)),
+    };
+    let date = root == TypeRoot::Date;
+    let kernel = Kernel::new(format!("SHIFT[{ty},{months}]"), move |args, _| {
+        let times = if date {
+            time::convert(&args[0], &TypeRoot::Date, &TypeRoot::Timestamp(3), chrono_tz::Tz::UTC)?
+        } else {
+            args[0].clone()
+        };
+        let amounts = super::Cells::of(&args[1])?;
+        let nanos = time::nanos(&times)?;
+        let values = nanos.into_iter().enumerate().map(|(row, value)| {
+            let value = value?;
+            if amounts.is_null(row) {
+                return None;
+            }
+            let amount = amounts.int(row);
+            Some(if months {
+                let rest = value.rem_euclid(1_000_000);
+                time::add_months(value.div_euclid(1_000_000), amount as i32) * 1_000_000 + rest
+            } else {
+                value + amount * 1_000_000
+            })
+        });
+        let shifted = time::timestamps(values, precision, local);
+        if date {
+            return time::convert(&shifted, &TypeRoot::Timestamp(3), &TypeRoot::Date, chrono_tz::Tz::UTC);
+        }
+        Ok(shifted)
+    });
+    Typed::call(kernel, vec![value, amount], ty).fold()
+}
+
+fn add_call(call: &mut Invocation<'_>) -> Result<Typed, Error> {
+    call.arity(2..=2)?;
+    let Some(unit) = call.unit else {
+        return Err(call.wrong("needs a unit"));
+    };
+    let (factor, months) = match unit {
+        TimeUnit::Month => (1, true),
+        TimeUnit::Quarter => (3, true),
+        TimeUnit::Year => (12, true),
+        other => match crate::sql::parser::milliseconds(other) {
+            Some(millis) => (millis, false),
+            None => return Err(call.wrong(format!("cannot add {unit:?}"))),
+        },
+    };
+    let value = call.args.remove(1);
+    let amount = call.args.remove(0);
+    let factor = Typed::literal(factor.into(), SqlType::required(TypeRoot::BigInt));
+    let amount = super::arithmetic::arithmetic(crate::sql::ast::BinaryOp::Multiply, amount, factor, call.at)?
+        .ok_or_else(|| call.wrong("needs a number"))?;
+    let value = if value.ty.root == TypeRoot::Date && !months && unit != TimeUnit::Day && unit != TimeUnit::Week {
+        let ty = SqlType::of(TypeRoot::Timestamp(3)).with_nullable(value.ty.nullable);
+        cast::explicit(value, &ty, false, call.zone, call.at)?
+    } else {
+        value
+    };
+    shift(value, months, amount, call.at)
+}
+
+fn difference(call: &mut Invocation<'_>) -> Result<Typed, Error> {
+    call.arity(2..=2)?;
+    let Some(unit) = call.unit else {
+        return Err(call.wrong("needs a unit"));
+    };
+    let months = match unit {
+        TimeUnit::Month => Some(1),
+        TimeUnit::Quarter => Some(3),
+        TimeUnit::Year => Some(12),
+        _ => None,
+    };
+    let size = crate::sql::parser::milliseconds(unit);
+    if months.is_none() && size.is_none() {
+        return Err(call.wrong(format!("cannot count {unit:?}")));
+    }
+    let nullable = call.nullable();
+    let (from, to) = (wall_clock(call, 0)?, wall_clock(call, 1)?);
+    let kernel = Kernel::new(format!("TIMESTAMPDIFF[{unit:?}]"), move |args, _| {
+        let (from, to) = (millis_of(&args[0])?, millis_of(&args[1])?);
+        let values = from.into_iter().zip(to).map(|(from, to)| {
+            let (from, to) = (from?, to?);
+            Some(match (months, size) {
+                (Some(months), _) => (time::months_between(from, to) / months) as i32,
+                (None, size) => ((to - from) / size.unwrap_or(1)) as i32,
+            })
+        });
+        Ok(<i32 as super::Outcome>::column(values.collect()))
+    });
+    let ty = SqlType::of(TypeRoot::Int).with_nullable(nullable);
+    Typed::call(kernel, vec![from, to], ty).fold()
+}
+
+fn pattern(call: &mut Invocation<'_>, at: usize) -> Result<(String, Vec<time::Piece>), Error> {
+    let text = match call.args.get(at) {
+        None => PLAIN.to_owned(),
+        Some(arg) => arg
+            .literal_text()
+            .ok_or_else(|| call.wrong("the pattern must be a literal"))?
+            .to_owned(),
+    };
+    call.args.truncate(at);
+    let pieces = time::java_pattern(&text)
+        .map_err(|what| Error::unsupported(what, call.at, ""))?;
+    Ok((text, pieces))
+}
+
+fn to_timestamp(call: &mut Invocation<'_>) -> Result<Typed, Error> {
+    call.arity(1..=2)?;
+    let (text, pieces) = pattern(call, 1)?;
+    let arg = call.take(&[Text])?;
+    let kernel = Kernel::new(format!("TO_TIMESTAMP[{text}]"), move |args, _| {
+        let texts = super::Cells::of(&args[0])?;
+        let values = (0..args[0].len()).map(|row| {
+            if texts.is_null(row) {
+                return None;
+            }
+            let text = texts.text(row);
+            // Flink falls back to the plain form if the pattern does not fit.
+            time::parse_pieces(&pieces, text).or_else(|| plain_timestamp(text))
+        });
+        Ok(time::timestamps(values, 3, false))
+    });
+    Typed::call(kernel, arg, SqlType::of(TypeRoot::Timestamp(3))).fold()
+}
+
+fn plain_timestamp(text: &str) -> Option<i64> {
+    text.contains('-').then(|| time::parse_timestamp(text)).flatten().filter(|_| !text.contains('T'))
+}
+
+fn to_timestamp_ltz(call: &mut Invocation<'_>) -> Result<Typed, Error> {
+    call.arity(1..=3)?;
+    if is_text(&call.args[0].ty.root) {
+        call.arity(1..=2)?;
+        let zone = call.zone;
+        let ty = SqlType::of(TypeRoot::TimestampLtz(3));
+        let parsed = to_timestamp(call)?;
+        return cast::explicit(parsed, &ty, false, zone, call.at);
+    }
+    let digits = match call.args.get(1).map(|arg| &arg.kind) {
+        None | Some(crate::plan::typed::TypedKind::Literal(datafusion::common::ScalarValue::Int32(Some(3)))) => 3,
+        Some(crate::plan::typed::TypedKind::Literal(datafusion::common::ScalarValue::Int32(Some(0)))) => 0,
+        _ => return Err(call.wrong("the precision must be the literal 0 or 3")),
+    };
+    call.args.truncate(1);
+    let arg = call.take(&[Int])?;
+    let factor = if digits == 0 { 1_000_000_000 } else { 1_000_000 };
+    let kernel = Kernel::new(format!("TO_TIMESTAMP_LTZ[{digits}]"), move |args, _| {
+        let numbers = super::Cells::of(&args[0])?;
+        let values = (0..args[0].len())
+            .map(|row| (!numbers.is_null(row)).then(|| numbers.int(row).saturating_mul(factor)));
+        Ok(time::timestamps(values, 3, true))
+    });
+    Typed::call(kernel, arg, SqlType::of(TypeRoot::TimestampLtz(3))).fold()
+}
+
+fn to_date(call: &mut Invocation<'_>) -> Result<Typed, Error> {
+    call.arity(1..=2)?;
+    if call.args.len() == 1 {
+        let arg = call.take(&[Text])?.remove(0);
+        return cast::explicit(arg, &SqlType::of(TypeRoot::Date), true, call.zone, call.at);
+    }
+    let parsed = to_timestamp(call)?;
+    cast::explicit(parsed, &SqlType::of(TypeRoot::Date), false, call.zone, call.at)
+}
+
+fn date_format(call: &mut Invocation<'_>) -> Result<Typed, Error> {
+    call.arity(2..=2)?;
+    let nullable = call.nullable();
+    let (text, pieces) = pattern(call, 1)?;
+    let arg = wall_clock(call, 0)?;
+    let kernel = Kernel::new(format!("DATE_FORMAT[{text}]"), move |args, _| {
+        let texts = time::nanos(&args[0])?.into_iter().map(|value| {
+            value.map(|value| {
+                let mut out = String::new();
+                time::format_pieces(&pieces, value, &mut out);
+                out
+            })
+        });
+        Ok(<String as super::Outcome>::column(texts.collect()))
+    });
+    Typed::call(kernel, vec![arg], SqlType::string().with_nullable(nullable)).fold()
+}
+
+fn unix_timestamp(call: &mut Invocation<'_>) -> Result<Typed, Error> {
+    if call.args.is_empty() {
+        let mut kernel = Kernel::new("UNIX_TIMESTAMP", |_, n_rows| {
+            Ok(<i64 as super::Outcome>::column(vec![Some(Utc::now().timestamp()); n_rows]))
+        });
+        kernel.volatile = true;
+        return Ok(Typed::call(kernel, Vec::new(), SqlType::required(TypeRoot::BigInt)));
+    }
+    call.arity(1..=2)?;
+    let (text, pieces) = pattern(call, 1)?;
+    let zone = call.zone;
+    by_row_named(format!("UNIX_TIMESTAMP[{text},{zone}]"), call, &[Text], move |cells, row| {
+        let parsed = time::parse_pieces(&pieces, cells[0].text(row)).or_else(|| plain_timestamp(cells[0].text(row)));
+        Some(parsed.map_or(i64::MIN, |local| time::from_local(local, zone).div_euclid(1_000_000_000)))
+    })
+}
+
+fn from_unixtime(call: &mut Invocation<'_>) -> Result<Typed, Error> {
+    call.arity(1..=2)?;
+    let (text, pieces) = pattern(call, 1)?;
+    let zone = call.zone;
+    by_row_named(format!("FROM_UNIXTIME[{text},{zone}]"), call, &[Int], move |cells, row| {
+        let mut out = String::new();
+        let nanos = cells[0].int(row).saturating_mul(1_000_000_000);
+        time::format_pieces(&pieces, time::to_local(nanos, zone), &mut out);
+        Some(out)
+    })
+}

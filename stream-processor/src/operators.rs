@@ -1,0 +1,16 @@
+//! The steps of a job: synchronous, columnar, without clock or IO.
+//!
+//! Each factory is made by [`crate::plan`] and knows its schemas; the runtime makes the instances and calls them.
+
+pub(crate) mod aggregate;
+pub(crate) mod calc;
+pub(crate) mod dedup;
+pub(crate) mod group;
+pub(crate) mod join;
+pub(crate) mod keys;
+pub(crate) mod session;
+pub(crate) mod temporal;
+pub(crate) mod window;
+
+#[cfg(test)]
+mod tests;

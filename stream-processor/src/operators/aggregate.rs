@@ -1,0 +1,540 @@
+//! Aggregate functions: a state for each group, updated, retracted, merged, saved and turned into a result.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, RecordBatch,
+    StringArray,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
+
+use crate::error::Error;
+use crate::functions::decimal;
+use crate::table::{SqlType, TypeRoot};
+
+/// Which function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Function {
+    Count,
+    Sum,
+    Avg,
+    Min,
+    Max,
+    First,
+    Last,
+    ListAgg,
+}
+
+/// A call as planned.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AggregateCall {
+    pub(crate) function: Function,
+    pub(crate) distinct: bool,
+    /// The argument's column and type; `COUNT(*)` has none.
+    pub(crate) argument: Option<(usize, SqlType)>,
+    /// A BOOLEAN column: only rows where it is true count.
+    pub(crate) filter: Option<usize>,
+    pub(crate) separator: String,
+    pub(crate) result: SqlType,
+    /// Rows may be taken back, so that MIN and MAX keep every value.
+    pub(crate) retracts: bool,
+}
+
+/// A value of a column.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Cell {
+    Int(i64),
+    Double(f64),
+    Decimal(i128),
+    Text(Box<str>),
+}
+
+impl Eq for Cell {}
+
+impl PartialOrd for Cell {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Cell {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        match (self, other) {
+            (Cell::Int(a), Cell::Int(b)) => a.cmp(b),
+            (Cell::Double(a), Cell::Double(b)) => a.total_cmp(b),
+            (Cell::Decimal(a), Cell::Decimal(b)) => a.cmp(b),
+            (Cell::Text(a), Cell::Text(b)) => a.cmp(b),
+            _ => std::cmp::Ordering::Equal,
+        }
+    }
+}
+
+/// An argument column, brought to one of four shapes.
+enum Column {
+    None(usize),
+    Int(Int64Array),
+    Double(Float64Array),
+    Decimal(Decimal128Array),
+    Text(StringArray),
+}
+
+impl Column {
+    fn of(call: &AggregateCall, batch: &RecordBatch) -> Result<Self, Error> {
+        let Some((index, _)) = &call.argument else {
+            return Ok(Column::None(batch.num_rows()));
+        };
+        let array = batch.column(*index);
+        let failed = |error| Error::caused("could not read an aggregate's argument", error);
+        Ok(match array.data_type() {
+            DataType::Float64 | DataType::Float32 => {
+                let array = cast(array, &DataType::Float64).map_err(failed)?;
+                Column::Double(array.as_primitive::<Float64Type>().clone())
+            }
+            DataType::Decimal128(..) => Column::Decimal(array.as_primitive::<Decimal128Type>().clone()),
+            DataType::Utf8 => Column::Text(array.as_string::<i32>().clone()),
+            DataType::Date32 | DataType::Time32(_) => {
+                let array = cast(array, &DataType::Int32).and_then(|array| cast(&array, &DataType::Int64));
+                Column::Int(array.map_err(failed)?.as_primitive::<Int64Type>().clone())
+            }
+            _ => {
+                let array = cast(array, &DataType::Int64).map_err(failed)?;
+                Column::Int(array.as_primitive::<Int64Type>().clone())
+            }
+        })
+    }
+
+    fn is_null(&self, row: usize) -> bool {
+        match self {
+            Column::None(_) => false,
+            Column::Int(array) => array.is_null(row),
+            Column::Double(array) => array.is_null(row),
+            Column::Decimal(array) => array.is_null(row),
+            Column::Text(array) => array.is_null(row),
+        }
+    }
+
+    fn cell(&self, row: usize) -> Cell {
+        match self {
+            Column::None(_) => Cell::Int(0),
+            Column::Int(array) => Cell::Int(array.value(row)),
+            Column::Double(array) => Cell::Double(array.value(row)),
+            Column::Decimal(array) => Cell::Decimal(array.value(row)),
+            Column::Text(array) => Cell::Text(array.value(row).into()),
+        }
+    }
+}
+
+/// What a group has seen.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum State {
+    Count(i64),
+    Int { sum: i64, count: i64 },
+    Double { sum: f64, count: i64 },
+    /// `None` after an overflow.
+    Decimal { sum: Option<i128>, count: i64 },
+    Best(Option<Cell>),
+    /// Every value and how often it is there.
+    Bag(BTreeMap<Cell, i64>),
+    Pick(Option<Cell>),
+    List(Vec<Box<str>>),
+}
+
+impl AggregateCall {
+    /// The state of an empty group.
+    pub(crate) fn empty(&self) -> State {
+        if self.distinct && matches!(self.function, Function::Count | Function::Sum | Function::Avg) {
+            return State::Bag(BTreeMap::new());
+        }
+        match self.function {
+            Function::Count => State::Count(0),
+            Function::Sum | Function::Avg => self.empty_sum(),
+            Function::Min | Function::Max if self.retracts => State::Bag(BTreeMap::new()),
+            Function::Min | Function::Max => State::Best(None),
+            Function::First | Function::Last => State::Pick(None),
+            Function::ListAgg => State::List(Vec::new()),
+        }
+    }
+
+    fn empty_sum(&self) -> State {
+        match self.argument.as_ref().map(|(_, ty)| &ty.root) {
+            Some(TypeRoot::Decimal(..)) => State::Decimal {
+                sum: Some(0),
+                count: 0,
+            },
+            Some(TypeRoot::Float | TypeRoot::Double) => State::Double { sum: 0.0, count: 0 },
+            _ => State::Int { sum: 0, count: 0 },
+        }
+    }
+
+    /// Takes the rows of `batch` into `states[groups[row]]`; those that `additions` denies are taken back.
+    pub(crate) fn update(
+        &self,
+        states: &mut [State],
+        groups: &[u32],
+        batch: &RecordBatch,
+        additions: Option<&[bool]>,
+    ) -> Result<(), Error> {
+        let column = Column::of(self, batch)?;
+        let filter: Option<&BooleanArray> = self.filter.map(|index| batch.column(index).as_boolean());
+        for (row, group) in groups.iter().enumerate() {
+            let passes = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
+            if passes && !column.is_null(row) {
+                let add = additions.is_none_or(|additions| additions[row]);
+                self.apply(&mut states[*group as usize], &column, row, add);
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self, state: &mut State, column: &Column, row: usize, add: bool) {
+        let sign = if add { 1 } else { -1 };
+        match (state, column) {
+            (State::Count(count), _) => *count += sign,
+            (State::Int { sum, count }, Column::Int(array)) => {
+                *sum = sum.wrapping_add(sign * array.value(row));
+                *count += sign;
+            }
+            (State::Double { sum, count }, Column::Double(array)) => {
+                *sum += sign as f64 * array.value(row);
+                *count += sign;
+            }
+            (State::Decimal { sum, count }, Column::Decimal(array)) => {
+                *sum = sum.and_then(|sum| {
+                    decimal::fits(sum.checked_add(i128::from(sign) * array.value(row))?, 38)
+                });
+                *count += sign;
+            }
+            (State::Best(best), _) => self.best(best, column.cell(row)),
+            (State::Bag(bag), _) => {
+                let cell = column.cell(row);
+                let count = bag.entry(cell.clone()).or_insert(0);
+                *count += sign;
+                if *count == 0 {
+                    bag.remove(&cell);
+                }
+            }
+            (State::Pick(pick), _) => {
+                if self.function == Function::Last || pick.is_none() {
+                    *pick = Some(column.cell(row));
+                }
+            }
+            (State::List(list), Column::Text(array)) => {
+                let value = array.value(row);
+                if !(self.distinct && list.iter().any(|item| &**item == value)) {
+                    list.push(value.into());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn best(&self, best: &mut Option<Cell>, cell: Cell) {
+        let better = best.as_ref().is_none_or(|best| match self.function {
+            Function::Min => cell < *best,
+            _ => cell > *best,
+        });
+        if better {
+            *best = Some(cell);
+        }
+    }
+
+    /// Adds what `other` has seen after `state`.
+    pub(crate) fn merge(&self, state: &mut State, other: State) {
+        match (state, other) {
+            (State::Count(count), State::Count(more)) => *count += more,
+            (State::Int { sum, count }, State::Int { sum: more, count: seen }) => {
+                *sum = sum.wrapping_add(more);
+                *count += seen;
+            }
+            (State::Double { sum, count }, State::Double { sum: more, count: seen }) => {
+                *sum += more;
+                *count += seen;
+            }
+            (State::Decimal { sum, count }, State::Decimal { sum: more, count: seen }) => {
+                *sum = sum.zip(more).and_then(|(sum, more)| decimal::fits(sum.checked_add(more)?, 38));
+                *count += seen;
+            }
+            (State::Best(best), State::Best(Some(cell))) => self.best(best, cell),
+            (State::Bag(bag), State::Bag(more)) => {
+                for (cell, seen) in more {
+                    *bag.entry(cell).or_insert(0) += seen;
+                }
+            }
+            (State::Pick(pick), State::Pick(Some(cell)))
+                if self.function == Function::Last || pick.is_none() =>
+            {
+                *pick = Some(cell);
+            }
+            (State::List(list), State::List(more)) => {
+                for item in more {
+                    if !(self.distinct && list.contains(&item)) {
+                        list.push(item);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The results of `states` as a column.
+    pub(crate) fn finish<'s>(&self, states: impl Iterator<Item = &'s State>) -> Result<ArrayRef, Error> {
+        let cells: Vec<Option<Cell>> = states.map(|state| self.result(state)).collect();
+        cells_to_array(cells.into_iter(), &self.result)
+    }
+
+    fn result(&self, state: &State) -> Option<Cell> {
+        let argument = self.argument.as_ref().map(|(_, ty)| &ty.root);
+        match state {
+            State::Count(count) => Some(Cell::Int(*count)),
+            State::Bag(bag) if self.function == Function::Count => Some(Cell::Int(bag.len() as i64)),
+            State::Bag(bag) if self.function == Function::Min => bag.keys().next().cloned(),
+            State::Bag(bag) if self.function == Function::Max => bag.keys().next_back().cloned(),
+            State::Bag(bag) => {
+                let mut sum = self.empty_sum();
+                for cell in bag.keys() {
+                    add_cell(&mut sum, cell);
+                }
+                self.result(&sum)
+            }
+            State::Int { count: 0, .. } | State::Double { count: 0, .. } | State::Decimal { count: 0, .. } => None,
+            State::Int { sum, count } if self.function == Function::Avg => Some(Cell::Int(sum / count)),
+            State::Int { sum, .. } => Some(Cell::Int(match argument {
+                Some(TypeRoot::TinyInt) => i64::from(*sum as i8),
+                Some(TypeRoot::SmallInt) => i64::from(*sum as i16),
+                Some(TypeRoot::Int) => i64::from(*sum as i32),
+                _ => *sum,
+            })),
+            State::Double { sum, count } if self.function == Function::Avg => Some(Cell::Double(sum / *count as f64)),
+            State::Double { sum, .. } => Some(Cell::Double(*sum)),
+            State::Decimal { sum, count } => self.decimal_result((*sum)?, *count, argument),
+            State::Best(cell) | State::Pick(cell) => cell.clone(),
+            State::List(list) if list.is_empty() => None,
+            State::List(list) => Some(Cell::Text(list.join(&self.separator).into())),
+        }
+    }
+
+    fn decimal_result(&self, sum: i128, count: i64, argument: Option<&TypeRoot>) -> Option<Cell> {
+        let (TypeRoot::Decimal(precision, scale), Some(TypeRoot::Decimal(_, from))) = (&self.result.root, argument)
+        else {
+            return None;
+        };
+        let value = if self.function == Function::Avg {
+            decimal::divide((sum, *from), (i128::from(count), 0), (*precision, *scale))?
+        } else {
+            sum
+        };
+        Some(Cell::Decimal(value))
+    }
+}
+
+fn add_cell(state: &mut State, cell: &Cell) {
+    match (state, cell) {
+        (State::Int { sum, count }, Cell::Int(value)) => {
+            *sum = sum.wrapping_add(*value);
+            *count += 1;
+        }
+        (State::Double { sum, count }, Cell::Double(value)) => {
+            *sum += value;
+            *count += 1;
+        }
+        (State::Decimal { sum, count }, Cell::Decimal(value)) => {
+            *sum = sum.and_then(|sum| sum.checked_add(*value));
+            *count += 1;
+        }
+        _ => {}
+    }
+}
+
+fn cells_to_array(cells: impl Iterator<Item = Option<Cell>>, ty: &SqlType) -> Result<ArrayRef, Error> {
+    let failed = |error| Error::caused("could not build an aggregate's result", error);
+    let array: ArrayRef = match &ty.root {
+        TypeRoot::Double | TypeRoot::Float => Arc::new(
+            cells
+                .map(|cell| match cell {
+                    Some(Cell::Double(value)) => Some(value),
+                    _ => None,
+                })
+                .collect::<Float64Array>(),
+        ),
+        TypeRoot::Decimal(precision, scale) => {
+            let values: Decimal128Array = cells
+                .map(|cell| match cell {
+                    Some(Cell::Decimal(value)) => Some(value),
+                    _ => None,
+                })
+                .collect();
+            Arc::new(values.with_precision_and_scale(*precision, *scale).map_err(failed)?)
+        }
+        TypeRoot::Char(_) | TypeRoot::Varchar(_) => Arc::new(
+            cells
+                .map(|cell| match cell {
+                    Some(Cell::Text(value)) => Some(value),
+                    _ => None,
+                })
+                .collect::<StringArray>(),
+        ),
+        _ => {
+            let values: Int64Array = cells
+                .map(|cell| match cell {
+                    Some(Cell::Int(value)) => Some(value),
+                    _ => None,
+                })
+                .collect();
+            Arc::new(values)
+        }
+    };
+    let target = ty.arrow();
+    if matches!(target, DataType::Date32 | DataType::Time32(_)) {
+        let narrow = cast(&array, &DataType::Int32).map_err(failed)?;
+        return cast(&narrow, &target).map_err(failed);
+    }
+    if target == DataType::Boolean {
+        let values = array.as_primitive::<Int64Type>();
+        return Ok(Arc::new(BooleanArray::from_unary(values, |value| value != 0)));
+    }
+    cast(&array, &target).map_err(failed)
+}
+
+// === Saving ===
+
+/// Writes `state` in a form that later versions can read: a tag, then little-endian fields.
+pub(crate) fn save(state: &State, out: &mut Vec<u8>) {
+    match state {
+        State::Count(count) => {
+            out.push(0);
+            out.extend(count.to_le_bytes());
+        }
+        State::Int { sum, count } => {
+            out.push(1);
+            out.extend(sum.to_le_bytes());
+            out.extend(count.to_le_bytes());
+        }
+        State::Double { sum, count } => {
+            out.push(2);
+            out.extend(sum.to_le_bytes());
+            out.extend(count.to_le_bytes());
+        }
+        State::Decimal { sum, count } => {
+            out.push(3);
+            save_cell(sum.map(Cell::Decimal).as_ref(), out);
+            out.extend(count.to_le_bytes());
+        }
+        State::Best(cell) => {
+            out.push(4);
+            save_cell(cell.as_ref(), out);
+        }
+        State::Bag(bag) => {
+            out.push(5);
+            out.extend((bag.len() as u64).to_le_bytes());
+            for (cell, count) in bag {
+                save_cell(Some(cell), out);
+                out.extend(count.to_le_bytes());
+            }
+        }
+        State::Pick(cell) => {
+            out.push(6);
+            save_cell(cell.as_ref(), out);
+        }
+        State::List(list) => {
+            out.push(7);
+            out.extend((list.len() as u64).to_le_bytes());
+            for item in list {
+                save_cell(Some(&Cell::Text(item.clone())), out);
+            }
+        }
+    }
+}
+
+fn save_cell(cell: Option<&Cell>, out: &mut Vec<u8>) {
+    match cell {
+        None => out.push(0),
+        Some(Cell::Int(value)) => {
+            out.push(1);
+            out.extend(value.to_le_bytes());
+        }
+        Some(Cell::Double(value)) => {
+            out.push(2);
+            out.extend(value.to_le_bytes());
+        }
+        Some(Cell::Decimal(value)) => {
+            out.push(3);
+            out.extend(value.to_le_bytes());
+        }
+        Some(Cell::Text(value)) => {
+            out.push(4);
+            out.extend((value.len() as u64).to_le_bytes());
+            out.extend(value.as_bytes());
+        }
+    }
+}
+
+/// Reads what [`save`] wrote; `None` if the bytes are damaged.
+pub(crate) fn load(bytes: &mut &[u8]) -> Option<State> {
+    Some(match take::<1>(bytes)?[0] {
+        0 => State::Count(i64::from_le_bytes(take(bytes)?)),
+        1 => State::Int {
+            sum: i64::from_le_bytes(take(bytes)?),
+            count: i64::from_le_bytes(take(bytes)?),
+        },
+        2 => State::Double {
+            sum: f64::from_le_bytes(take(bytes)?),
+            count: i64::from_le_bytes(take(bytes)?),
+        },
+        3 => {
+            let sum = match load_cell(bytes)? {
+                Some(Cell::Decimal(sum)) => Some(sum),
+                _ => None,
+            };
+            State::Decimal {
+                sum,
+                count: i64::from_le_bytes(take(bytes)?),
+            }
+        }
+        4 => State::Best(load_cell(bytes)?),
+        5 => {
+            let mut bag = BTreeMap::new();
+            for _ in 0..u64::from_le_bytes(take(bytes)?) {
+                let cell = load_cell(bytes)??;
+                bag.insert(cell, i64::from_le_bytes(take(bytes)?));
+            }
+            State::Bag(bag)
+        }
+        6 => State::Pick(load_cell(bytes)?),
+        7 => {
+            let mut list = Vec::new();
+            for _ in 0..u64::from_le_bytes(take(bytes)?) {
+                match load_cell(bytes)?? {
+                    Cell::Text(item) => list.push(item),
+                    _ => return None,
+                }
+            }
+            State::List(list)
+        }
+        _ => return None,
+    })
+}
+
+#[expect(clippy::option_option, reason = "outer: damaged, inner: NULL")]
+fn load_cell(bytes: &mut &[u8]) -> Option<Option<Cell>> {
+    Some(match take::<1>(bytes)?[0] {
+        0 => None,
+        1 => Some(Cell::Int(i64::from_le_bytes(take(bytes)?))),
+        2 => Some(Cell::Double(f64::from_le_bytes(take(bytes)?))),
+        3 => Some(Cell::Decimal(i128::from_le_bytes(take(bytes)?))),
+        4 => {
+            let length = usize::try_from(u64::from_le_bytes(take(bytes)?)).ok()?;
+            let (text, rest) = bytes.split_at_checked(length)?;
+            *bytes = rest;
+            Some(Cell::Text(std::str::from_utf8(text).ok()?.into()))
+        }
+        _ => return None,
+    })
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*first)
+}

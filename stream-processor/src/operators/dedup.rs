@@ -1,0 +1,424 @@
+//! One row a key: the first by processing time (and nothing kept but a fingerprint of the key), the first by event
+//! time (when the watermark has passed it), or the last by either (updating).
+//!
+//! The fingerprint is XXH3-128 over the key's typed bytes, cut to 96 bits: two keys of a billion alive share one with
+//! a probability of 10⁻¹¹. State of processing time is forgotten after `table.exec.state.ttl`, in quarters of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type, SchemaRef, UInt32Type};
+use hashbrown::{HashMap, HashSet};
+use twox_hash::XxHash3_128;
+
+use super::calc::keep_rows;
+use super::keys::{Encoder, batch_of, column, damaged, failed, state_batch, take_rows};
+use crate::batch::{ChangeBatch, RowKind};
+use crate::error::Error;
+use crate::graph::OperatorFactory;
+use crate::operator::{CheckpointId, EventTime, Operator, Output, StateTable, Subtask};
+
+/// How many generations a time to live is cut into.
+const GENERATIONS: i64 = 4;
+
+/// What to keep.
+#[derive(Debug, Clone)]
+pub(crate) struct Dedup {
+    pub(crate) schema: SchemaRef,
+    pub(crate) keys: Vec<usize>,
+    /// The row-time column, or `None` for processing time.
+    pub(crate) order: Option<usize>,
+    pub(crate) keep_last: bool,
+    /// Milliseconds.
+    pub(crate) ttl: Option<i64>,
+}
+
+impl OperatorFactory for Dedup {
+    fn create(&self, _: Subtask) -> Result<Box<dyn Operator>, Error> {
+        let keys = Encoder::new(&self.schema, &self.keys)?;
+        if self.order.is_none() && !self.keep_last {
+            return Ok(Box::new(FirstSeen {
+                plan: self.clone(),
+                keys,
+                now: None,
+                generations: vec![Generation::default()],
+            }));
+        }
+        Ok(Box::new(Ordered {
+            plan: self.clone(),
+            keys,
+            rows: Encoder::all(&self.schema)?,
+            watermark: EventTime::MIN,
+            pending: BTreeMap::new(),
+            held: HashMap::new(),
+        }))
+    }
+}
+
+type Print = [u32; 3];
+
+/// Keys first seen in one quarter of the time to live.
+#[derive(Default)]
+struct Generation {
+    since: i64,
+    prints: HashSet<Print, ahash::RandomState>,
+    /// What was seen since the last checkpoint, with key groups.
+    fresh: Vec<(u16, Print)>,
+    /// What checkpoints have already written, unchanged from one to the next.
+    sealed: Vec<RecordBatch>,
+}
+
+/// First by processing time.
+struct FirstSeen {
+    plan: Dedup,
+    keys: Encoder,
+    now: Option<i64>,
+    generations: Vec<Generation>,
+}
+
+fn print(bytes: &[u8]) -> Print {
+    let hash = XxHash3_128::oneshot(bytes);
+    [hash as u32, (hash >> 32) as u32, (hash >> 64) as u32]
+}
+
+impl FirstSeen {
+    fn prints(&self, rows: &RecordBatch) -> Result<Vec<Print>, Error> {
+        // One text column, the usual case, needs no encoding.
+        if let [key] = self.plan.keys[..]
+            && let Some(texts) = rows.column(key).as_string_opt::<i32>()
+            && texts.null_count() == 0
+        {
+            return Ok(texts.iter().flatten().map(|text| print(text.as_bytes())).collect());
+        }
+        let encoded = self.keys.encode(rows)?;
+        Ok(encoded.iter().map(|row| print(row.as_ref())).collect())
+    }
+
+    fn block(fresh: &[(u16, Print)]) -> Result<RecordBatch, Error> {
+        let groups: ArrayRef = Arc::new(fresh.iter().map(|(group, _)| *group).collect::<arrow::array::UInt16Array>());
+        let part = |at: usize| -> ArrayRef {
+            Arc::new(fresh.iter().map(|(_, print)| print[at]).collect::<UInt32Array>())
+        };
+        RecordBatch::try_from_iter([
+            ("__key_group", groups),
+            ("print_0", part(0)),
+            ("print_1", part(1)),
+            ("print_2", part(2)),
+        ])
+        .map_err(failed)
+    }
+}
+
+impl Operator for FirstSeen {
+    fn on_batch(&mut self, _: usize, batch: ChangeBatch, output: &mut dyn Output) -> Result<(), Error> {
+        let prints = self.prints(&batch.rows)?;
+        let keys: Vec<ArrayRef> = self.plan.keys.iter().map(|key| batch.rows.column(*key).clone()).collect();
+        let groups = crate::key_group::key_groups(&keys, batch.num_rows())?;
+        let mut keep = Vec::with_capacity(prints.len());
+        let Some((current, older)) = self.generations.split_last_mut() else {
+            return Err(Error::failed("a deduplication without a generation"));
+        };
+        for (print, group) in prints.into_iter().zip(groups) {
+            let new = !older.iter().any(|generation| generation.prints.contains(&print))
+                && current.prints.insert(print);
+            if new {
+                current.fresh.push((group, print));
+            }
+            keep.push(new);
+        }
+        let kept = keep_rows(batch, &BooleanArray::from(keep))?;
+        if kept.num_rows() == 0 {
+            return Ok(());
+        }
+        output.emit(kept)
+    }
+
+    fn on_processing_time(&mut self, now: i64, _: &mut dyn Output) -> Result<(), Error> {
+        let Some(ttl) = self.plan.ttl else {
+            return Ok(());
+        };
+        if self.now.is_none() {
+            for generation in &mut self.generations {
+                if generation.since == 0 {
+                    generation.since = now;
+                }
+            }
+        }
+        self.now = Some(now);
+        let step = (ttl / GENERATIONS).max(1);
+        if self.generations.last().is_some_and(|last| now - last.since >= step) {
+            self.generations.push(Generation {
+                since: now,
+                ..Generation::default()
+            });
+        }
+        // The youngest key of a generation is as old as the next one's beginning.
+        while self.generations.len() > 1 && now - self.generations[1].since >= ttl {
+            self.generations.remove(0);
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<StateTable>, Error> {
+        let mut tables = Vec::new();
+        for generation in &mut self.generations {
+            if !generation.fresh.is_empty() {
+                generation.sealed.push(Self::block(&std::mem::take(&mut generation.fresh))?);
+            }
+            // Small blocks are folded together, so that a checkpoint has few files.
+            while let [.., a, b] = &generation.sealed[..]
+                && (a.num_rows() <= b.num_rows() * 2)
+            {
+                let folded = arrow::compute::concat_batches(&a.schema(), [a, b]).map_err(failed)?;
+                generation.sealed.truncate(generation.sealed.len() - 2);
+                generation.sealed.push(folded);
+            }
+            tables.push(StateTable {
+                name: format!("seen-{}", generation.since),
+                rows: generation.sealed.clone(),
+            });
+        }
+        Ok(tables)
+    }
+
+    fn restore(&mut self, tables: Vec<StateTable>) -> Result<(), Error> {
+        for table in tables {
+            let since = table.name.strip_prefix("seen-").and_then(|since| since.parse().ok());
+            let mut generation = Generation {
+                since: since.ok_or_else(damaged)?,
+                ..Generation::default()
+            };
+            for batch in table.rows {
+                let part = |name: &str| -> Result<UInt32Array, Error> {
+                    Ok(column(&batch, name)?.as_primitive_opt::<UInt32Type>().ok_or_else(damaged)?.clone())
+                };
+                let parts = [part("print_0")?, part("print_1")?, part("print_2")?];
+                generation
+                    .prints
+                    .extend((0..batch.num_rows()).map(|row| [0, 1, 2].map(|at: usize| parts[at].value(row))));
+                generation.sealed.push(batch);
+            }
+            self.generations.push(generation);
+        }
+        self.generations.retain(|generation| generation.since != 0 || !generation.prints.is_empty());
+        self.generations.sort_by_key(|generation| generation.since);
+        if self.generations.is_empty() {
+            self.generations.push(Generation::default());
+        }
+        Ok(())
+    }
+
+    fn state_size(&self) -> usize {
+        self.generations.iter().map(|generation| generation.prints.capacity() * 13).sum()
+    }
+}
+
+/// First by event time, or last by either time.
+struct Ordered {
+    plan: Dedup,
+    keys: Encoder,
+    rows: Encoder,
+    watermark: EventTime,
+    /// First by event time: keys that wait for the watermark, by their row's time.
+    pending: BTreeMap<i64, Vec<Box<[u8]>>>,
+    held: HashMap<Box<[u8]>, Held, ahash::RandomState>,
+}
+
+struct Held {
+    time: i64,
+    /// Empty once emitted, when only the key still matters.
+    row: Box<[u8]>,
+}
+
+impl Ordered {
+    fn times(&self, rows: &RecordBatch) -> Result<Int64Array, Error> {
+        match self.plan.order {
+            None => Ok(Int64Array::from(vec![0; rows.num_rows()])),
+            Some(order) => millis(rows.column(order)),
+        }
+    }
+
+    fn first(&mut self, batch: &ChangeBatch, output: &mut dyn Output) -> Result<(), Error> {
+        let times = self.times(&batch.rows)?;
+        let keys = self.keys.encode(&batch.rows)?;
+        let rows = self.rows.encode(&batch.rows)?;
+        let mut late = Vec::new();
+        for row in 0..batch.num_rows() {
+            let time = times.value(row);
+            if time <= self.watermark.0 {
+                late.push(row as u32);
+                continue;
+            }
+            let key = keys.row(row);
+            let better = match self.held.get(key.as_ref()) {
+                None => true,
+                Some(held) => !held.row.is_empty() && time < held.time,
+            };
+            if better {
+                let key: Box<[u8]> = key.as_ref().into();
+                self.pending.entry(time).or_default().push(key.clone());
+                let row = rows.row(row).as_ref().into();
+                self.held.insert(key, Held { time, row });
+            }
+        }
+        if late.is_empty() {
+            return Ok(());
+        }
+        output.late(take_rows(&batch.rows, late)?)
+    }
+
+    fn fire(&mut self, output: &mut dyn Output) -> Result<(), Error> {
+        let later = match self.watermark.0.checked_add(1) {
+            Some(next) => self.pending.split_off(&next),
+            None => BTreeMap::new(),
+        };
+        let due = std::mem::replace(&mut self.pending, later);
+        let mut rows: Vec<Box<[u8]>> = Vec::new();
+        for (time, keys) in due {
+            for key in keys {
+                if let Some(held) = self.held.get_mut(&key)
+                    && held.time == time
+                    && !held.row.is_empty()
+                {
+                    rows.push(std::mem::take(&mut held.row));
+                }
+            }
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let columns = self.rows.decode_bytes(rows.iter().map(|row| &**row))?;
+        output.emit(ChangeBatch::inserts(batch_of(&self.plan.schema, columns)?))
+    }
+
+    fn last(&mut self, batch: &ChangeBatch, output: &mut dyn Output) -> Result<(), Error> {
+        let times = self.times(&batch.rows)?;
+        let keys = self.keys.encode(&batch.rows)?;
+        let rows = self.rows.encode(&batch.rows)?;
+        let mut out: Vec<Box<[u8]>> = Vec::new();
+        let mut kinds = Vec::new();
+        for row in 0..batch.num_rows() {
+            let time = times.value(row);
+            let new: Box<[u8]> = rows.row(row).as_ref().into();
+            match self.held.get_mut(keys.row(row).as_ref()) {
+                None => {
+                    let key = keys.row(row).as_ref().into();
+                    self.held.insert(key, Held { time, row: new.clone() });
+                    kinds.push(RowKind::Insert);
+                }
+                Some(held) if time >= held.time => {
+                    out.push(std::mem::replace(&mut held.row, new.clone()));
+                    held.time = time;
+                    kinds.extend([RowKind::UpdateBefore, RowKind::UpdateAfter]);
+                }
+                Some(_) => continue,
+            }
+            out.push(new);
+        }
+        if out.is_empty() {
+            return Ok(());
+        }
+        let columns = self.rows.decode_bytes(out.iter().map(|row| &**row))?;
+        output.emit(ChangeBatch::changes(batch_of(&self.plan.schema, columns)?, kinds.into()))
+    }
+}
+
+/// A timestamp column in milliseconds; NULL is refused, as Flink does.
+pub(crate) fn millis(array: &ArrayRef) -> Result<Int64Array, Error> {
+    if array.null_count() > 0 {
+        return Err(Error::failed("RowTime field should not be null, please convert it to a non-null long value."));
+    }
+    let unit = match array.data_type() {
+        DataType::Timestamp(_, zone) => {
+            DataType::Timestamp(arrow::datatypes::TimeUnit::Millisecond, zone.clone())
+        }
+        other => return Err(Error::failed(format!("no row time of type {other}"))),
+    };
+    let array = cast(array, &unit).and_then(|array| cast(&array, &DataType::Int64)).map_err(failed)?;
+    Ok(array.as_primitive::<Int64Type>().clone())
+}
+
+impl Operator for Ordered {
+    fn on_batch(&mut self, _: usize, batch: ChangeBatch, output: &mut dyn Output) -> Result<(), Error> {
+        if self.plan.keep_last {
+            self.last(&batch, output)
+        } else {
+            self.first(&batch, output)
+        }
+    }
+
+    fn on_watermark(&mut self, watermark: EventTime, output: &mut dyn Output) -> Result<(), Error> {
+        self.watermark = self.watermark.max(watermark);
+        if !self.plan.keep_last {
+            self.fire(output)?;
+        }
+        output.watermark(watermark)
+    }
+
+    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<StateTable>, Error> {
+        if self.held.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = self.keys.decode_bytes(self.held.keys().map(|key| &**key))?;
+        let times: ArrayRef = Arc::new(self.held.values().map(|held| Some(held.time)).collect::<Int64Array>());
+        // A key whose row is out has a row of NULLs.
+        let live: BooleanArray = self.held.values().map(|held| Some(!held.row.is_empty())).collect();
+        let rows: Vec<&[u8]> = self.held.values().map(|held| &*held.row).filter(|row| !row.is_empty()).collect();
+        let values = self.rows.decode_bytes(rows)?;
+        let mut next = 0;
+        let at: UInt32Array = live
+            .values()
+            .iter()
+            .map(|live| {
+                next += u32::from(live);
+                live.then(|| next - 1)
+            })
+            .collect();
+        let mut columns = vec![("time".to_owned(), times), ("live".to_owned(), Arc::new(live) as ArrayRef)];
+        for (index, value) in values.iter().enumerate() {
+            columns.push((format!("value_{index}"), arrow::compute::take(value, &at, None).map_err(failed)?));
+        }
+        for (index, key) in keys.iter().enumerate() {
+            columns.push((format!("key_{index}"), key.clone()));
+        }
+        Ok(vec![StateTable {
+            name: "rows".to_owned(),
+            rows: vec![state_batch(&keys, columns)?],
+        }])
+    }
+
+    fn restore(&mut self, tables: Vec<StateTable>) -> Result<(), Error> {
+        for batch in tables.into_iter().flat_map(|table| table.rows) {
+            let named = |prefix: &str, count: usize| {
+                (0..count)
+                    .map(|index| column(&batch, &format!("{prefix}_{index}")).cloned())
+                    .collect::<Result<Vec<_>, _>>()
+            };
+            let n_columns = self.plan.schema.fields().len();
+            let rows = self.rows.encode(&batch_of(&self.plan.schema, named("value", n_columns)?)?)?;
+            let mut key_columns = batch_of(&self.plan.schema, named("value", n_columns)?)?.columns().to_vec();
+            for (key, array) in self.plan.keys.iter().zip(named("key", self.plan.keys.len())?) {
+                key_columns[*key] = array;
+            }
+            let keys = self.keys.encode(&batch_of(&self.plan.schema, key_columns)?)?;
+            let times = column(&batch, "time")?.as_primitive_opt::<Int64Type>().ok_or_else(damaged)?;
+            let live = column(&batch, "live")?.as_boolean_opt().ok_or_else(damaged)?;
+            for row in 0..batch.num_rows() {
+                let key: Box<[u8]> = keys.row(row).as_ref().into();
+                let time = times.value(row);
+                let bytes = if live.value(row) { rows.row(row).as_ref().into() } else { Box::default() };
+                if live.value(row) && !self.plan.keep_last {
+                    self.pending.entry(time).or_default().push(key.clone());
+                }
+                self.held.insert(key, Held { time, row: bytes });
+            }
+        }
+        Ok(())
+    }
+
+    fn state_size(&self) -> usize {
+        self.held.iter().map(|(key, held)| key.len() + held.row.len() + 48).sum()
+    }
+}

@@ -1,0 +1,327 @@
+//! The regular join of two streams: inner, or left with corrections when a match comes or goes.
+//!
+//! Each side keeps its rows by key. When one input has ended for ever and the join is inner, the other side's rows can
+//! meet nothing new any more and are forgotten: a bounded side input costs only its own size.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::datatypes::{Int64Type, SchemaRef};
+use datafusion::physical_plan::PhysicalExpr;
+use hashbrown::HashMap;
+
+use super::calc::evaluate;
+use super::keys::{Encoder, batch_of, column, damaged, state_batch, take_rows};
+use super::window::named;
+use crate::batch::{ChangeBatch, RowKind};
+use crate::error::Error;
+use crate::graph::OperatorFactory;
+use crate::operator::{CheckpointId, Operator, Output, StateTable, Subtask};
+
+/// What to join; the output has the left side's columns, then the right's.
+#[derive(Debug, Clone)]
+pub(crate) struct Join {
+    pub(crate) sides: [SchemaRef; 2],
+    pub(crate) keys: [Vec<usize>; 2],
+    /// Left rows without a match come with NULLs.
+    pub(crate) outer: bool,
+    pub(crate) condition: Option<Arc<dyn PhysicalExpr>>,
+    pub(crate) output: SchemaRef,
+}
+
+impl OperatorFactory for Join {
+    fn create(&self, _: Subtask) -> Result<Box<dyn Operator>, Error> {
+        let side = |port: usize| -> Result<Side, Error> {
+            Ok(Side {
+                keys: Encoder::new(&self.sides[port], &self.keys[port])?,
+                rows: Encoder::all(&self.sides[port])?,
+                held: HashMap::default(),
+                ended: false,
+                bytes: 0,
+            })
+        };
+        Ok(Box::new(Joiner {
+            sides: [side(0)?, side(1)?],
+            plan: self.clone(),
+            buffered: Vec::new(),
+        }))
+    }
+}
+
+struct Held {
+    row: Box<[u8]>,
+    /// Equal rows that are there.
+    count: i64,
+    /// Outer joins: how many rows of the other side match.
+    matches: i64,
+}
+
+struct Side {
+    keys: Encoder,
+    rows: Encoder,
+    held: HashMap<Box<[u8]>, Vec<Held>, ahash::RandomState>,
+    ended: bool,
+    bytes: usize,
+}
+
+impl Side {
+    fn add(&mut self, key: &[u8], row: &[u8], matches: i64) {
+        self.bytes += row.len() + 40;
+        let held = Held {
+            row: row.into(),
+            count: 1,
+            matches,
+        };
+        if let Some(rows) = self.held.get_mut(key) {
+            match rows.iter_mut().find(|held| *held.row == *row) {
+                Some(held) => held.count += 1,
+                None => rows.push(held),
+            }
+            return;
+        }
+        self.held.insert(key.into(), vec![held]);
+    }
+
+    fn remove(&mut self, key: &[u8], row: &[u8]) {
+        let Some(rows) = self.held.get_mut(key) else {
+            return;
+        };
+        if let Some(at) = rows.iter().position(|held| *held.row == *row) {
+            rows[at].count -= 1;
+            if rows[at].count <= 0 {
+                rows.swap_remove(at);
+                self.bytes = self.bytes.saturating_sub(row.len() + 40);
+            }
+        }
+        if rows.is_empty() {
+            self.held.remove(key);
+        }
+    }
+}
+
+struct Joiner {
+    plan: Join,
+    sides: [Side; 2],
+    /// Left rows with NULLs for the right, to be emitted with the results.
+    buffered: Vec<(Box<[u8]>, RowKind)>,
+}
+
+/// A pair of rows that have equal keys.
+struct Pair {
+    here: u32,
+    there: Box<[u8]>,
+    kind: RowKind,
+}
+
+impl Joiner {
+    /// The rows of `batch` with a key, and each match among the other side's.
+    fn probe(&mut self, port: usize, batch: &ChangeBatch) -> Result<Vec<Pair>, Error> {
+        let keys = self.sides[port].keys.encode(&batch.rows)?;
+        let keyed = not_null(&batch.rows, &self.plan.keys[port]);
+        let keep = !self.sides[1 - port].ended || self.plan.outer;
+        let rows = if keep { Some(self.sides[port].rows.encode(&batch.rows)?) } else { None };
+        let mut pairs = Vec::with_capacity(batch.num_rows());
+        for row in 0..batch.num_rows() {
+            let kind = batch.kind(row);
+            let key = keys.row(row);
+            let mut matches = 0;
+            if keyed[row]
+                && let Some(found) = self.sides[1 - port].held.get(key.as_ref())
+            {
+                for held in found {
+                    for _ in 0..held.count {
+                        pairs.push(Pair {
+                            here: row as u32,
+                            there: held.row.clone(),
+                            kind,
+                        });
+                        matches += 1;
+                    }
+                }
+            }
+            if let Some(rows) = &rows {
+                let bytes = rows.row(row);
+                if self.plan.outer {
+                    self.outer(port, key.as_ref(), bytes.as_ref(), kind, matches, keyed[row]);
+                }
+                if keyed[row] || (self.plan.outer && port == 0) {
+                    if kind.is_addition() {
+                        self.sides[port].add(key.as_ref(), bytes.as_ref(), matches);
+                    } else {
+                        self.sides[port].remove(key.as_ref(), bytes.as_ref());
+                    }
+                }
+            }
+        }
+        Ok(pairs)
+    }
+
+    /// A left row without match comes with NULLs; it goes when its first match comes, and again the other way.
+    fn outer(&mut self, port: usize, key: &[u8], row: &[u8], kind: RowKind, matches: i64, keyed: bool) {
+        if port == 0 {
+            if matches == 0 {
+                self.buffered.push((row.into(), kind));
+            }
+            return;
+        }
+        if !keyed {
+            return;
+        }
+        let change = if kind.is_addition() { 1 } else { -1 };
+        if let Some(lefts) = self.sides[0].held.get_mut(key) {
+            for left in lefts {
+                let before = left.matches;
+                left.matches += change;
+                let kind = match (before, left.matches) {
+                    (0, 1) => RowKind::Delete,
+                    (1, 0) => RowKind::Insert,
+                    _ => continue,
+                };
+                for _ in 0..left.count {
+                    self.buffered.push((left.row.clone(), kind));
+                }
+            }
+        }
+    }
+
+    fn joined(&self, port: usize, batch: &RecordBatch, pairs: &[Pair]) -> Result<RecordBatch, Error> {
+        let here = take_rows(batch, pairs.iter().map(|pair| pair.here).collect())?;
+        let there = self.sides[1 - port].rows.decode_bytes(pairs.iter().map(|pair| &*pair.there))?;
+        let mut columns = here.columns().to_vec();
+        if port == 0 {
+            columns.extend(there);
+        } else {
+            columns.splice(0..0, there);
+        }
+        batch_of(&self.plan.output, columns)
+    }
+
+    fn emit_outer(&mut self, deletes: bool, output: &mut dyn Output) -> Result<(), Error> {
+        let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.buffered)
+            .into_iter()
+            .partition(|(_, kind)| kind.is_addition() != deletes);
+        self.buffered = rest;
+        if due.is_empty() {
+            return Ok(());
+        }
+        let mut columns = self.sides[0].rows.decode_bytes(due.iter().map(|(row, _)| &**row))?;
+        let n_left = columns.len();
+        for field in self.plan.output.fields().iter().skip(n_left) {
+            columns.push(arrow::array::new_null_array(field.data_type(), due.len()));
+        }
+        let kinds: Vec<RowKind> = due.iter().map(|(_, kind)| *kind).collect();
+        output.emit(ChangeBatch::changes(batch_of(&self.plan.output, columns)?, kinds.into()))
+    }
+}
+
+/// Which rows have no NULL among the columns `keys`: NULL joins nothing.
+fn not_null(batch: &RecordBatch, keys: &[usize]) -> Vec<bool> {
+    let mut all = vec![true; batch.num_rows()];
+    for key in keys {
+        let column = batch.column(*key);
+        if column.null_count() > 0 {
+            for (row, all) in all.iter_mut().enumerate() {
+                *all &= column.is_valid(row);
+            }
+        }
+    }
+    all
+}
+
+impl Operator for Joiner {
+    fn on_batch(&mut self, port: usize, batch: ChangeBatch, output: &mut dyn Output) -> Result<(), Error> {
+        let pairs = self.probe(port, &batch)?;
+        self.emit_outer(true, output)?;
+        if !pairs.is_empty() {
+            let rows = self.joined(port, &batch.rows, &pairs)?;
+            let kinds: Option<Arc<[RowKind]>> = batch
+                .kinds
+                .is_some()
+                .then(|| pairs.iter().map(|pair| pair.kind).collect());
+            let mut joined = ChangeBatch { rows, kinds };
+            if let Some(condition) = &self.plan.condition {
+                let mask = evaluate(condition, &joined.rows)?;
+                let mask = mask.as_boolean_opt().ok_or_else(|| Error::failed("a join condition was no BOOLEAN"))?;
+                let mask: BooleanArray = mask.iter().map(|keep| Some(keep == Some(true))).collect();
+                joined = super::calc::keep_rows(joined, &mask)?;
+            }
+            if joined.num_rows() > 0 {
+                output.emit(joined)?;
+            }
+        }
+        self.emit_outer(false, output)
+    }
+
+    fn on_end_of_input(&mut self, port: usize, _: &mut dyn Output) -> Result<(), Error> {
+        self.sides[port].ended = true;
+        if !self.plan.outer {
+            self.sides[1 - port].held = HashMap::default();
+            self.sides[1 - port].bytes = 0;
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<StateTable>, Error> {
+        let mut tables = Vec::new();
+        for (port, side) in self.sides.iter().enumerate() {
+            let ended: ArrayRef = Arc::new(BooleanArray::from(vec![side.ended]));
+            tables.push(StateTable {
+                name: format!("ended-{port}"),
+                rows: vec![RecordBatch::try_from_iter([("ended", ended)]).map_err(super::keys::failed)?],
+            });
+            let all: Vec<&Held> = side.held.values().flatten().collect();
+            if all.is_empty() {
+                continue;
+            }
+            let rows = side.rows.decode_bytes(all.iter().map(|held| &*held.row))?;
+            let keys: Vec<ArrayRef> = self.plan.keys[port].iter().map(|key| rows[*key].clone()).collect();
+            let number = |of: fn(&Held) -> i64| -> ArrayRef {
+                Arc::new(all.iter().map(|held| Some(of(held))).collect::<Int64Array>())
+            };
+            let mut columns = vec![
+                ("count".to_owned(), number(|held| held.count)),
+                ("matches".to_owned(), number(|held| held.matches)),
+            ];
+            for (index, column) in rows.into_iter().enumerate() {
+                columns.push((format!("value_{index}"), column));
+            }
+            tables.push(StateTable {
+                name: format!("rows-{port}"),
+                rows: vec![state_batch(&keys, columns)?],
+            });
+        }
+        Ok(tables)
+    }
+
+    fn restore(&mut self, tables: Vec<StateTable>) -> Result<(), Error> {
+        for table in tables {
+            let (what, port) = table.name.split_once('-').ok_or_else(damaged)?;
+            let port: usize = port.parse().ok().filter(|port| *port < 2).ok_or_else(damaged)?;
+            let schema = self.plan.sides[port].clone();
+            for batch in table.rows {
+                let side = &mut self.sides[port];
+                if what == "ended" {
+                    let ended = column(&batch, "ended")?.as_boolean_opt().ok_or_else(damaged)?;
+                    side.ended |= ended.iter().any(|ended| ended == Some(true));
+                    continue;
+                }
+                let number = |name: &str| -> Result<Int64Array, Error> {
+                    Ok(column(&batch, name)?.as_primitive_opt::<Int64Type>().ok_or_else(damaged)?.clone())
+                };
+                let (counts, matches) = (number("count")?, number("matches")?);
+                let values = batch_of(&schema, named(&batch, "value", schema.fields().len())?)?;
+                let (keys, rows) = (side.keys.encode(&values)?, side.rows.encode(&values)?);
+                for row in 0..batch.num_rows() {
+                    for _ in 0..counts.value(row) {
+                        side.add(keys.row(row).as_ref(), rows.row(row).as_ref(), matches.value(row));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn state_size(&self) -> usize {
+        self.sides.iter().map(|side| side.bytes + side.held.len() * 64).sum()
+    }
+}

@@ -1,0 +1,348 @@
+//! Windows of fixed length: assigning rows to them, and aggregating what is in each until the watermark closes it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::row::OwnedRow;
+use chrono_tz::Tz;
+use hashbrown::HashMap;
+
+use super::aggregate::{AggregateCall, State};
+use super::dedup::millis;
+use super::keys::{
+    Encoder, batch_of, column, damaged, failed, loaded_column, saved_column, state_batch, take_rows,
+    take_watermark, watermark_table,
+};
+use crate::batch::ChangeBatch;
+use crate::error::Error;
+use crate::functions::time;
+use crate::graph::OperatorFactory;
+use crate::operator::{CheckpointId, EventTime, Operator, Output, StateTable, Subtask};
+use crate::plan::rel::WindowKind;
+
+/// Appends window_start, window_end and window_time; a row in several windows comes several times.
+#[derive(Debug, Clone)]
+pub(crate) struct Assign {
+    pub(crate) kind: WindowKind,
+    pub(crate) time: usize,
+    /// The session's zone if the time column is TIMESTAMP_LTZ: windows follow its wall clock.
+    pub(crate) zone: Option<Tz>,
+    pub(crate) output: SchemaRef,
+}
+
+/// The windows, as start and end, that `time` lies in; latest start last.
+pub(crate) fn windows_of(kind: WindowKind, time: i64, out: &mut Vec<(i64, i64)>) {
+    out.clear();
+    let start = |size: i64, offset: i64| (time - offset).div_euclid(size) * size + offset;
+    match kind {
+        WindowKind::Tumble { size, offset } => {
+            let start = start(size, offset);
+            out.push((start, start + size));
+        }
+        WindowKind::Hop {
+            slide,
+            size,
+            offset,
+        } => {
+            let last = start(slide, offset);
+            let mut begin = last;
+            while begin > time - size {
+                out.push((begin, begin + size));
+                begin -= slide;
+            }
+            out.reverse();
+        }
+        WindowKind::Cumulate { step, size, offset } => {
+            let begin = start(size, offset);
+            let mut end = begin + ((time - begin) / step + 1) * step;
+            while end <= begin + size {
+                out.push((begin, end));
+                end += step;
+            }
+        }
+        WindowKind::Session { .. } => {}
+    }
+}
+
+impl OperatorFactory for Assign {
+    fn create(&self, _: Subtask) -> Result<Box<dyn Operator>, Error> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Operator for Assign {
+    fn on_batch(&mut self, _: usize, batch: ChangeBatch, output: &mut dyn Output) -> Result<(), Error> {
+        let times = millis(batch.rows.column(self.time))?;
+        let n_rows = times.len();
+        let mut rows: Vec<u32> = Vec::with_capacity(n_rows);
+        let (mut starts, mut ends) = (Vec::with_capacity(n_rows), Vec::with_capacity(n_rows));
+        let mut windows = Vec::new();
+        for (row, time) in times.values().iter().enumerate() {
+            let local = self.zone.map_or(*time, |zone| time::millis_to_local(*time, zone));
+            windows_of(self.kind, local, &mut windows);
+            for (start, end) in &windows {
+                rows.push(row as u32);
+                starts.push(*start);
+                ends.push(*end);
+            }
+        }
+        let kinds = batch.kinds.as_ref().map(|kinds| rows.iter().map(|row| kinds[*row as usize]).collect());
+        let assigned = if matches!(self.kind, WindowKind::Tumble { .. }) {
+            batch.rows
+        } else {
+            take_record_batch(&batch.rows, &UInt32Array::from(rows)).map_err(failed)?
+        };
+        let mut columns = assigned.columns().to_vec();
+        columns.extend(window_columns(&starts, &ends, self.zone)?);
+        output.emit(ChangeBatch {
+            rows: batch_of(&self.output, columns)?,
+            kinds,
+        })
+    }
+}
+
+/// window_start, window_end, window_time.
+pub(crate) fn window_columns(starts: &[i64], ends: &[i64], zone: Option<Tz>) -> Result<[ArrayRef; 3], Error> {
+    let plain = |values: &[i64]| time::millis_column(values.iter().map(|value| Some(*value)));
+    let last = ends.iter().map(|end| Some(close_time(*end, zone)));
+    let window_time = time::millis_column(last);
+    let window_time = match zone {
+        None => window_time,
+        Some(_) => arrow::compute::cast(
+            &window_time,
+            &crate::table::SqlType::of(crate::table::TypeRoot::TimestampLtz(3)).arrow(),
+        )
+        .map_err(failed)?,
+    };
+    Ok([plain(starts), plain(ends), window_time])
+}
+
+/// The event time at which the window that ends at `end` is complete.
+pub(crate) fn close_time(end: i64, zone: Option<Tz>) -> i64 {
+    match zone {
+        None => end - 1,
+        Some(zone) => time::millis_from_local(end, zone) - 1,
+    }
+}
+
+/// Aggregates within windows that earlier steps have assigned.
+#[derive(Debug, Clone)]
+pub(crate) struct WindowAggregate {
+    pub(crate) input: SchemaRef,
+    pub(crate) end: usize,
+    pub(crate) zone: Option<Tz>,
+    pub(crate) keys: Vec<usize>,
+    pub(crate) calls: Vec<AggregateCall>,
+    pub(crate) output: SchemaRef,
+}
+
+impl OperatorFactory for WindowAggregate {
+    fn create(&self, _: Subtask) -> Result<Box<dyn Operator>, Error> {
+        Ok(Box::new(Windows {
+            encoder: Encoder::new(&self.input, &self.keys)?,
+            plan: self.clone(),
+            watermark: EventTime::MIN,
+            open: BTreeMap::new(),
+        }))
+    }
+}
+
+/// The groups of the windows that close at one time.
+#[derive(Default)]
+struct Bucket {
+    groups: HashMap<OwnedRow, u32, ahash::RandomState>,
+    keys: Vec<OwnedRow>,
+    /// One list a call, one state a group.
+    states: Vec<Vec<State>>,
+}
+
+struct Windows {
+    plan: WindowAggregate,
+    encoder: Encoder,
+    watermark: EventTime,
+    open: BTreeMap<i64, Bucket>,
+}
+
+impl Windows {
+    fn add(&mut self, close: i64, batch: &RecordBatch, additions: Option<&[bool]>) -> Result<(), Error> {
+        let bucket = self.open.entry(close).or_insert_with(|| Bucket {
+            states: vec![Vec::new(); self.plan.calls.len()],
+            ..Bucket::default()
+        });
+        let rows = self.encoder.encode(batch)?;
+        let groups: Vec<u32> = rows.iter().map(|row| bucket.group(row, &self.plan.calls)).collect();
+        for (call, states) in self.plan.calls.iter().zip(&mut bucket.states) {
+            call.update(states, &groups, batch, additions)?;
+        }
+        Ok(())
+    }
+}
+
+/// A row of the current batch, to look up an owned one.
+#[derive(Hash)]
+struct Probe<'r>(arrow::row::Row<'r>);
+
+impl hashbrown::Equivalent<OwnedRow> for Probe<'_> {
+    fn equivalent(&self, key: &OwnedRow) -> bool {
+        self.0 == key.row()
+    }
+}
+
+impl Bucket {
+    fn group(&mut self, row: arrow::row::Row<'_>, calls: &[AggregateCall]) -> u32 {
+        if let Some(group) = self.groups.get(&Probe(row)) {
+            return *group;
+        }
+        let group = self.keys.len() as u32;
+        self.groups.insert(row.owned(), group);
+        self.keys.push(row.owned());
+        for (call, states) in calls.iter().zip(&mut self.states) {
+            states.push(call.empty());
+        }
+        group
+    }
+}
+
+/// Which kinds add, if any takes away.
+pub(crate) fn additions(batch: &ChangeBatch) -> Option<Vec<bool>> {
+    batch
+        .kinds
+        .as_ref()
+        .map(|kinds| kinds.iter().map(|kind| kind.is_addition()).collect())
+}
+
+impl Operator for Windows {
+    fn on_batch(&mut self, _: usize, batch: ChangeBatch, output: &mut dyn Output) -> Result<(), Error> {
+        let ends = millis(batch.rows.column(self.plan.end))?;
+        let mut parts: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+        let mut late = Vec::new();
+        let mut last = (i64::MIN, i64::MIN);
+        for (row, end) in ends.values().iter().enumerate() {
+            if *end != last.0 {
+                last = (*end, close_time(*end, self.plan.zone));
+            }
+            if last.1 <= self.watermark.0 {
+                late.push(row as u32);
+            } else {
+                parts.entry(last.1).or_default().push(row as u32);
+            }
+        }
+        if !late.is_empty() {
+            output.late(take_rows(&batch.rows, late)?)?;
+        }
+        let additions = additions(&batch);
+        for (close, rows) in parts {
+            let signs: Option<Vec<bool>> = additions
+                .as_ref()
+                .map(|additions| rows.iter().map(|row| additions[*row as usize]).collect());
+            let part = take_rows(&batch.rows, rows)?;
+            self.add(close, &part, signs.as_deref())?;
+        }
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, watermark: EventTime, output: &mut dyn Output) -> Result<(), Error> {
+        self.watermark = self.watermark.max(watermark);
+        while let Some(entry) = self.open.first_entry()
+            && *entry.key() <= self.watermark.0
+        {
+            let bucket = entry.remove();
+            let mut columns = self.encoder.decode(&bucket.keys)?;
+            for (call, states) in self.plan.calls.iter().zip(&bucket.states) {
+                columns.push(call.finish(states.iter())?);
+            }
+            output.emit(ChangeBatch::inserts(batch_of(&self.plan.output, columns)?))?;
+        }
+        output.watermark(watermark)
+    }
+
+    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<StateTable>, Error> {
+        let mut rows = Vec::with_capacity(self.open.len());
+        for (close, bucket) in &self.open {
+            let keys = self.encoder.decode(&bucket.keys)?;
+            let close: ArrayRef = Arc::new(Int64Array::from(vec![*close; bucket.keys.len()]));
+            let mut columns = vec![("close".to_owned(), close)];
+            for (index, key) in keys.iter().enumerate() {
+                columns.push((format!("key_{index}"), key.clone()));
+            }
+            for (index, states) in bucket.states.iter().enumerate() {
+                columns.push((format!("state_{index}"), saved_column(states.iter())));
+            }
+            rows.push(state_batch(&exchange_keys(&self.plan.keys, &self.plan.input, &keys), columns)?);
+        }
+        Ok(vec![
+            StateTable {
+                name: "windows".to_owned(),
+                rows,
+            },
+            watermark_table(self.watermark)?,
+        ])
+    }
+
+    fn restore(&mut self, mut tables: Vec<StateTable>) -> Result<(), Error> {
+        self.watermark = take_watermark(&mut tables)?;
+        for batch in tables.into_iter().flat_map(|table| table.rows) {
+            let closes = column(&batch, "close")?.as_primitive_opt::<Int64Type>().ok_or_else(damaged)?.clone();
+            let keys = named(&batch, "key", self.plan.keys.len())?;
+            let encoded = self.encoder.encode(&spread(&self.plan.input, &self.plan.keys, keys)?)?;
+            let states = named(&batch, "state", self.plan.calls.len())?
+                .iter()
+                .map(loaded_column)
+                .collect::<Result<Vec<_>, _>>()?;
+            for row in 0..batch.num_rows() {
+                let bucket = self.open.entry(closes.value(row)).or_insert_with(|| Bucket {
+                    states: vec![Vec::new(); self.plan.calls.len()],
+                    ..Bucket::default()
+                });
+                let group = bucket.group(encoded.row(row), &self.plan.calls) as usize;
+                for (call, (into, from)) in self.plan.calls.iter().zip(bucket.states.iter_mut().zip(&states)) {
+                    call.merge(&mut into[group], from[row].clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn state_size(&self) -> usize {
+        let groups: usize = self.open.values().map(|bucket| bucket.keys.len()).sum();
+        groups * (96 + 48 * self.plan.calls.len())
+    }
+}
+
+/// The columns `prefix_0`, `prefix_1`, … of a state table.
+pub(crate) fn named(batch: &RecordBatch, prefix: &str, count: usize) -> Result<Vec<ArrayRef>, Error> {
+    (0..count)
+        .map(|index| column(batch, &format!("{prefix}_{index}")).cloned())
+        .collect()
+}
+
+/// A batch of `schema` whose columns `at` are `columns` and whose others are NULL.
+pub(crate) fn spread(schema: &SchemaRef, at: &[usize], columns: Vec<ArrayRef>) -> Result<RecordBatch, Error> {
+    let n_rows = columns.first().map_or(0, |column| column.len());
+    let mut all: Vec<ArrayRef> = schema
+        .fields()
+        .iter()
+        .map(|field| arrow::array::new_null_array(field.data_type(), n_rows))
+        .collect();
+    for (index, column) in at.iter().zip(columns) {
+        all[*index] = column;
+    }
+    batch_of(schema, all)
+}
+
+/// Those key columns that the exchange before the operator hashes: all but the window's own.
+pub(crate) fn exchange_keys(keys: &[usize], schema: &SchemaRef, columns: &[ArrayRef]) -> Vec<ArrayRef> {
+    keys.iter()
+        .zip(columns)
+        .filter(|(key, _)| !is_window_column(schema.field(**key).name()))
+        .map(|(_, column)| column.clone())
+        .collect()
+}
+
+/// Columns that the window functions add.
+pub(crate) fn is_window_column(name: &str) -> bool {
+    matches!(name, "window_start" | "window_end" | "window_time")
+}

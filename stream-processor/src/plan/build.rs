@@ -1,0 +1,609 @@
+//! From plans to the graph: equal parts of several queries become one node, unread columns are not read.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+
+use super::rel::{Field, Op, Rel, Role, schema};
+use super::sink::{late_columns, written};
+use super::typed::Typed;
+use super::{coerce, source};
+use crate::error::{Error, Position};
+use crate::functions::cast;
+use crate::graph::{
+    ChangelogMode, Edge, Node, NodeId, NodeKind, OperatorFactory, Partitioning, SinkSpec, StreamGraph, late_schema,
+};
+use crate::operators::calc::{Calc, Union};
+use crate::operators::dedup::Dedup;
+use crate::operators::group::GroupAggregate;
+use crate::operators::join::Join;
+use crate::operators::session::SessionAggregate;
+use crate::operators::temporal::TemporalJoin;
+use crate::operators::window::{Assign, WindowAggregate};
+use crate::sql::Settings;
+use crate::sql::ast::JoinKind;
+use crate::table::{TableDefinition, TypeRoot};
+
+/// A shared step: what [`Rel`] is, with its inputs by number.
+struct Step {
+    op: Op,
+    inputs: Vec<usize>,
+    fields: Vec<Field>,
+    /// How many columns the first input has.
+    first_width: usize,
+}
+
+struct Target {
+    step: usize,
+    table: Arc<TableDefinition>,
+    changes: ChangelogMode,
+    overwrite: bool,
+}
+
+/// Collects the queries of one job.
+pub(super) struct Builder<'a> {
+    settings: &'a Settings,
+    zone: Tz,
+    parallelism: usize,
+    ttl: Option<i64>,
+    steps: Vec<Step>,
+    known: HashMap<String, usize>,
+    targets: Vec<Target>,
+    late: Option<Arc<TableDefinition>>,
+    nodes: Vec<Node>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(settings: &'a Settings, zone: Tz) -> Result<Self, Error> {
+        Ok(Builder {
+            settings,
+            zone,
+            parallelism: settings.parallelism()?,
+            ttl: settings.state_ttl()?,
+            steps: Vec::new(),
+            known: HashMap::new(),
+            targets: Vec::new(),
+            late: None,
+            nodes: Vec::new(),
+        })
+    }
+
+    /// Adds `rel`, whose columns are those that `table` takes, as what is written to it.
+    pub(super) fn sink(&mut self, rel: &Arc<Rel>, table: Arc<TableDefinition>, overwrite: bool) -> Result<(), Error> {
+        let option = |key: &str| table.options.get(key).map(String::as_str);
+        let updates = match option("connector") {
+            Some("iceberg") => !table.primary_key.is_empty(),
+            Some("filesystem" | "kafka") => {
+                option("format").or(option("value.format")).is_some_and(|format| format.ends_with("debezium-json"))
+            }
+            Some("upsert-kafka" | "print" | "blackhole" | "collect") => true,
+            _ => true,
+        };
+        if !updates && rel.changes != ChangelogMode::InsertOnly {
+            return Err(Error::invalid(format!(
+                "table {} does not support consuming update changes, which the query makes; give it a PRIMARY KEY or a changelog format",
+                table.path
+            )));
+        }
+        let step = self.intern(rel)?;
+        self.targets.push(Target {
+            step,
+            table,
+            changes: rel.changes,
+            overwrite,
+        });
+        Ok(())
+    }
+
+    /// Sends every late row to `table`.
+    pub(super) fn late(&mut self, table: Arc<TableDefinition>) -> Result<(), Error> {
+        for (column, (name, _)) in written(&table).iter().zip(late_columns()) {
+            if column.name != name {
+                return Err(Error::invalid(format!(
+                    "the late table {} needs the columns operator STRING, event_time TIMESTAMP, `row` STRING",
+                    table.path
+                )));
+            }
+        }
+        if written(&table).len() != late_columns().len() {
+            return Err(Error::invalid(format!("the late table {} needs three columns", table.path)));
+        }
+        self.late = Some(table);
+        Ok(())
+    }
+
+    fn intern(&mut self, rel: &Arc<Rel>) -> Result<usize, Error> {
+        if let Op::RowNumber { .. } = rel.op {
+            return Err(Error::Unsupported {
+                construct: "ROW_NUMBER without a condition `= 1` around it".to_owned(),
+                position: Position { line: 1, column: 1 },
+                hint: String::new(),
+            });
+        }
+        let inputs = rel.inputs.iter().map(|input| self.intern(input)).collect::<Result<Vec<_>, _>>()?;
+        let key = format!("{:?} {inputs:?} {:?}", rel.op, rel.fields);
+        if let Some(step) = self.known.get(&key) {
+            return Ok(*step);
+        }
+        self.steps.push(Step {
+            op: rel.op.clone(),
+            inputs,
+            fields: rel.fields.clone(),
+            first_width: rel.inputs.first().map_or(0, |input| input.fields.len()),
+        });
+        self.known.insert(key, self.steps.len() - 1);
+        Ok(self.steps.len() - 1)
+    }
+
+    pub(super) fn finish(mut self) -> Result<StreamGraph, Error> {
+        let needed = self.needed();
+        let mut places: Vec<(NodeId, Vec<usize>)> = Vec::new();
+        let steps = std::mem::take(&mut self.steps);
+        let mut late_from = Vec::new();
+        for (index, step) in steps.iter().enumerate() {
+            let columns: Vec<usize> = needed[index].iter().copied().collect();
+            let node = self.step(step, &columns, &steps, &places)?;
+            if matches!(
+                step.op,
+                Op::WindowAggregate { .. } | Op::SessionAggregate { .. } | Op::TemporalJoin { .. } | Op::Dedup { order: Some(_), keep_last: false, .. }
+            ) {
+                late_from.push(node);
+            }
+            places.push((node, columns));
+        }
+        let targets = std::mem::take(&mut self.targets);
+        for target in &targets {
+            self.target(target, &places)?;
+        }
+        if let Some(table) = self.late.take()
+            && !late_from.is_empty()
+        {
+            self.late_sink(&table, &late_from)?;
+        }
+        let name = self.settings.name().map(str::to_owned);
+        let tables: Vec<String> = targets.iter().map(|target| target.table.path.to_string().replace('`', "")).collect();
+        Ok(StreamGraph {
+            name: name.unwrap_or_else(|| format!("insert-into_{}", tables.join(","))),
+            nodes: self.nodes,
+            config: self.settings.job_config()?,
+        })
+    }
+
+    /// Which columns of each step something reads.
+    fn needed(&self) -> Vec<BTreeSet<usize>> {
+        let mut needed: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); self.steps.len()];
+        for target in &self.targets {
+            needed[target.step].extend(0..self.steps[target.step].fields.len());
+        }
+        for index in (0..self.steps.len()).rev() {
+            let step = &self.steps[index];
+            if needed[index].is_empty() {
+                // Something must carry the number of rows.
+                needed[index].insert(0);
+            }
+            fix(step, &mut needed[index]);
+            let asked = needed[index].clone();
+            for (port, input) in step.inputs.iter().enumerate() {
+                let width = self.steps[*input].fields.len();
+                let first = self.steps[step.inputs[0]].fields.len();
+                let reads = reads(step, port, &asked, width, first);
+                needed[*input].extend(reads);
+            }
+        }
+        needed
+    }
+
+    fn node(&mut self, name: String, kind: NodeKind, inputs: Vec<Edge>, schema: arrow::datatypes::SchemaRef, parallelism: usize) -> NodeId {
+        let id = NodeId(self.nodes.len());
+        let word = name.split(['(', '[']).next().unwrap_or_default().trim();
+        self.nodes.push(Node {
+            uid: format!("{}-{}", id.0, word.to_lowercase().replace(' ', "-")),
+            name,
+            kind,
+            inputs,
+            schema,
+            parallelism,
+        });
+        id
+    }
+
+    fn hashed(&self, from: NodeId, keys: Vec<usize>) -> Edge {
+        let partitioning = if self.parallelism == 1 || keys.is_empty() && self.nodes[from.0].parallelism == 1 {
+            Partitioning::Forward
+        } else {
+            Partitioning::Hash(keys)
+        };
+        Edge { from, partitioning }
+    }
+
+    fn forward(&self, from: NodeId, parallelism: usize) -> Edge {
+        let partitioning = if self.nodes[from.0].parallelism == parallelism {
+            Partitioning::Forward
+        } else {
+            Partitioning::Rebalance
+        };
+        Edge { from, partitioning }
+    }
+
+    fn step(&mut self, step: &Step, columns: &[usize], steps: &[Step], places: &[(NodeId, Vec<usize>)]) -> Result<NodeId, Error> {
+        let fields: Vec<Field> = columns.iter().map(|column| step.fields[*column].clone()).collect();
+        let output = schema(&fields);
+        if let Op::Scan(table) = &step.op {
+            let spec = source::spec(table, columns, self.zone)?;
+            let name = format!("Source: {}", table.path.table);
+            return Ok(self.node(name, NodeKind::Source(Arc::new(spec)), Vec::new(), output, self.parallelism));
+        }
+        // Where each input's columns have gone.
+        let inputs: Vec<Input<'_>> = step
+            .inputs
+            .iter()
+            .map(|input| Input {
+                node: places[*input].0,
+                kept: &places[*input].1,
+                fields: &steps[*input].fields,
+            })
+            .collect();
+        let (name, factory, keys) = self.operator(step, columns, &inputs, output.clone())?;
+        let mut edges = Vec::new();
+        let single = keys.as_ref().is_some_and(|keys| keys.iter().any(Vec::is_empty));
+        let parallelism = if single { 1 } else { self.parallelism };
+        for (port, input) in inputs.iter().enumerate() {
+            edges.push(match &keys {
+                Some(keys) if !single => self.hashed(input.node, keys[port].clone()),
+                Some(_) => {
+                    let partitioning = if self.nodes[input.node.0].parallelism == 1 { Partitioning::Forward } else { Partitioning::Hash(Vec::new()) };
+                    Edge {
+                        from: input.node,
+                        partitioning,
+                    }
+                }
+                None => self.forward(input.node, self.nodes[inputs[0].node.0].parallelism),
+            });
+        }
+        let parallelism = match (&keys, inputs.first()) {
+            (None, Some(first)) => self.nodes[first.node.0].parallelism,
+            _ => parallelism,
+        };
+        Ok(self.node(name, NodeKind::Operator(factory), edges, output, parallelism))
+    }
+
+    /// The factory, and for each input the key columns it is exchanged by; `None` for no exchange.
+    #[expect(clippy::type_complexity, reason = "one caller, which takes it apart at once")]
+    #[expect(clippy::too_many_lines, reason = "one arm an operator, each a plain construction")]
+    fn operator(
+        &self,
+        step: &Step,
+        columns: &[usize],
+        inputs: &[Input<'_>],
+        output: arrow::datatypes::SchemaRef,
+    ) -> Result<(String, Arc<dyn OperatorFactory>, Option<Vec<Vec<usize>>>), Error> {
+        let first = &inputs[0];
+        let schemas: Vec<_> = inputs.iter().map(Input::schema).collect();
+        let mut moved_calls = Vec::new();
+        if let Op::WindowAggregate { calls, .. } | Op::SessionAggregate { calls, .. } | Op::GroupAggregate { calls, .. } = &step.op {
+            for call in calls {
+                let mut call = call.clone();
+                if let Some((column, _)) = &mut call.argument {
+                    *column = first.at(*column);
+                }
+                call.filter = call.filter.map(|filter| first.at(filter));
+                moved_calls.push(call);
+            }
+        }
+        let at = |columns: &[usize]| -> Vec<usize> { columns.iter().map(|column| first.at(*column)).collect() };
+        Ok(match &step.op {
+            Op::Scan(_) | Op::RowNumber { .. } => {
+                return Err(Error::failed("a step that is no operator"));
+            }
+            Op::Calc { filter, exprs } => {
+                let filter = filter.as_ref().map(|filter| filter.remap(&|column| first.at(column)));
+                let exprs: Vec<Typed> =
+                    columns.iter().map(|column| exprs[*column].remap(&|column| first.at(column))).collect();
+                let name = if filter.is_some() { "Filter" } else { "Project" };
+                let calc = Calc::new(&schemas[0], filter.as_ref(), &exprs, output)?;
+                (format!("{name}({})", names(step, columns)), Arc::new(calc), None)
+            }
+            Op::Window { kind, time, .. } => {
+                let zone = self.zone_of(&first.fields[*time]);
+                let assign = Assign {
+                    kind: *kind,
+                    time: first.at(*time),
+                    zone,
+                    output,
+                };
+                (format!("Window({kind:?})"), Arc::new(assign), None)
+            }
+            Op::WindowAggregate { end, keys, .. } => {
+                let exchange: Vec<usize> = keys
+                    .iter()
+                    .filter(|key| !crate::operators::window::is_window_column(&first.fields[**key].name))
+                    .copied()
+                    .collect();
+                let zone = match step.fields[*end].role {
+                    Role::WindowEnd(true) => Some(self.zone),
+                    _ => None,
+                };
+                let aggregate = WindowAggregate {
+                    input: schemas[0].clone(),
+                    end: first.at(*end),
+                    zone,
+                    keys: at(keys),
+                    calls: moved_calls,
+                    output,
+                };
+                (format!("WindowAggregate({})", names(step, columns)), Arc::new(aggregate), Some(vec![at(&exchange)]))
+            }
+            Op::SessionAggregate { gap, time, keys, windows, .. } => {
+                let aggregate = SessionAggregate {
+                    input: schemas[0].clone(),
+                    gap: *gap,
+                    time: first.at(*time),
+                    zone: self.zone_of(&first.fields[*time]),
+                    keys: at(keys),
+                    windows: windows.clone(),
+                    calls: moved_calls,
+                    output,
+                };
+                (format!("SessionAggregate({})", names(step, columns)), Arc::new(aggregate), Some(vec![at(keys)]))
+            }
+            Op::GroupAggregate { keys, .. } => {
+                let aggregate = GroupAggregate {
+                    input: schemas[0].clone(),
+                    keys: at(keys),
+                    calls: moved_calls,
+                    output,
+                };
+                (format!("GroupAggregate({})", names(step, columns)), Arc::new(aggregate), Some(vec![at(keys)]))
+            }
+            Op::Dedup { keys, order, keep_last } => {
+                let dedup = Dedup {
+                    schema: schemas[0].clone(),
+                    keys: at(keys),
+                    order: order.map(|order| first.at(order)),
+                    keep_last: *keep_last,
+                    ttl: self.ttl,
+                };
+                (format!("Deduplicate({})", named(step, keys)), Arc::new(dedup), Some(vec![at(keys)]))
+            }
+            Op::Join { kind, left_keys, right_keys, condition } => {
+                let right = &inputs[1];
+                let keys = [at(left_keys), right_keys.iter().map(|key| right.at(*key)).collect()];
+                let condition = self.condition(condition.as_ref(), first, right, &output)?;
+                let join = Join {
+                    sides: [schemas[0].clone(), schemas[1].clone()],
+                    keys: keys.clone(),
+                    outer: *kind == JoinKind::Left,
+                    condition,
+                    output,
+                };
+                (format!("Join({kind:?})"), Arc::new(join), Some(keys.to_vec()))
+            }
+            Op::TemporalJoin { outer, left_keys, right_keys, left_time, right_time, condition } => {
+                let right = &inputs[1];
+                let keys = [at(left_keys), right_keys.iter().map(|key| right.at(*key)).collect()];
+                let condition = self.condition(condition.as_ref(), first, right, &output)?;
+                let join = TemporalJoin {
+                    sides: [schemas[0].clone(), schemas[1].clone()],
+                    keys: keys.clone(),
+                    times: [first.at(*left_time), right.at(*right_time)],
+                    outer: *outer,
+                    condition,
+                    output,
+                };
+                ("TemporalJoin".to_owned(), Arc::new(join), Some(keys.to_vec()))
+            }
+            Op::Union => ("Union".to_owned(), Arc::new(Union { output }), None),
+        })
+    }
+
+    fn condition(
+        &self,
+        condition: Option<&Typed>,
+        left: &Input<'_>,
+        right: &Input<'_>,
+        output: &arrow::datatypes::SchemaRef,
+    ) -> Result<Option<Arc<dyn datafusion::physical_plan::PhysicalExpr>>, Error> {
+        let n_left = left.fields.len();
+        let place = |column: usize| {
+            if column < n_left { left.at(column) } else { left.kept.len() + right.at(column - n_left) }
+        };
+        condition.map(|condition| condition.remap(&place).compile(output)).transpose()
+    }
+
+    fn zone_of(&self, field: &Field) -> Option<Tz> {
+        matches!(field.ty.root, TypeRoot::TimestampLtz(_)).then_some(self.zone)
+    }
+
+    fn target(&mut self, target: &Target, places: &[(NodeId, Vec<usize>)]) -> Result<(), Error> {
+        let from = places[target.step].0;
+        let schema = self.nodes[from.0].schema.clone();
+        self.write(&target.table, vec![from], schema, target.changes, target.overwrite)
+    }
+
+    fn write(
+        &mut self,
+        table: &Arc<TableDefinition>,
+        from: Vec<NodeId>,
+        schema: arrow::datatypes::SchemaRef,
+        changelog: ChangelogMode,
+        overwrite: bool,
+    ) -> Result<(), Error> {
+        let columns = written(table);
+        let primary_key = table
+            .primary_key
+            .iter()
+            .filter_map(|name| columns.iter().position(|column| column.name == *name))
+            .collect::<Vec<_>>();
+        let spec = SinkSpec {
+            table: table.clone(),
+            changelog,
+            primary_key: primary_key.clone(),
+            overwrite,
+        };
+        let upserts = !primary_key.is_empty() && self.parallelism > 1;
+        let parallelism = if upserts { self.parallelism } else { self.nodes[from[0].0].parallelism };
+        let edges = from
+            .iter()
+            .map(|from| {
+                if upserts { self.hashed(*from, primary_key.clone()) } else { self.forward(*from, parallelism) }
+            })
+            .collect();
+        let name = format!("Sink: {}", table.path.table);
+        self.node(name, NodeKind::Sink(Arc::new(spec)), edges, schema, parallelism);
+        Ok(())
+    }
+
+    /// Unites the late rows of all operators, and casts them to the late table's columns.
+    fn late_sink(&mut self, table: &Arc<TableDefinition>, from: &[NodeId]) -> Result<(), Error> {
+        let parallelism = self.nodes[from[0].0].parallelism;
+        let mut edges = Vec::new();
+        for node in from {
+            // A late edge is one to one: each operator gets its own projection.
+            let fields: Vec<Field> = late_columns().into_iter().map(|(name, ty)| Field::plain(name, ty)).collect();
+            let targets = written(table);
+            let mut exprs = Vec::new();
+            for (index, (field, column)) in fields.iter().zip(&targets).enumerate() {
+                let value = Typed::column(index, field.ty.clone());
+                let value = if coerce::is_text(&field.ty.root) && coerce::is_text(&column.data_type.root) {
+                    value
+                } else {
+                    cast::explicit(value, &column.data_type, false, Tz::UTC, Position { line: 1, column: 1 })?
+                };
+                exprs.push(value);
+            }
+            let out: Vec<Field> = targets.iter().map(|column| Field::plain(&column.name, column.data_type.clone())).collect();
+            let output = schema(&out);
+            let calc = Calc::new(&late_schema(), None, &exprs, output.clone())?;
+            let own = self.nodes[node.0].parallelism;
+            let edge = Edge {
+                from: *node,
+                partitioning: Partitioning::Late,
+            };
+            let id = self.node("Late rows".to_owned(), NodeKind::Operator(Arc::new(calc)), vec![edge], output, own);
+            edges.push(self.forward(id, parallelism));
+        }
+        let output = self.nodes[edges[0].from.0].schema.clone();
+        let union = Union {
+            output: output.clone(),
+        };
+        let id = self.node("Late union".to_owned(), NodeKind::Operator(Arc::new(union)), edges, output.clone(), parallelism);
+        self.write(table, vec![id], output, ChangelogMode::InsertOnly, false)
+    }
+}
+
+struct Input<'s> {
+    node: NodeId,
+    kept: &'s [usize],
+    fields: &'s [Field],
+}
+
+impl Input<'_> {
+    /// Where the column is now.
+    fn at(&self, column: usize) -> usize {
+        self.kept.binary_search(&column).unwrap_or(column)
+    }
+
+    fn schema(&self) -> arrow::datatypes::SchemaRef {
+        let fields: Vec<Field> = self.kept.iter().map(|column| self.fields[*column].clone()).collect();
+        let plain = schema(&fields);
+        // Late rows tell their event time by this mark.
+        let marked: Vec<arrow::datatypes::Field> = plain
+            .fields()
+            .iter()
+            .zip(&fields)
+            .map(|(arrow, field)| {
+                let arrow = (**arrow).clone();
+                if field.role == Role::Rowtime {
+                    let mark = HashMap::from([(crate::graph::ROWTIME_KEY.to_owned(), String::new())]);
+                    return arrow.with_metadata(mark);
+                }
+                arrow
+            })
+            .collect();
+        Arc::new(arrow::datatypes::Schema::new(marked))
+    }
+}
+
+/// Columns that a step puts out whether asked or not.
+fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
+    match &step.op {
+        Op::Window { .. } => {
+            let width = step.fields.len();
+            needed.extend(width - 3..width);
+        }
+        Op::WindowAggregate { .. } | Op::SessionAggregate { .. } | Op::GroupAggregate { .. } | Op::Union => {
+            needed.extend(0..step.fields.len());
+        }
+        Op::Dedup { keys, order, .. } => {
+            needed.extend(keys.iter().chain(order));
+        }
+        Op::Join { left_keys, right_keys, condition, .. } | Op::TemporalJoin { left_keys, right_keys, condition, .. } => {
+            let n_left = step.first_width;
+            needed.extend(left_keys);
+            needed.extend(right_keys.iter().map(|key| key + n_left));
+            if let Some(condition) = condition {
+                condition.mark_columns(&mut |column| {
+                    needed.insert(column);
+                });
+            }
+            if let Op::TemporalJoin { left_time, right_time, .. } = &step.op {
+                needed.extend([*left_time, right_time + n_left]);
+            }
+        }
+        Op::Scan(_) | Op::Calc { .. } | Op::RowNumber { .. } => {}
+    }
+}
+
+/// What `step` reads of its input at `port`, when `asked` of its own columns are wanted.
+fn reads(step: &Step, port: usize, asked: &BTreeSet<usize>, width: usize, first: usize) -> BTreeSet<usize> {
+    let mut all = BTreeSet::new();
+    match &step.op {
+        Op::Scan(_) | Op::RowNumber { .. } => {}
+        Op::Calc { filter, exprs } => {
+            let mut mark = |column: usize| {
+                all.insert(column);
+            };
+            if let Some(filter) = filter {
+                filter.mark_columns(&mut mark);
+            }
+            for column in asked {
+                exprs[*column].mark_columns(&mut mark);
+            }
+        }
+        Op::Window { time, .. } => {
+            all.extend(asked.iter().filter(|column| **column < width));
+            all.insert(*time);
+        }
+        Op::WindowAggregate { keys, calls, .. }
+        | Op::SessionAggregate { keys, calls, .. }
+        | Op::GroupAggregate { keys, calls } => {
+            all.extend(keys);
+            for call in calls {
+                all.extend(call.argument.as_ref().map(|(column, _)| *column));
+                all.extend(call.filter);
+            }
+            if let Op::SessionAggregate { time, .. } = &step.op {
+                all.insert(*time);
+            }
+        }
+        Op::Dedup { .. } | Op::Union => all.extend(asked),
+        Op::Join { .. } | Op::TemporalJoin { .. } => {
+            if port == 0 {
+                all.extend(asked.iter().filter(|column| **column < first));
+            } else {
+                all.extend(asked.iter().filter(|column| **column >= first).map(|column| column - first));
+            }
+        }
+    }
+    all
+}
+
+fn names(step: &Step, columns: &[usize]) -> String {
+    named(step, columns)
+}
+
+fn named(step: &Step, columns: &[usize]) -> String {
+    let all: Vec<&str> = columns.iter().map(|column| step.fields[*column].name.as_str()).collect();
+    all.join(", ")
+}

@@ -1,0 +1,525 @@
+//! FROM: tables, views, subqueries, window functions and joins.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::Operator;
+
+use super::Planner;
+use super::expr::{Analyzer, Scope, whole};
+use super::query::Env;
+use super::rel::{Field, Op, Rel, Role, WindowKind};
+use super::typed::{Typed, TypedKind};
+use crate::error::{Error, Position};
+use crate::graph::ChangelogMode;
+use crate::sql::Relation;
+use crate::sql::ast::{Expr, Hint, Ident, JoinKind, TableKind, TableRef, WindowCall};
+use crate::table::{SqlType, TableDefinition, TypeRoot};
+
+/// A step and the names its columns have.
+pub(super) type Source = (Arc<Rel>, Scope);
+
+/// `table` with the options of its `OPTIONS` hint.
+pub(super) fn with_hints(table: Arc<TableDefinition>, hints: &[Hint]) -> Result<Arc<TableDefinition>, Error> {
+    let mut changed = None;
+    for hint in hints {
+        if hint.name != "OPTIONS" {
+            return Err(Error::unsupported(format!("the hint {}", hint.name), hint.position, ""));
+        }
+        let table = changed.get_or_insert_with(|| (*table).clone());
+        table.options.extend(hint.options.clone());
+    }
+    Ok(changed.map_or(table, Arc::new))
+}
+
+impl Planner<'_> {
+    pub(super) fn from(&self, table: &TableRef, env: &Env) -> Result<Source, Error> {
+        let (rel, name) = match &table.kind {
+            TableKind::Named { path, hints, as_of } => {
+                if as_of.is_some() {
+                    return Err(Error::unsupported(
+                        "FOR SYSTEM_TIME AS OF here",
+                        table.position,
+                        "; it belongs to the right side of a JOIN",
+                    ));
+                }
+                let rel = self.named(path, hints, env)?;
+                (rel, path.last().map(|part| part.value.clone()))
+            }
+            TableKind::Query(query) => (self.query(query, env)?, None),
+            TableKind::Window(call) => (self.window(call, env)?, None),
+            TableKind::Unnest { .. } => {
+                return Err(Error::unsupported("UNNEST", table.position, ""));
+            }
+            TableKind::Join {
+                left,
+                right,
+                kind,
+                on,
+                using,
+            } => {
+                if !using.is_empty() {
+                    return Err(Error::unsupported("JOIN … USING", table.position, "; use ON"));
+                }
+                return self.join(left, right, *kind, on.as_ref(), env, table.position);
+            }
+        };
+        let name = table.alias.as_ref().map(|alias| alias.value.clone()).or(name);
+        let rel = rename(rel, &table.columns)?;
+        let columns = rel.fields.iter().map(|field| (name.clone(), field.clone())).collect();
+        Ok((rel, Scope { columns }))
+    }
+
+    fn named(&self, path: &[Ident], hints: &[Hint], env: &Env) -> Result<Arc<Rel>, Error> {
+        if let [name] = path
+            && let Some((_, rel)) = env.ctes.iter().rev().find(|(known, _)| *known == name.value)
+        {
+            return Ok(rel.clone());
+        }
+        match self.lookup.find(path, env.place())?.1 {
+            Relation::Table(table) => Ok(super::source::scan(with_hints(table, hints)?)),
+            Relation::View(view) => {
+                if let Some(hint) = hints.first() {
+                    return Err(Error::validation("a view takes no hints", hint.position));
+                }
+                if env.depth > 16 {
+                    return Err(Error::validation("views nest too deeply", path[0].position));
+                }
+                let inside = Env {
+                    ctes: Vec::new(),
+                    catalog: view.catalog.clone(),
+                    database: view.database.clone(),
+                    depth: env.depth + 1,
+                };
+                rename(self.query(&view.query, &inside)?, &view.columns)
+            }
+        }
+    }
+
+    fn window(&self, call: &WindowCall, env: &Env) -> Result<Arc<Rel>, Error> {
+        let (input, scope) = self.from(&call.input, env)?;
+        let find = |ident: &Ident| {
+            scope
+                .columns
+                .iter()
+                .position(|(_, field)| field.name == ident.value)
+                .ok_or_else(|| Error::validation(format!("unknown column `{}`", ident.value), ident.position))
+        };
+        let time = find(&call.time_column)?;
+        let partition = call.partition.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        match input.fields[time].role {
+            Role::Rowtime => {}
+            Role::Proctime => {
+                return Err(Error::unsupported(
+                    format!("{} over processing time", call.name),
+                    call.time_column.position,
+                    "; use a column with a WATERMARK",
+                ));
+            }
+            _ => {
+                return Err(Error::validation(
+                    format!("`{}` is no time attribute; a window needs a column with a WATERMARK", call.time_column.value),
+                    call.time_column.position,
+                ));
+            }
+        }
+        if !partition.is_empty() && call.name != "SESSION" {
+            return Err(Error::unsupported(format!("PARTITION BY in {}", call.name), call.position, "; GROUP BY the columns"));
+        }
+        let kind = self.window_kind(call)?;
+        let ltz = matches!(input.fields[time].ty.root, TypeRoot::TimestampLtz(_));
+        let mut fields: Vec<Field> = input.fields.clone();
+        for field in &mut fields {
+            if field.role == Role::Rowtime {
+                field.role = Role::Plain;
+            }
+        }
+        let wall = SqlType::required(TypeRoot::Timestamp(3));
+        let last = if ltz { SqlType::required(TypeRoot::TimestampLtz(3)) } else { wall.clone() };
+        for (name, ty, role) in [
+            ("window_start", wall.clone(), Role::WindowStart),
+            ("window_end", wall, Role::WindowEnd(ltz)),
+            ("window_time", last, Role::Rowtime),
+        ] {
+            fields.push(Field {
+                name: name.to_owned(),
+                ty,
+                role,
+            });
+        }
+        let changes = input.changes;
+        Ok(Arc::new(Rel {
+            op: Op::Window {
+                kind,
+                time,
+                partition,
+            },
+            inputs: vec![input],
+            fields,
+            changes,
+        }))
+    }
+
+    fn window_kind(&self, call: &WindowCall) -> Result<WindowKind, Error> {
+        let wrong = |why: &str| Error::validation(format!("{}: {why}", call.name), call.position);
+        let scope = Scope::default();
+        let analyzer = Analyzer {
+            scope: &scope,
+            grouping: None,
+            zone: self.zone,
+        };
+        let names: &[&str] = match call.name.as_str() {
+            "TUMBLE" => &["SIZE", "OFFSET"],
+            "HOP" => &["SLIDE", "SIZE", "OFFSET"],
+            "CUMULATE" => &["STEP", "SIZE", "OFFSET"],
+            _ => &["GAP"],
+        };
+        let mut values = [None; 3];
+        for (position, (label, expr)) in call.intervals.iter().enumerate() {
+            let at = match label {
+                None => Some(position).filter(|at| *at < names.len()),
+                Some(label) => names.iter().position(|name| name == label),
+            };
+            let typed = analyzer.expr(expr)?;
+            let millis = match &typed.kind {
+                TypedKind::Literal(datafusion::common::ScalarValue::DurationMillisecond(millis)) => *millis,
+                _ => whole(&typed).filter(|_| false),
+            };
+            match (at, millis) {
+                (Some(at), Some(millis)) => values[at] = Some(millis),
+                _ => return Err(wrong("the arguments must be intervals of days or less")),
+            }
+        }
+        let need = |at: usize| values[at].filter(|value| *value > 0).ok_or_else(|| wrong("needs positive intervals"));
+        Ok(match call.name.as_str() {
+            "TUMBLE" => WindowKind::Tumble {
+                size: need(0)?,
+                offset: values[1].unwrap_or(0),
+            },
+            "SESSION" => WindowKind::Session { gap: need(0)? },
+            name => {
+                let (step, size, offset) = (need(0)?, need(1)?, values[2].unwrap_or(0));
+                if size % step != 0 || size / step > 10_000 {
+                    return Err(wrong("the size must be a multiple of the slide or step"));
+                }
+                if name == "HOP" {
+                    WindowKind::Hop {
+                        slide: step,
+                        size,
+                        offset,
+                    }
+                } else {
+                    WindowKind::Cumulate { step, size, offset }
+                }
+            }
+        })
+    }
+
+    fn join(
+        &self,
+        left: &TableRef,
+        right: &TableRef,
+        kind: JoinKind,
+        on: Option<&Expr>,
+        env: &Env,
+        at: Position,
+    ) -> Result<Source, Error> {
+        if matches!(kind, JoinKind::Right | JoinKind::Full) {
+            return Err(Error::unsupported(format!("{kind:?} JOIN"), at, "; LEFT and INNER are"));
+        }
+        let left = self.from(left, env)?;
+        if let TableKind::Named {
+            path,
+            hints,
+            as_of: Some(as_of),
+        } = &right.kind
+        {
+            let name = right.alias.clone().or_else(|| path.last().cloned());
+            let rel = rename(self.named(path, hints, env)?, &right.columns)?;
+            let columns = rel
+                .fields
+                .iter()
+                .map(|field| (name.as_ref().map(|name| name.value.clone()), field.clone()))
+                .collect();
+            return self.temporal(left, (rel, Scope { columns }), kind, on, as_of, at);
+        }
+        let right = self.from(right, env)?;
+        self.regular(left, right, kind, on, at)
+    }
+
+    pub(super) fn regular(
+        &self,
+        left: Source,
+        right: Source,
+        kind: JoinKind,
+        on: Option<&Expr>,
+        at: Position,
+    ) -> Result<Source, Error> {
+        let outer = kind == JoinKind::Left;
+        let scope = joined_scope(&left.1, &right.1, outer, false);
+        let keys = match on {
+            None => None,
+            Some(on) => {
+                let analyzer = Analyzer {
+                    scope: &scope,
+                    grouping: None,
+                    zone: self.zone,
+                };
+                Some(split_condition(analyzer.boolean(on)?, left.0.fields.len()))
+            }
+        };
+        // Without a condition yet: WHERE may bring one.
+        let (pairs, condition) = keys.unwrap_or_default();
+        if outer && condition.is_some() {
+            return Err(Error::unsupported("LEFT JOIN with a condition that is no equality", at, ""));
+        }
+        let n_left = left.0.fields.len();
+        let (left_rel, left_keys) = with_keys(&left.0, pairs.iter().map(|(left, _)| left.clone()));
+        let shifted = pairs.iter().map(|(_, right)| right.remap(&|column| column - n_left));
+        let (right_rel, right_keys) = with_keys(&right.0, shifted);
+        let fields: Vec<Field> = scope.columns.iter().map(|(_, field)| field.clone()).collect();
+        let changes = if outer || !left.0.is_append() || !right.0.is_append() {
+            ChangelogMode::Retract
+        } else {
+            ChangelogMode::InsertOnly
+        };
+        let op = |condition| Op::Join {
+            kind,
+            left_keys,
+            right_keys,
+            condition,
+        };
+        let rel = assemble([left_rel, right_rel], [n_left, right.0.fields.len()], fields, condition, changes, op);
+        Ok((rel, scope))
+    }
+
+    fn temporal(
+        &self,
+        left: Source,
+        right: Source,
+        kind: JoinKind,
+        on: Option<&Expr>,
+        as_of: &Expr,
+        at: Position,
+    ) -> Result<Source, Error> {
+        let time = Analyzer {
+            scope: &left.1,
+            grouping: None,
+            zone: self.zone,
+        }
+        .expr(as_of)?;
+        let left_time = match time.kind {
+            TypedKind::Column(column) if left.0.fields[column].role == Role::Rowtime => column,
+            TypedKind::Column(column) if left.0.fields[column].role == Role::Proctime => {
+                return Err(Error::unsupported(
+                    "a lookup join (FOR SYSTEM_TIME AS OF processing time)",
+                    as_of.position,
+                    "; join the table regularly, or by event time",
+                ));
+            }
+            _ => return Err(Error::validation("FOR SYSTEM_TIME AS OF needs the left side's rowtime", as_of.position)),
+        };
+        let Some((versions, primary, right_time)) = versions_of(&right.0) else {
+            return Err(Error::validation(
+                "a temporal join needs a versioned table on the right: a PRIMARY KEY and a WATERMARK, or a view with ROW_NUMBER() … ORDER BY rowtime DESC = 1",
+                at,
+            ));
+        };
+        let outer = kind == JoinKind::Left;
+        let scope = joined_scope(&left.1, &right.1, outer, true);
+        let on = on.ok_or_else(|| Error::validation("a temporal join needs ON", at))?;
+        let analyzer = Analyzer {
+            scope: &scope,
+            grouping: None,
+            zone: self.zone,
+        };
+        let n_left = left.0.fields.len();
+        let (pairs, condition) = split_condition(analyzer.boolean(on)?, n_left);
+        let (left_rel, left_keys) = with_keys(&left.0, pairs.iter().map(|(left, _)| left.clone()));
+        let shifted = pairs.iter().map(|(_, right)| right.remap(&|column| column - n_left));
+        let (right_rel, right_keys) = with_keys(&versions, shifted);
+        let mut asked = right_keys.clone();
+        let mut wanted = primary;
+        asked.sort_unstable();
+        wanted.sort_unstable();
+        if asked != wanted {
+            return Err(Error::validation("a temporal join needs an equality for each column of the versioned table's key, and no other", at));
+        }
+        let fields: Vec<Field> = scope.columns.iter().map(|(_, field)| field.clone()).collect();
+        let op = |condition| Op::TemporalJoin {
+            outer,
+            left_keys,
+            right_keys,
+            left_time,
+            right_time,
+            condition,
+        };
+        let changes = ChangelogMode::InsertOnly;
+        if !left.0.is_append() {
+            return Err(Error::unsupported("a temporal join of an updating left side", at, ""));
+        }
+        let rel = assemble([left_rel, right_rel], [n_left, versions.fields.len()], fields, condition, changes, op);
+        Ok((rel, scope))
+    }
+}
+
+/// Makes the join and cuts off key columns that were only computed for it.
+fn assemble(
+    inputs: [Arc<Rel>; 2],
+    widths: [usize; 2],
+    fields: Vec<Field>,
+    condition: Option<Typed>,
+    changes: ChangelogMode,
+    op: impl FnOnce(Option<Typed>) -> Op,
+) -> Arc<Rel> {
+    let extra_left = inputs[0].fields.len() - widths[0];
+    let extra_right = inputs[1].fields.len() - widths[1];
+    let condition = condition
+        .map(|condition| condition.remap(&|column| if column < widths[0] { column } else { column + extra_left }));
+    let mut wide: Vec<Field> = fields[..widths[0]].to_vec();
+    wide.extend(inputs[0].fields[widths[0]..].iter().cloned());
+    wide.extend(fields[widths[0]..].iter().cloned());
+    wide.extend(inputs[1].fields[widths[1]..].iter().cloned());
+    let joined = Arc::new(Rel {
+        op: op(condition),
+        inputs: inputs.to_vec(),
+        fields: wide,
+        changes,
+    });
+    if extra_left + extra_right == 0 {
+        return joined;
+    }
+    let items = fields
+        .iter()
+        .enumerate()
+        .map(|(index, field)| {
+            let column = if index < widths[0] { index } else { index + extra_left };
+            (field.name.clone(), Typed::column(column, field.ty.clone()))
+        })
+        .collect();
+    Rel::calc(joined, None, items)
+}
+
+fn rename(rel: Arc<Rel>, names: &[Ident]) -> Result<Arc<Rel>, Error> {
+    let Some(first) = names.first() else {
+        return Ok(rel);
+    };
+    if names.len() != rel.fields.len() {
+        return Err(Error::validation(
+            format!("{} column names for {} columns", names.len(), rel.fields.len()),
+            first.position,
+        ));
+    }
+    let items = rel.all().into_iter().zip(names).map(|((_, expr), name)| (name.value.clone(), expr)).collect();
+    Ok(Rel::calc(rel, None, items))
+}
+
+/// Both sides' columns; a regular join ends their being row times.
+fn joined_scope(left: &Scope, right: &Scope, outer: bool, keeps_left_time: bool) -> Scope {
+    let plain = |(name, field): &(Option<String>, Field), nullable: bool, keep: bool| {
+        let mut field = field.clone();
+        if !keep && matches!(field.role, Role::Rowtime | Role::WindowEnd(_) | Role::WindowStart) {
+            field.role = Role::Plain;
+        }
+        field.ty.nullable |= nullable;
+        (name.clone(), field)
+    };
+    let mut columns: Vec<_> = left.columns.iter().map(|column| plain(column, false, keeps_left_time)).collect();
+    columns.extend(right.columns.iter().map(|column| plain(column, outer, false)));
+    Scope { columns }
+}
+
+/// The conjuncts of a condition.
+pub(super) fn conjuncts(condition: Typed, out: &mut Vec<Typed>) {
+    match condition.kind {
+        TypedKind::Binary(Operator::And, left, right) => {
+            conjuncts(*left, out);
+            conjuncts(*right, out);
+        }
+        _ => out.push(condition),
+    }
+}
+
+/// Equalities between the sides, and what else is asked.
+pub(super) fn split_condition(condition: Typed, n_left: usize) -> (Vec<(Typed, Typed)>, Option<Typed>) {
+    let mut parts = Vec::new();
+    conjuncts(condition, &mut parts);
+    let side = |expr: &Typed| {
+        let (mut left, mut right) = (false, false);
+        expr.mark_columns(&mut |column| {
+            if column < n_left { left = true } else { right = true }
+        });
+        (left, right)
+    };
+    let mut pairs = Vec::new();
+    let mut rest: Option<Typed> = None;
+    for part in parts {
+        if let TypedKind::Binary(Operator::Eq, a, b) = &part.kind {
+            match (side(a), side(b)) {
+                ((true, false), (false, true)) => {
+                    pairs.push(((**a).clone(), (**b).clone()));
+                    continue;
+                }
+                ((false, true), (true, false)) => {
+                    pairs.push(((**b).clone(), (**a).clone()));
+                    continue;
+                }
+                _ => {}
+            }
+        }
+        rest = Some(match rest {
+            None => part,
+            Some(before) => before.and(part),
+        });
+    }
+    (pairs, rest)
+}
+
+/// `rel` with the key expressions as columns, and where they are.
+fn with_keys(rel: &Arc<Rel>, keys: impl Iterator<Item = Typed>) -> (Arc<Rel>, Vec<usize>) {
+    let mut items = rel.all();
+    let mut columns = Vec::new();
+    for key in keys {
+        columns.push(match key.kind {
+            TypedKind::Column(column) => column,
+            _ => {
+                items.push((format!("$key{}", items.len()), key));
+                items.len() - 1
+            }
+        });
+    }
+    if items.len() == rel.fields.len() {
+        return (rel.clone(), columns);
+    }
+    (Rel::calc(rel.clone(), None, items), columns)
+}
+
+/// The stream of versions behind a versioned table: its rows, key columns and time column.
+fn versions_of(rel: &Arc<Rel>) -> Option<(Arc<Rel>, Vec<usize>, usize)> {
+    match &rel.op {
+        Op::Scan(table) if !table.primary_key.is_empty() && table.watermark.is_some() => {
+            let position = |name: &String| rel.fields.iter().position(|field| field.name == *name);
+            let keys = table.primary_key.iter().map(position).collect::<Option<Vec<_>>>()?;
+            let time = rel.fields.iter().position(|field| field.role == Role::Rowtime)?;
+            Some((rel.clone(), keys, time))
+        }
+        Op::Dedup {
+            keys,
+            order: Some(time),
+            keep_last: true,
+        } => Some((rel.inputs[0].clone(), keys.clone(), *time)),
+        Op::Calc {
+            filter: None,
+            exprs,
+        } => {
+            let (input, keys, time) = versions_of(&rel.inputs[0])?;
+            let at = |column: usize| {
+                exprs.iter().position(|expr| matches!(expr.kind, TypedKind::Column(found) if found == column))
+            };
+            let keys = keys.into_iter().map(at).collect::<Option<Vec<_>>>()?;
+            let time = at(time)?;
+            let items = rel.fields.iter().map(|field| field.name.clone()).zip(exprs.iter().cloned()).collect();
+            Some((Rel::calc(input, None, items), keys, time))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,618 @@
+//! SELECT: filters, grouping, row numbers, projection, and set operations.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::Operator;
+
+use super::expr::{Analyzer, Grouping, Scope, whole};
+use super::from::{conjuncts, split_condition};
+use super::rel::{Field, Op, Rel, Role, SessionColumn, WindowKind};
+use super::typed::{Typed, TypedKind};
+use super::{Lookup, Planner, coerce};
+use crate::error::{Error, Position};
+use crate::graph::ChangelogMode;
+use crate::operators::aggregate::Function;
+use crate::sql::ast::{Expr, ExprKind, JoinKind, Over, Query, Select, SelectItem, SetExpr, SetOperator};
+use crate::table::{SqlType, TypeRoot};
+
+/// What names mean where a query stands.
+#[derive(Clone)]
+pub(super) struct Env {
+    pub(super) ctes: Vec<(String, Arc<Rel>)>,
+    pub(super) catalog: String,
+    pub(super) database: String,
+    /// How many views deep.
+    pub(super) depth: usize,
+}
+
+impl Env {
+    pub(super) fn here(lookup: &Lookup<'_>) -> Self {
+        let (catalog, database) = lookup.here();
+        Env {
+            ctes: Vec::new(),
+            catalog: catalog.to_owned(),
+            database: database.to_owned(),
+            depth: 0,
+        }
+    }
+
+    pub(super) fn place(&self) -> (&str, &str) {
+        (&self.catalog, &self.database)
+    }
+}
+
+impl Planner<'_> {
+    pub(super) fn query(&self, query: &Query, env: &Env) -> Result<Arc<Rel>, Error> {
+        let mut env = env.clone();
+        for (name, columns, inner) in &query.ctes {
+            let rel = self.query(inner, &env)?;
+            let rel = if columns.is_empty() {
+                rel
+            } else {
+                if columns.len() != rel.fields.len() {
+                    return Err(Error::validation("the WITH query has another number of columns", name.position));
+                }
+                let items = rel.all().into_iter().zip(columns).map(|((_, expr), name)| (name.value.clone(), expr));
+                let items = items.collect();
+                Rel::calc(rel, None, items)
+            };
+            env.ctes.push((name.value.clone(), rel));
+        }
+        if let Some(order) = query.order.first() {
+            return Err(Error::unsupported("ORDER BY of a whole query", order.expr.position, "; sort when you read the result"));
+        }
+        if let Some(limit) = query.limit.as_ref().or(query.offset.as_ref()) {
+            return Err(Error::unsupported("LIMIT", limit.position, ""));
+        }
+        self.set(&query.body, &env)
+    }
+
+    fn set(&self, body: &SetExpr, env: &Env) -> Result<Arc<Rel>, Error> {
+        match body {
+            SetExpr::Select(select) => self.select(select, env),
+            SetExpr::Nested(query) => self.query(query, env),
+            SetExpr::Values(_, position) => Err(Error::unsupported("VALUES", *position, "")),
+            SetExpr::Set {
+                operator,
+                all,
+                left,
+                right,
+                position,
+            } => {
+                if *operator != SetOperator::Union {
+                    return Err(Error::unsupported(format!("{operator:?}"), *position, ""));
+                }
+                let union = union(&self.set(left, env)?, &self.set(right, env)?, *position)?;
+                Ok(if *all { union } else { distinct(union) })
+            }
+        }
+    }
+
+    fn select(&self, select: &Select, env: &Env) -> Result<Arc<Rel>, Error> {
+        if let Some(hint) = select.hints.first() {
+            return Err(Error::unsupported(format!("the hint {}", hint.name), hint.position, ""));
+        }
+        let Some(from) = &select.from else {
+            return Err(Error::unsupported("SELECT without FROM", select.position, ""));
+        };
+        let (mut rel, mut scope) = self.from(from, env)?;
+        if let Some(filter) = &select.filter {
+            let typed = self.analyzer(&scope, None).boolean(filter)?;
+            rel = apply_filter(rel, typed);
+        }
+        if let Op::Join { left_keys, kind: JoinKind::Cross, .. } = &unfiltered(&rel).op
+            && left_keys.is_empty()
+        {
+            return Err(Error::unsupported("a join without an equality", from.position, ""));
+        }
+        let aggregates = !select.group.is_empty() || select.having.is_some() || select.items.iter().any(has_aggregate);
+        if aggregates {
+            return self.aggregate(select, &rel, &scope);
+        }
+        let numbered = self.row_numbers(select, &mut rel, &mut scope)?;
+        let analyzer = self.analyzer(&scope, None);
+        let mut items = Vec::new();
+        for item in &select.items {
+            match item {
+                SelectItem::Expr(expr, alias) => {
+                    let typed = match (&numbered, row_number(expr)) {
+                        (Some(column), Some(_)) => Typed::column(*column, rel.fields[*column].ty.clone()),
+                        _ => analyzer.expr(expr)?,
+                    };
+                    let name = alias.as_ref().map_or_else(|| derived(expr, items.len()), |alias| alias.value.clone());
+                    items.push((name, typed));
+                }
+                _ => items.extend(stars(item, &scope, numbered)?),
+            }
+        }
+        let projected = Rel::calc(rel, None, items);
+        Ok(if select.distinct { distinct(projected) } else { projected })
+    }
+
+    fn analyzer<'s>(&self, scope: &'s Scope, grouping: Option<&'s Grouping>) -> Analyzer<'s> {
+        Analyzer {
+            scope,
+            grouping,
+            zone: self.zone,
+        }
+    }
+
+    /// Puts a row number below the projection if an item asks for one; gives its column.
+    fn row_numbers(&self, select: &Select, rel: &mut Arc<Rel>, scope: &mut Scope) -> Result<Option<usize>, Error> {
+        let mut found: Option<(&Over, Position)> = None;
+        for item in &select.items {
+            if let SelectItem::Expr(expr, _) = item
+                && let Some(over) = row_number(expr)
+            {
+                if found.is_some() {
+                    return Err(Error::unsupported("a second ROW_NUMBER", expr.position, ""));
+                }
+                found = Some((over, expr.position));
+            }
+        }
+        let Some((over, at)) = found else {
+            return Ok(None);
+        };
+        let mut items = rel.all();
+        let width = items.len();
+        let analyzer = self.analyzer(scope, None);
+        let mut partition = Vec::new();
+        for expr in &over.partition {
+            let typed = analyzer.expr(expr)?;
+            partition.push(match typed.kind {
+                TypedKind::Column(column) => column,
+                _ => {
+                    items.push((format!("$partition{}", items.len()), typed));
+                    items.len() - 1
+                }
+            });
+        }
+        let order = match &over.order[..] {
+            [order] => match analyzer.expr(&order.expr)?.kind {
+                TypedKind::Column(column) if matches!(rel.fields[column].role, Role::Rowtime | Role::Proctime) => {
+                    Some((column, order.descending))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        if order.is_none() || over.framed {
+            return Err(Error::unsupported(
+                "ROW_NUMBER ordered by anything but one time attribute",
+                at,
+                "; Top-N is not offered yet",
+            ));
+        }
+        let input = if items.len() > width { Rel::calc(rel.clone(), None, items) } else { rel.clone() };
+        let mut fields = input.fields.clone();
+        fields.push(Field::plain("$row_number", SqlType::required(TypeRoot::BigInt)));
+        let number = fields.len() - 1;
+        for (index, field) in fields.iter().enumerate().skip(width) {
+            let _ = index;
+            scope.columns.push((Some("$".to_owned()), field.clone()));
+        }
+        let changes = input.changes;
+        *rel = Arc::new(Rel {
+            op: Op::RowNumber { partition, order },
+            inputs: vec![input],
+            fields,
+            changes,
+        });
+        Ok(Some(number))
+    }
+
+    fn aggregate(&self, select: &Select, rel: &Arc<Rel>, scope: &Scope) -> Result<Arc<Rel>, Error> {
+        let plain = self.analyzer(scope, None);
+        let groups = select.group.iter().map(|expr| plain.expr(expr)).collect::<Result<Vec<_>, _>>()?;
+        let names: Vec<String> = select.group.iter().enumerate().map(|(at, expr)| derived(expr, at)).collect();
+        let grouping = Grouping {
+            groups,
+            ..Grouping::default()
+        };
+        let analyzer = self.analyzer(scope, Some(&grouping));
+        let mut items = Vec::new();
+        for item in &select.items {
+            let SelectItem::Expr(expr, alias) = item else {
+                return Err(Error::validation("* cannot be used with GROUP BY or aggregates", select.position));
+            };
+            let name = alias.as_ref().map_or_else(|| derived(expr, items.len()), |alias| alias.value.clone());
+            items.push((name, analyzer.expr(expr)?));
+        }
+        let having = select.having.as_ref().map(|having| analyzer.boolean(having)).transpose()?;
+        let grouped = grouped(rel, &grouping, &names, select.position)?;
+        let result = Rel::calc(grouped, having, items);
+        Ok(if select.distinct { distinct(result) } else { result })
+    }
+}
+
+/// The step that groups `rel`: its columns are the groups, then the calls.
+fn grouped(rel: &Arc<Rel>, grouping: &Grouping, names: &[String], at: Position) -> Result<Arc<Rel>, Error> {
+    let mut calls = grouping.calls.borrow().clone();
+    for call in &mut calls {
+        call.retracts = !rel.is_append();
+        if call.retracts && matches!(call.function, Function::First | Function::Last | Function::ListAgg) {
+            return Err(Error::unsupported(format!("{:?} over rows that can be taken back", call.function), at, ""));
+        }
+    }
+    let n_groups = grouping.groups.len();
+    let mut items: Vec<(String, Typed)> = names.iter().cloned().zip(grouping.groups.iter().cloned()).collect();
+    for (index, argument) in grouping.arguments.borrow().iter().enumerate() {
+        items.push((format!("$argument{index}"), argument.clone()));
+    }
+    if let Op::Window {
+        kind: WindowKind::Session { gap },
+        time,
+        partition,
+    } = &rel.op
+    {
+        return session(rel, *gap, *time, partition, items, n_groups, calls, at);
+    }
+    let input = Rel::calc(rel.clone(), None, items);
+    let mut fields: Vec<Field> = input.fields[..n_groups].to_vec();
+    let has = |role: fn(Role) -> bool| fields.iter().position(|field| role(field.role));
+    let start = has(|role| role == Role::WindowStart);
+    let end = has(|role| matches!(role, Role::WindowEnd(_)));
+    let keys: Vec<usize> = (0..n_groups).collect();
+    let windowed = start.and(end);
+    if windowed.is_none() {
+        for field in &mut fields {
+            field.role = Role::Plain;
+        }
+    }
+    for (index, call) in calls.iter().enumerate() {
+        fields.push(Field::plain(format!("$call{index}"), call.result.clone()));
+    }
+    let (op, changes) = match windowed {
+        Some(end) => (Op::WindowAggregate { end, keys, calls }, ChangelogMode::InsertOnly),
+        None if calls.is_empty() && input.is_append() => {
+            (Op::GroupAggregate { keys, calls }, ChangelogMode::InsertOnly)
+        }
+        None => (Op::GroupAggregate { keys, calls }, ChangelogMode::Retract),
+    };
+    Ok(Arc::new(Rel {
+        op,
+        inputs: vec![input],
+        fields,
+        changes,
+    }))
+}
+
+/// Session windows know their bounds only when they close: the window columns are made by the operator.
+#[expect(clippy::too_many_arguments, reason = "the parts of one step, taken apart by its only caller")]
+fn session(
+    window: &Arc<Rel>,
+    gap: i64,
+    time: usize,
+    partition: &[usize],
+    items: Vec<(String, Typed)>,
+    n_groups: usize,
+    mut calls: Vec<crate::operators::aggregate::AggregateCall>,
+    at: Position,
+) -> Result<Arc<Rel>, Error> {
+    let input = &window.inputs[0];
+    let n_input = input.fields.len();
+    if !input.is_append() {
+        return Err(Error::unsupported("SESSION over rows that can be taken back", at, ""));
+    }
+    // Groups that are window columns leave; the others and the arguments stay.
+    let (mut kept, mut windows, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, typed) in &items[..n_groups] {
+        match typed.kind {
+            TypedKind::Column(column) if column >= n_input => {
+                places.push((true, windows.len()));
+                windows.push(match column - n_input {
+                    0 => SessionColumn::Start,
+                    1 => SessionColumn::End,
+                    _ => SessionColumn::Time,
+                });
+            }
+            TypedKind::Column(column) if partition.contains(&column) => {
+                places.push((false, kept.len()));
+                kept.push((name.clone(), typed.clone()));
+            }
+            _ => {
+                return Err(Error::unsupported(
+                    "grouping sessions by more than their PARTITION BY",
+                    at,
+                    "; name the column there too",
+                ));
+            }
+        }
+    }
+    let complete = kept.len() == partition.len()
+        && windows.contains(&SessionColumn::Start)
+        && windows.contains(&SessionColumn::End);
+    if !complete {
+        return Err(Error::unsupported(
+            "SESSION without grouping by window_start, window_end and all of its PARTITION BY",
+            at,
+            "",
+        ));
+    }
+    let n_keys = kept.len();
+    let arguments = &items[n_groups..];
+    let mut reads_window = false;
+    for (_, argument) in arguments {
+        argument.mark_columns(&mut |column| reads_window |= column >= n_input);
+    }
+    if reads_window {
+        return Err(Error::unsupported("an aggregate over a session's window columns", at, ""));
+    }
+    let moved = |column: usize| column - n_groups + n_keys;
+    for call in &mut calls {
+        if let Some((column, _)) = &mut call.argument {
+            *column = moved(*column);
+        }
+        call.filter = call.filter.map(moved);
+    }
+    kept.extend(arguments.iter().cloned());
+    kept.push(("$time".to_owned(), Typed::column(time, input.fields[time].ty.clone())));
+    let time = kept.len() - 1;
+    let input = Rel::calc(input.clone(), None, kept);
+    let mut fields = input.fields[..n_keys].to_vec();
+    for window_column in &windows {
+        let index = match window_column {
+            SessionColumn::Start => 0,
+            SessionColumn::End => 1,
+            SessionColumn::Time => 2,
+        };
+        fields.push(window.fields[n_input + index].clone());
+    }
+    let n_windows = windows.len();
+    for (index, call) in calls.iter().enumerate() {
+        fields.push(Field::plain(format!("$call{index}"), call.result.clone()));
+    }
+    let n_calls = calls.len();
+    let rel = Arc::new(Rel {
+        op: Op::SessionAggregate {
+            gap,
+            time,
+            keys: (0..n_keys).collect(),
+            windows,
+            calls,
+        },
+        inputs: vec![input],
+        fields,
+        changes: ChangelogMode::InsertOnly,
+    });
+    let order = places
+        .into_iter()
+        .map(|(is_window, place)| if is_window { n_keys + place } else { place })
+        .chain((0..n_calls).map(|call| n_keys + n_windows + call));
+    let items = order
+        .map(|column| (rel.fields[column].name.clone(), Typed::column(column, rel.fields[column].ty.clone())))
+        .collect();
+    Ok(Rel::calc(rel, None, items))
+}
+
+fn row_number(expr: &Expr) -> Option<&Over> {
+    match &expr.kind {
+        ExprKind::Call(call) if call.name == "ROW_NUMBER" => call.over.as_ref(),
+        _ => None,
+    }
+}
+
+fn has_aggregate(item: &SelectItem) -> bool {
+    matches!(item, SelectItem::Expr(expr, _) if contains_aggregate(expr))
+}
+
+fn contains_aggregate(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Call(call) => {
+            (super::is_aggregate(&call.name) && call.over.is_none()) || call.args.iter().any(contains_aggregate)
+        }
+        ExprKind::Not(a) | ExprKind::Negate(a) | ExprKind::IsNull(a, _) | ExprKind::IsTruth(a, ..) | ExprKind::Field(a, _) | ExprKind::IsJson(a, ..) => contains_aggregate(a),
+        ExprKind::Cast { value, .. } | ExprKind::Like { value, .. } => contains_aggregate(value),
+        ExprKind::Binary(_, a, b) | ExprKind::IsDistinct(a, b, _) | ExprKind::Index(a, b) | ExprKind::AtTimeZone(a, b) => {
+            contains_aggregate(a) || contains_aggregate(b)
+        }
+        ExprKind::Between(a, b, c, _) => [a, b, c].into_iter().any(|inner| contains_aggregate(inner)),
+        ExprKind::InList(a, list, _) => contains_aggregate(a) || list.iter().any(contains_aggregate),
+        ExprKind::Array(list) | ExprKind::Map(list) | ExprKind::Row(list) => list.iter().any(contains_aggregate),
+        ExprKind::Case {
+            operand,
+            branches,
+            otherwise,
+        } => {
+            operand.as_deref().is_some_and(contains_aggregate)
+                || otherwise.as_deref().is_some_and(contains_aggregate)
+                || branches.iter().any(|(when, then)| contains_aggregate(when) || contains_aggregate(then))
+        }
+        _ => false,
+    }
+}
+
+/// The name of an item without alias.
+fn derived(expr: &Expr, position: usize) -> String {
+    match &expr.kind {
+        ExprKind::Name(path) => path[path.len() - 1].value.clone(),
+        ExprKind::Field(_, name) => name.value.clone(),
+        _ => format!("EXPR${position}"),
+    }
+}
+
+fn stars(item: &SelectItem, scope: &Scope, hidden: Option<usize>) -> Result<Vec<(String, Typed)>, Error> {
+    let wanted = match item {
+        SelectItem::QualifiedStar(table) => Some(table),
+        _ => None,
+    };
+    let _ = hidden;
+    let items: Vec<(String, Typed)> = scope
+        .columns
+        .iter()
+        .enumerate()
+        .filter(|(_, (name, _))| name.as_deref() != Some("$"))
+        .filter(|(_, (name, _))| wanted.is_none_or(|table| name.as_ref() == Some(&table.value)))
+        .map(|(index, (_, field))| (field.name.clone(), Typed::column(index, field.ty.clone())))
+        .collect();
+    match wanted {
+        Some(table) if items.is_empty() => Err(Error::validation(format!("unknown table `{}`", table.value), table.position)),
+        _ => Ok(items),
+    }
+}
+
+/// DISTINCT: grouping by every column.
+fn distinct(rel: Arc<Rel>) -> Arc<Rel> {
+    let mut fields = rel.fields.clone();
+    for field in &mut fields {
+        field.role = Role::Plain;
+    }
+    let changes = rel.changes;
+    Arc::new(Rel {
+        op: Op::GroupAggregate {
+            keys: (0..fields.len()).collect(),
+            calls: Vec::new(),
+        },
+        inputs: vec![rel],
+        fields,
+        changes,
+    })
+}
+
+fn union(left: &Arc<Rel>, right: &Arc<Rel>, at: Position) -> Result<Arc<Rel>, Error> {
+    if left.fields.len() != right.fields.len() {
+        return Err(Error::validation("both sides of UNION need the same number of columns", at));
+    }
+    let mut fields = Vec::new();
+    for (left, right) in left.fields.iter().zip(&right.fields) {
+        let ty = coerce::common(&left.ty, &right.ty).ok_or_else(|| {
+            Error::validation(format!("UNION of {} and {} for column `{}`", left.ty, right.ty, left.name), at)
+        })?;
+        fields.push(Field {
+            name: left.name.clone(),
+            ty,
+            role: if left.role == right.role { left.role } else { Role::Plain },
+        });
+    }
+    let mut inputs = Vec::new();
+    for side in [left, right] {
+        let items = side
+            .all()
+            .into_iter()
+            .zip(&fields)
+            .map(|((_, expr), field)| Ok((field.name.clone(), coerce::to(expr, &field.ty)?)))
+            .collect::<Result<Vec<_>, Error>>()?;
+        inputs.push(Rel::calc(side.clone(), None, items));
+    }
+    let append = left.is_append() && right.is_append();
+    Ok(Arc::new(Rel {
+        op: Op::Union,
+        inputs,
+        fields,
+        changes: if append { ChangelogMode::InsertOnly } else { ChangelogMode::Retract },
+    }))
+}
+
+fn unfiltered(rel: &Arc<Rel>) -> &Arc<Rel> {
+    match &rel.op {
+        Op::Calc { .. } if matches!(rel.inputs[0].op, Op::Join { .. }) => &rel.inputs[0],
+        _ => rel,
+    }
+}
+
+/// WHERE: turns a cross join into one with keys, and `row number = 1` into a deduplication.
+fn apply_filter(rel: Arc<Rel>, filter: Typed) -> Arc<Rel> {
+    if let Op::Join {
+        kind: kind @ JoinKind::Cross,
+        left_keys,
+        condition: None,
+        ..
+    } = &rel.op
+        && left_keys.is_empty()
+    {
+        let n_left = rel.inputs[0].fields.len();
+        let (pairs, rest) = split_condition(filter.clone(), n_left);
+        let columns: Option<Vec<(usize, usize)>> = pairs
+            .iter()
+            .map(|(left, right)| match (&left.kind, &right.kind) {
+                (TypedKind::Column(left), TypedKind::Column(right)) => Some((*left, right - n_left)),
+                _ => None,
+            })
+            .collect();
+        if let Some(columns) = columns.filter(|columns| !columns.is_empty()) {
+            let joined = Arc::new(Rel {
+                op: Op::Join {
+                    kind: *kind,
+                    left_keys: columns.iter().map(|(left, _)| *left).collect(),
+                    right_keys: columns.iter().map(|(_, right)| *right).collect(),
+                    condition: None,
+                },
+                ..(*rel).clone()
+            });
+            return match rest {
+                None => joined,
+                Some(rest) => Rel::filter(joined, rest),
+            };
+        }
+    }
+    dedup(&rel, &filter).unwrap_or_else(|| Rel::filter(rel, filter))
+}
+
+/// `ROW_NUMBER() OVER (PARTITION BY … ORDER BY time) = 1`.
+fn dedup(rel: &Arc<Rel>, filter: &Typed) -> Option<Arc<Rel>> {
+    let Op::Calc {
+        filter: None,
+        exprs,
+    } = &rel.op
+    else {
+        return None;
+    };
+    let numbered = &rel.inputs[0];
+    let Op::RowNumber {
+        partition,
+        order: Some((order, descending)),
+    } = &numbered.op
+    else {
+        return None;
+    };
+    let number = numbered.fields.len() - 1;
+    let is_number = |expr: &Typed| match expr.kind {
+        TypedKind::Column(column) => matches!(exprs[column].kind, TypedKind::Column(found) if found == number),
+        _ => false,
+    };
+    let mut parts = Vec::new();
+    conjuncts(filter.clone(), &mut parts);
+    let before = parts.len();
+    parts.retain(|part| {
+        !matches!(&part.kind, TypedKind::Binary(op, left, right)
+            if (is_number(left) && whole(right) == Some(1) && matches!(op, Operator::Eq | Operator::LtEq))
+                || (is_number(left) && whole(right) == Some(2) && *op == Operator::Lt)
+                || (is_number(right) && whole(left) == Some(1) && *op == Operator::Eq))
+    });
+    if parts.len() == before {
+        return None;
+    }
+    let input = &numbered.inputs[0];
+    let proctime = input.fields[*order].role == Role::Proctime;
+    let changes = if *descending { ChangelogMode::Retract } else { ChangelogMode::InsertOnly };
+    let one = Arc::new(Rel {
+        op: Op::Dedup {
+            keys: partition.clone(),
+            order: (!proctime).then_some(*order),
+            keep_last: *descending,
+        },
+        inputs: vec![input.clone()],
+        fields: input.fields.clone(),
+        changes,
+    });
+    let items = rel
+        .fields
+        .iter()
+        .zip(exprs)
+        .map(|(field, expr)| {
+            let expr = expr.rewrite(&mut |inner| match inner.kind {
+                TypedKind::Column(column) if column == number => {
+                    Some(Typed::literal(1_i64.into(), SqlType::required(TypeRoot::BigInt)))
+                }
+                _ => None,
+            });
+            (field.name.clone(), expr)
+        })
+        .collect();
+    let projected = Rel::calc(one, None, items);
+    let rest = parts.into_iter().reduce(Typed::and);
+    Some(match rest {
+        None => projected,
+        Some(rest) => Rel::filter(projected, rest),
+    })
+}

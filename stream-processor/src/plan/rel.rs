@@ -1,0 +1,196 @@
+//! The resolved, typed plan of a query: a tree of relational steps over named, typed columns.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field as ArrowField, Schema, SchemaRef};
+
+use crate::graph::ChangelogMode;
+use crate::operators::aggregate::AggregateCall;
+use crate::plan::typed::Typed;
+use crate::sql::ast::JoinKind;
+use crate::table::{SqlType, TableDefinition};
+
+/// What a column means for time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Plain,
+    /// Event time: the watermark speaks about it.
+    Rowtime,
+    /// Processing time.
+    Proctime,
+    WindowStart,
+    /// The end of a window; `true` if it is the wall clock of a TIMESTAMP_LTZ.
+    WindowEnd(bool),
+}
+
+/// A column of a step's result.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Field {
+    pub(crate) name: String,
+    pub(crate) ty: SqlType,
+    pub(crate) role: Role,
+}
+
+impl Field {
+    pub(crate) fn plain(name: impl Into<String>, ty: SqlType) -> Self {
+        Field {
+            name: name.into(),
+            ty,
+            role: Role::Plain,
+        }
+    }
+}
+
+/// How a window function assigns windows; milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WindowKind {
+    Tumble { size: i64, offset: i64 },
+    Hop { slide: i64, size: i64, offset: i64 },
+    Cumulate { step: i64, size: i64, offset: i64 },
+    Session { gap: i64 },
+}
+
+/// A step of a plan, without its inputs.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Op {
+    /// Every column of the table; pruned later.
+    Scan(Arc<TableDefinition>),
+    /// Filter, then project.
+    Calc {
+        filter: Option<Typed>,
+        exprs: Vec<Typed>,
+    },
+    /// Appends window_start, window_end and window_time.
+    Window {
+        kind: WindowKind,
+        time: usize,
+        partition: Vec<usize>,
+    },
+    /// Groups by `keys` within the window that ends at column `end`.
+    WindowAggregate {
+        end: usize,
+        keys: Vec<usize>,
+        calls: Vec<AggregateCall>,
+    },
+    /// Session windows over `time`; the keys at `windows` are window columns, filled in when the session closes.
+    SessionAggregate {
+        gap: i64,
+        time: usize,
+        keys: Vec<usize>,
+        windows: Vec<SessionColumn>,
+        calls: Vec<AggregateCall>,
+    },
+    /// Updating aggregation.
+    GroupAggregate {
+        keys: Vec<usize>,
+        calls: Vec<AggregateCall>,
+    },
+    /// Appends a row number; only the pattern `= 1` over a time attribute can be run.
+    RowNumber {
+        partition: Vec<usize>,
+        order: Option<(usize, bool)>,
+    },
+    /// One row a key.
+    Dedup {
+        keys: Vec<usize>,
+        /// The row-time column, or `None` for processing time.
+        order: Option<usize>,
+        keep_last: bool,
+    },
+    Join {
+        kind: JoinKind,
+        left_keys: Vec<usize>,
+        right_keys: Vec<usize>,
+        /// Over the columns of both sides.
+        condition: Option<Typed>,
+    },
+    TemporalJoin {
+        outer: bool,
+        left_keys: Vec<usize>,
+        right_keys: Vec<usize>,
+        left_time: usize,
+        right_time: usize,
+        condition: Option<Typed>,
+    },
+    Union,
+}
+
+/// A column that a session window adds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SessionColumn {
+    Start,
+    End,
+    Time,
+}
+
+/// A step with its inputs and result.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Rel {
+    pub(crate) op: Op,
+    pub(crate) inputs: Vec<Arc<Rel>>,
+    pub(crate) fields: Vec<Field>,
+    pub(crate) changes: ChangelogMode,
+}
+
+impl Rel {
+    /// A projection of `input`; columns that pass through keep their role.
+    pub(crate) fn calc(
+        input: Arc<Rel>,
+        filter: Option<Typed>,
+        items: Vec<(String, Typed)>,
+    ) -> Arc<Rel> {
+        let mut fields = Vec::with_capacity(items.len());
+        let mut exprs = Vec::with_capacity(items.len());
+        for (name, expr) in items {
+            let role = match &expr.kind {
+                super::typed::TypedKind::Column(index) => input.fields[*index].role,
+                super::typed::TypedKind::Call(kernel, _) if &*kernel.name == "PROCTIME" => {
+                    Role::Proctime
+                }
+                _ => Role::Plain,
+            };
+            fields.push(Field {
+                name,
+                ty: expr.ty.clone(),
+                role,
+            });
+            exprs.push(expr);
+        }
+        let changes = input.changes;
+        Arc::new(Rel {
+            op: Op::Calc { filter, exprs },
+            inputs: vec![input],
+            fields,
+            changes,
+        })
+    }
+
+    /// `input` with the rows that `filter` accepts.
+    pub(crate) fn filter(input: Arc<Rel>, filter: Typed) -> Arc<Rel> {
+        let items = input.all();
+        Rel::calc(input, Some(filter), items)
+    }
+
+    /// Every column as an expression under its name.
+    pub(crate) fn all(&self) -> Vec<(String, Typed)> {
+        self.fields
+            .iter()
+            .enumerate()
+            .map(|(index, field)| (field.name.clone(), Typed::column(index, field.ty.clone())))
+            .collect()
+    }
+
+    /// Whether only inserts come out.
+    pub(crate) fn is_append(&self) -> bool {
+        self.changes == ChangelogMode::InsertOnly
+    }
+}
+
+/// The Arrow schema of `fields`.
+pub(crate) fn schema(fields: &[Field]) -> SchemaRef {
+    let fields: Vec<ArrowField> = fields
+        .iter()
+        .map(|field| ArrowField::new(&field.name, field.ty.arrow(), true))
+        .collect();
+    Arc::new(Schema::new(fields))
+}
