@@ -18,16 +18,25 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
-        Failure { status: StatusCode::NOT_FOUND, message: message.into() }
+        Failure {
+            status: StatusCode::NOT_FOUND,
+            message: message.into(),
+        }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
-        Failure { status: StatusCode::BAD_REQUEST, message: message.into() }
+        Failure {
+            status: StatusCode::BAD_REQUEST,
+            message: message.into(),
+        }
     }
 
     /// What went wrong while a statement was executed; Flink answers 500 whoever is to blame.
     pub(crate) fn execution(message: impl Into<String>) -> Self {
-        Failure { status: StatusCode::INTERNAL_SERVER_ERROR, message: message.into() }
+        Failure {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            message: message.into(),
+        }
     }
 }
 

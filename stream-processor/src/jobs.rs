@@ -23,8 +23,8 @@ use crate::connectors::collect::CollectQueue;
 use crate::error::Error;
 use crate::graph::{NodeKind, Partitioning, StreamGraph};
 use crate::runtime::ends::Ends;
-use crate::runtime::job::stats::{JobState, JobStats, JobView};
 use crate::runtime::job::Command;
+use crate::runtime::job::stats::{JobState, JobStats, JobView};
 use crate::runtime::pool::Pool;
 use crate::runtime::supervisor::{CheckpointPlace, Supervised};
 use crate::sql::SessionOptions;
@@ -74,7 +74,7 @@ impl Jobs {
         connectors: Arc<Connectors>,
         pool: Arc<Pool>,
         place: CheckpointPlace,
-            sessions: SessionOptions,
+        sessions: SessionOptions,
     ) -> Self {
         Jobs(Arc::new(Shared {
             config,
@@ -88,7 +88,12 @@ impl Jobs {
     }
 
     /// Starts a job and remembers it: it goes on when the process does.
-    pub(crate) async fn submit(&self, graph: StreamGraph, statements: Vec<String>, now: i64) -> Result<JobId, Error> {
+    pub(crate) async fn submit(
+        &self,
+        graph: StreamGraph,
+        statements: Vec<String>,
+        now: i64,
+    ) -> Result<JobId, Error> {
         let definition = Definition::new(graph.name.clone(), statements, now);
         self.room()?;
         definition.save(&self.0.place).await?;
@@ -98,7 +103,11 @@ impl Jobs {
     }
 
     /// Starts a job that ends with its client: the query of a session.
-    pub(crate) fn submit_query(&self, graph: StreamGraph, now: i64) -> Result<(JobId, Arc<CollectQueue>), Error> {
+    pub(crate) fn submit_query(
+        &self,
+        graph: StreamGraph,
+        now: i64,
+    ) -> Result<(JobId, Arc<CollectQueue>), Error> {
         self.room()?;
         let definition = Definition::new(graph.name.clone(), Vec::new(), now);
         let id = definition.id.clone();
@@ -117,7 +126,10 @@ impl Jobs {
 
     fn room(&self) -> Result<(), Error> {
         let entries = self.0.entries.lock();
-        let running = entries.values().filter(|entry| !entry.stats.state().is_final()).count();
+        let running = entries
+            .values()
+            .filter(|entry| !entry.stats.state().is_final())
+            .count();
         if running >= self.0.config.max_jobs {
             let most = self.0.config.max_jobs;
             return Err(Error::invalid(format!(
@@ -217,13 +229,22 @@ impl Jobs {
 
     /// Drains every job and waits until all are still; a job that does not get there is left to the next process.
     pub(crate) async fn drain(&self) {
-        for entry in self.list().iter().filter(|entry| !entry.stats.state().is_final()) {
+        for entry in self
+            .list()
+            .iter()
+            .filter(|entry| !entry.stats.state().is_final())
+        {
             entry.tell(Command::Drain).await;
         }
         let mut tasks = std::mem::take(&mut *self.0.tasks.lock());
         let still = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.0.config.drain_timeout, still).await.is_err() {
-            warn!("a job could not take its last checkpoint in time; the next start goes on from the one before");
+        if tokio::time::timeout(self.0.config.drain_timeout, still)
+            .await
+            .is_err()
+        {
+            warn!(
+                "a job could not take its last checkpoint in time; the next start goes on from the one before"
+            );
         }
     }
 }
@@ -253,7 +274,11 @@ fn vertices(graph: &StreamGraph) -> Vec<Vertex> {
                 NodeKind::Sink(_) => "Sink",
             },
             parallelism: node.parallelism,
-            inputs: node.inputs.iter().map(|edge| (edge.from.0, ship_strategy(&edge.partitioning))).collect(),
+            inputs: node
+                .inputs
+                .iter()
+                .map(|edge| (edge.from.0, ship_strategy(&edge.partitioning)))
+                .collect(),
         })
         .collect()
 }
@@ -297,7 +322,9 @@ impl Entry {
     pub(crate) async fn savepoint(&self, name: String) -> Result<String, Error> {
         let (reply, answer) = oneshot::channel();
         self.tell(Command::Savepoint { name, reply }).await;
-        answer.await.unwrap_or_else(|_| Err(Error::failed("the job has ended")))
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Error::failed("the job has ended")))
     }
 
     pub(crate) fn remember_savepoint(&self, trigger: String, outcome: Result<String, String>) {

@@ -33,21 +33,55 @@ struct Figure {
 }
 
 const FIGURES: [Figure; 7] = [
-    Figure { name: "records_in", help: "Records an operator took", of: |node| node.records_in.load(Ordering::Relaxed) },
-    Figure { name: "records_out", help: "Records an operator gave", of: |node| node.records_out.load(Ordering::Relaxed) },
-    Figure { name: "late_records", help: "Rows after their window had closed", of: |node| node.late.load(Ordering::Relaxed) },
-    Figure { name: "state_bytes", help: "State held by an operator", of: |node| node.state_bytes.load(Ordering::Relaxed) },
-    Figure { name: "busy_milliseconds", help: "Time an operator's task worked", of: |node| node.task.busy.load(Ordering::Relaxed) / 1_000_000 },
-    Figure { name: "backpressured_milliseconds", help: "Time it waited for its receivers", of: |node| node.task.back_pressured.load(Ordering::Relaxed) / 1_000_000 },
-    Figure { name: "idle_milliseconds", help: "Time it waited for input", of: |node| node.task.idle.load(Ordering::Relaxed) / 1_000_000 },
+    Figure {
+        name: "records_in",
+        help: "Records an operator took",
+        of: |node| node.records_in.load(Ordering::Relaxed),
+    },
+    Figure {
+        name: "records_out",
+        help: "Records an operator gave",
+        of: |node| node.records_out.load(Ordering::Relaxed),
+    },
+    Figure {
+        name: "late_records",
+        help: "Rows after their window had closed",
+        of: |node| node.late.load(Ordering::Relaxed),
+    },
+    Figure {
+        name: "state_bytes",
+        help: "State held by an operator",
+        of: |node| node.state_bytes.load(Ordering::Relaxed),
+    },
+    Figure {
+        name: "busy_milliseconds",
+        help: "Time an operator's task worked",
+        of: |node| node.task.busy.load(Ordering::Relaxed) / 1_000_000,
+    },
+    Figure {
+        name: "backpressured_milliseconds",
+        help: "Time it waited for its receivers",
+        of: |node| node.task.back_pressured.load(Ordering::Relaxed) / 1_000_000,
+    },
+    Figure {
+        name: "idle_milliseconds",
+        help: "Time it waited for input",
+        of: |node| node.task.idle.load(Ordering::Relaxed) / 1_000_000,
+    },
 ];
 
 impl Collector for JobCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let jobs: Vec<_> = self.0.list().into_iter().filter(|job| !job.state().is_final()).collect();
+        let jobs: Vec<_> = self
+            .0
+            .list()
+            .into_iter()
+            .filter(|job| !job.state().is_final())
+            .collect();
         for figure in &FIGURES {
             let name = format!("streamforge_stream_processor_{}", figure.name);
-            let mut family = encoder.encode_descriptor(&name, figure.help, None, MetricType::Gauge)?;
+            let mut family =
+                encoder.encode_descriptor(&name, figure.help, None, MetricType::Gauge)?;
             for job in &jobs {
                 for (vertex, value) in by_vertex(job, figure.of) {
                     let labels = [("job", job.name.as_str()), ("operator", vertex.as_str())];
@@ -56,15 +90,22 @@ impl Collector for JobCollector {
             }
         }
         let counts: [(&str, &str, fn(&Entry) -> u64); 3] = [
-            ("checkpoints", "Checkpoints completed", |job| job.view().completed_checkpoints),
-            ("restarts", "Attempts after the first", |job| job.view().restarts),
-            ("pending_commits", "Commits that wait", |job| job.view().pending_commits as u64),
+            ("checkpoints", "Checkpoints completed", |job| {
+                job.view().completed_checkpoints
+            }),
+            ("restarts", "Attempts after the first", |job| {
+                job.view().restarts
+            }),
+            ("pending_commits", "Commits that wait", |job| {
+                job.view().pending_commits as u64
+            }),
         ];
         for (name, help, of) in counts {
             let name = format!("streamforge_stream_processor_{name}");
             let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
             for job in &jobs {
-                ConstGauge::new(gauge(of(job))).encode(family.encode_family(&[("job", job.name.as_str())])?)?;
+                ConstGauge::new(gauge(of(job)))
+                    .encode(family.encode_family(&[("job", job.name.as_str())])?)?;
             }
         }
         Ok(())
@@ -73,8 +114,15 @@ impl Collector for JobCollector {
 
 fn by_vertex(job: &Entry, of: fn(&NodeMetrics) -> u64) -> Vec<(String, i64)> {
     let view = job.view();
-    let sums = view.nodes.iter().map(|instances| instances.iter().map(|node| of(node)).sum::<u64>());
-    job.vertices().into_iter().zip(sums).map(|(vertex, sum)| (vertex.uid, gauge(sum))).collect()
+    let sums = view
+        .nodes
+        .iter()
+        .map(|instances| instances.iter().map(|node| of(node)).sum::<u64>());
+    job.vertices()
+        .into_iter()
+        .zip(sums)
+        .map(|(vertex, sum)| (vertex.uid, gauge(sum)))
+        .collect()
 }
 
 fn gauge(value: u64) -> i64 {

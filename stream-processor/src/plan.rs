@@ -75,7 +75,12 @@ fn near(known: &str, asked: &str) -> bool {
         return false;
     }
     let front = known.iter().zip(&asked).take_while(|(a, b)| a == b).count();
-    let back = known.iter().rev().zip(asked.iter().rev()).take_while(|(a, b)| a == b).count();
+    let back = known
+        .iter()
+        .rev()
+        .zip(asked.iter().rev())
+        .take_while(|(a, b)| a == b)
+        .count();
     front + back + 1 >= known.len().max(asked.len())
 }
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use lake::io::Store;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use axum::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +47,8 @@ pub async fn serve(
     let registry = Arc::new(metrics::registry(all.clone()));
     let sessions = Gateway::new(&config, all.clone(), options);
     let gateway_router = sessions.clone().router(&config);
-    let job_router = job_rest::router(all.clone()).merge(telemetry::routes(registry, health.clone()));
+    let job_router =
+        job_rest::router(all.clone()).merge(telemetry::routes(registry, health.clone()));
 
     let mut running = JoinSet::new();
     running.spawn(listen(gateway, gateway_router, shutdown.clone()));
@@ -66,13 +67,20 @@ fn assemble(config: &Config) -> Result<(Jobs, SessionOptions), Error> {
     let pool = Arc::new(Pool::start(config.stream_threads())?);
     let connectors = Connectors::new(config.connectors(), tokio::runtime::Handle::current());
     let (store, base) = checkpoint_place(config)?;
-    let place = CheckpointPlace { store, base, retain: config.checkpoints_retained };
+    let place = CheckpointPlace {
+        store,
+        base,
+        retain: config.checkpoints_retained,
+    };
     let sessions = SessionOptions {
         option_overrides: config.option_overrides.clone(),
         defaults: config.settings(),
         catalogs: Some(Arc::new(IcebergConnector(Arc::clone(&connectors)))),
     };
-    Ok((Jobs::new(config.clone(), connectors, pool, place, sessions.clone()), sessions))
+    Ok((
+        Jobs::new(config.clone(), connectors, pool, place, sessions.clone()),
+        sessions,
+    ))
 }
 
 /// Without a directory jobs live as long as the process.
@@ -85,7 +93,11 @@ fn checkpoint_place(config: &Config) -> Result<(Arc<dyn ObjectStore>, Path), Err
         .map_err(|error| Error::caused("could not open `stream_processor.checkpoint_dir`", error))
 }
 
-async fn listen(listener: TcpListener, router: Router, shutdown: CancellationToken) -> Result<(), Error> {
+async fn listen(
+    listener: TcpListener,
+    router: Router,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     axum::serve(listener, router)
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await

@@ -34,9 +34,10 @@ pub(crate) fn arithmetic(
         let left = to_decimal(left, a, at)?;
         let right = to_decimal(right, b, at)?;
         let result = (precision, scale);
-        let kernel = Kernel::new(format!("{op:?}[{a:?},{b:?}->{result:?}]"), move |args, _| {
-            decimals(op, &args[0], a.1, &args[1], b.1, result)
-        });
+        let kernel = Kernel::new(
+            format!("{op:?}[{a:?},{b:?}->{result:?}]"),
+            move |args, _| decimals(op, &args[0], a.1, &args[1], b.1, result),
+        );
         return Typed::call(kernel, vec![left, right], ty).fold().map(Some);
     }
     // Integers are computed at the width of the wider side, then brought to the result's.
@@ -75,12 +76,17 @@ fn plain(op: BinaryOp, left: &ArrayRef, right: &ArrayRef, integers: bool) -> DfR
             let data_type = left.data_type().clone();
             let left = cast(left, &DataType::Int64)?;
             let right = cast(right, &DataType::Int64)?;
-            let (left, right) = (left.as_primitive::<Int64Type>(), right.as_primitive::<Int64Type>());
+            let (left, right) = (
+                left.as_primitive::<Int64Type>(),
+                right.as_primitive::<Int64Type>(),
+            );
             let mut values = Vec::with_capacity(left.len());
             for (left, right) in left.iter().zip(right) {
                 values.push(match (left, right) {
                     (Some(_), Some(0)) => return Err(failed("/ by zero")),
-                    (Some(left), Some(right)) if op == BinaryOp::Divide => Some(left.wrapping_div(right)),
+                    (Some(left), Some(right)) if op == BinaryOp::Divide => {
+                        Some(left.wrapping_div(right))
+                    }
                     (Some(left), Some(right)) => Some(left.wrapping_rem(right)),
                     _ => None,
                 });
@@ -130,7 +136,11 @@ fn decimals(
     Ok(Arc::new(values))
 }
 
-fn remainder((left, s1): (i128, i8), (right, s2): (i128, i8), (precision, scale): (u8, i8)) -> Option<i128> {
+fn remainder(
+    (left, s1): (i128, i8),
+    (right, s2): (i128, i8),
+    (precision, scale): (u8, i8),
+) -> Option<i128> {
     let common = s1.max(s2);
     let left = decimal::rescale(left, s1, 38, common)?;
     let right = decimal::rescale(right, s2, 38, common)?;

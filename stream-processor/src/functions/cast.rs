@@ -52,7 +52,11 @@ pub(crate) fn explicit(
         });
     }
     let Some(convert) = conversion(&from.root, &to.root, attempt, zone) else {
-        return Err(Error::unsupported(format!("CAST from {from} to {to}"), at, ""));
+        return Err(Error::unsupported(
+            format!("CAST from {from} to {to}"),
+            at,
+            "",
+        ));
     };
     let verb = if attempt { "TRY_CAST" } else { "CAST" };
     let kernel = Kernel::new(format!("{verb}[{from}->{to},{zone}]"), move |args, _| {
@@ -86,11 +90,14 @@ fn conversion(from: &TypeRoot, to: &TypeRoot, attempt: bool, zone: Tz) -> Option
         (a, Boolean) if is_integer(a) => Box::new(|array| {
             let numbers = cast(array, &DataType::Int64)?;
             let numbers = numbers.as_primitive::<Int64Type>();
-            Ok(Arc::new(BooleanArray::from_unary(numbers, |value| value != 0)))
+            Ok(Arc::new(BooleanArray::from_unary(numbers, |value| {
+                value != 0
+            })))
         }),
-        (Date | Timestamp(_) | TimestampLtz(_) | Time(_), Date | Timestamp(_) | TimestampLtz(_) | Time(_)) => {
-            Box::new(move |array| time::convert(array, &source_root, &target_root, zone))
-        }
+        (
+            Date | Timestamp(_) | TimestampLtz(_) | Time(_),
+            Date | Timestamp(_) | TimestampLtz(_) | Time(_),
+        ) => Box::new(move |array| time::convert(array, &source_root, &target_root, zone)),
         (Decimal(..), _) | (_, Decimal(..)) => return None,
         (TypeRoot::Array(_), TypeRoot::Array(_))
         | (TypeRoot::Map(..), TypeRoot::Map(..))
@@ -100,30 +107,36 @@ fn conversion(from: &TypeRoot, to: &TypeRoot, attempt: bool, zone: Tz) -> Option
         {
             Box::new(move |array| Ok(cast(array, &target)?))
         }
-        (TypeRoot::Binary(_) | TypeRoot::Varbinary(_), TypeRoot::Binary(_) | TypeRoot::Varbinary(_)) => {
-            Box::new(|array| Ok(array.clone()))
-        }
+        (
+            TypeRoot::Binary(_) | TypeRoot::Varbinary(_),
+            TypeRoot::Binary(_) | TypeRoot::Varbinary(_),
+        ) => Box::new(|array| Ok(array.clone())),
         _ => return None,
     })
 }
 
 fn simple(root: &TypeRoot) -> bool {
     use TypeRoot::{Boolean, Date, Time, Timestamp, TimestampLtz};
-    is_numeric(root) || matches!(root, Boolean | Date | Time(_) | Timestamp(_) | TimestampLtz(_))
+    is_numeric(root)
+        || matches!(
+            root,
+            Boolean | Date | Time(_) | Timestamp(_) | TimestampLtz(_)
+        )
 }
 
 /// Whether two nested types differ only in names and nullability.
 fn same_values(from: &TypeRoot, to: &TypeRoot) -> bool {
     match (from, to) {
-        (TypeRoot::Array(a), TypeRoot::Array(b)) | (TypeRoot::Multiset(a), TypeRoot::Multiset(b)) => {
-            same_values(&a.root, &b.root)
-        }
+        (TypeRoot::Array(a), TypeRoot::Array(b))
+        | (TypeRoot::Multiset(a), TypeRoot::Multiset(b)) => same_values(&a.root, &b.root),
         (TypeRoot::Map(k1, v1), TypeRoot::Map(k2, v2)) => {
             same_values(&k1.root, &k2.root) && same_values(&v1.root, &v2.root)
         }
         (TypeRoot::Row(a), TypeRoot::Row(b)) => {
             a.len() == b.len()
-                && a.iter().zip(b).all(|((_, a), (_, b))| same_values(&a.root, &b.root))
+                && a.iter()
+                    .zip(b)
+                    .all(|((_, a), (_, b))| same_values(&a.root, &b.root))
         }
         (a, b) if is_text(a) && is_text(b) => true,
         (a, b) => a == b,
@@ -164,25 +177,34 @@ pub(crate) fn numeric(array: &ArrayRef, from: &TypeRoot, to: &TypeRoot) -> DfRes
                 }
                 _ => {
                     let whole = cast(array, &DataType::Int64)?;
-                    whole
-                        .as_primitive::<Int64Type>()
-                        .unary_opt(|value| decimal::rescale(i128::from(value), 0, *precision, *scale))
+                    whole.as_primitive::<Int64Type>().unary_opt(|value| {
+                        decimal::rescale(i128::from(value), 0, *precision, *scale)
+                    })
                 }
             };
-            Ok(Arc::new(result.with_precision_and_scale(*precision, *scale)?))
+            Ok(Arc::new(
+                result.with_precision_and_scale(*precision, *scale)?,
+            ))
         }
         (Decimal(_, scale), b) => {
             let doubles: Float64Array = array
                 .as_primitive::<Decimal128Type>()
                 .unary(|value| decimal::to_double(value, *scale));
-            Ok(cast(&(Arc::new(doubles) as ArrayRef), &SqlType::of(b.clone()).arrow())?)
+            Ok(cast(
+                &(Arc::new(doubles) as ArrayRef),
+                &SqlType::of(b.clone()).arrow(),
+            )?)
         }
         (_, b) => {
             let options = CastOptions {
                 safe: true,
                 ..CastOptions::default()
             };
-            Ok(cast_with_options(array, &SqlType::of(b.clone()).arrow(), &options)?)
+            Ok(cast_with_options(
+                array,
+                &SqlType::of(b.clone()).arrow(),
+                &options,
+            )?)
         }
     }
 }
@@ -201,14 +223,20 @@ fn from_text(array: &ArrayRef, to: &TypeRoot, attempt: bool, zone: Tz) -> DfResu
     use TypeRoot::{BigInt, Boolean, Date, Decimal, Double, Float, Time, Timestamp, TimestampLtz};
     let texts = array.as_string::<i32>();
     Ok(match to {
-        Boolean => Arc::new(parse_each(texts, to, attempt, text::boolean)?.collect::<BooleanArray>()),
+        Boolean => {
+            Arc::new(parse_each(texts, to, attempt, text::boolean)?.collect::<BooleanArray>())
+        }
         root if is_integer(root) => {
             let range = integer_range(root);
             let parsed = parse_each(texts, to, attempt, |text| {
                 text::integer(text).filter(|value| range.contains(value))
             })?;
             let values: ArrayRef = Arc::new(parsed.collect::<Int64Array>());
-            if *root == BigInt { values } else { narrow(&values, root)? }
+            if *root == BigInt {
+                values
+            } else {
+                narrow(&values, root)?
+            }
         }
         Double => Arc::new(parse_each(texts, to, attempt, text::double)?.collect::<Float64Array>()),
         Float => {
@@ -223,7 +251,9 @@ fn from_text(array: &ArrayRef, to: &TypeRoot, attempt: bool, zone: Tz) -> DfResu
             let values: Decimal128Array = parsed.collect();
             Arc::new(values.with_precision_and_scale(*precision, *scale)?)
         }
-        Date => Arc::new(parse_each(texts, to, attempt, time::parse_date)?.collect::<Date32Array>()),
+        Date => {
+            Arc::new(parse_each(texts, to, attempt, time::parse_date)?.collect::<Date32Array>())
+        }
         Time(_) => {
             let millis: ArrayRef =
                 Arc::new(parse_each(texts, to, attempt, time::parse_time)?.collect::<Int64Array>());

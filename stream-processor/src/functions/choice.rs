@@ -37,7 +37,11 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
                 return Err(call.wrong("needs a condition and two values"));
             };
             let ty = coerce::common_of(&[&then, &otherwise], "IF", call.at)?;
-            case(vec![(when, coerce::to(then, &ty)?)], coerce::to(otherwise, &ty)?, ty)
+            case(
+                vec![(when, coerce::to(then, &ty)?)],
+                coerce::to(otherwise, &ty)?,
+                ty,
+            )
         }
         "GREATEST" | "LEAST" => {
             call.arity(1..=usize::MAX)?;
@@ -84,7 +88,11 @@ fn coalesce(call: &mut Invocation<'_>) -> Result<Typed, Error> {
 
 /// NULL if any argument is.
 fn extreme(call: &mut Invocation<'_>) -> Result<Typed, Error> {
-    let op = if call.name == "GREATEST" { Operator::GtEq } else { Operator::LtEq };
+    let op = if call.name == "GREATEST" {
+        Operator::GtEq
+    } else {
+        Operator::LtEq
+    };
     let (args, ty) = typed_args(call)?;
     let mut rest = args.into_iter();
     let Some(mut best) = rest.next() else {
@@ -93,7 +101,11 @@ fn extreme(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     for arg in rest {
         let null = Typed::null(&ty)?;
         let unknown = Typed {
-            kind: TypedKind::Binary(Operator::Or, Box::new(is_null(best.clone())), Box::new(is_null(arg.clone()))),
+            kind: TypedKind::Binary(
+                Operator::Or,
+                Box::new(is_null(best.clone())),
+                Box::new(is_null(arg.clone())),
+            ),
             ty: SqlType::required(TypeRoot::Boolean),
         };
         let keep = compare(op, best.clone(), arg.clone());

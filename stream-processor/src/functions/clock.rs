@@ -12,10 +12,33 @@ use crate::sql::ast::TimeUnit;
 use crate::table::{SqlType, TypeRoot};
 
 pub(super) const NAMES: &[&str] = &[
-    "TO_TIMESTAMP", "TO_TIMESTAMP_LTZ", "TO_DATE", "DATE_FORMAT", "EXTRACT", "YEAR", "QUARTER", "MONTH", "WEEK",
-    "DAYOFYEAR", "DAYOFMONTH", "DAYOFWEEK", "HOUR", "MINUTE", "SECOND", "FLOOR", "CEIL", "TIMESTAMPADD",
-    "TIMESTAMPDIFF", "CURRENT_TIMESTAMP", "NOW", "CURRENT_ROW_TIMESTAMP", "LOCALTIMESTAMP", "CURRENT_DATE",
-    "UNIX_TIMESTAMP", "FROM_UNIXTIME", "PROCTIME",
+    "TO_TIMESTAMP",
+    "TO_TIMESTAMP_LTZ",
+    "TO_DATE",
+    "DATE_FORMAT",
+    "EXTRACT",
+    "YEAR",
+    "QUARTER",
+    "MONTH",
+    "WEEK",
+    "DAYOFYEAR",
+    "DAYOFMONTH",
+    "DAYOFWEEK",
+    "HOUR",
+    "MINUTE",
+    "SECOND",
+    "FLOOR",
+    "CEIL",
+    "TIMESTAMPADD",
+    "TIMESTAMPDIFF",
+    "CURRENT_TIMESTAMP",
+    "NOW",
+    "CURRENT_ROW_TIMESTAMP",
+    "LOCALTIMESTAMP",
+    "CURRENT_DATE",
+    "UNIX_TIMESTAMP",
+    "FROM_UNIXTIME",
+    "PROCTIME",
 ];
 
 const PLAIN: &str = "yyyy-MM-dd HH:mm:ss";
@@ -49,7 +72,9 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
     let arg = wall_clock(call, 0)?;
     let kernel = Kernel::new(format!("EXTRACT[{unit:?}]"), move |args, _| {
         let millis = millis_of(&args[0])?;
-        let values = millis.into_iter().map(|value| value.map(|value| time::extract(unit, value)));
+        let values = millis
+            .into_iter()
+            .map(|value| value.map(|value| time::extract(unit, value)));
         Ok(<i64 as super::Outcome>::column(values.collect()))
     });
     let ty = SqlType::of(TypeRoot::BigInt).with_nullable(nullable);
@@ -60,7 +85,9 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
 fn now(call: &Invocation<'_>) -> Option<Typed> {
     let zone = call.zone;
     let root = match call.name {
-        "CURRENT_TIMESTAMP" | "NOW" | "CURRENT_ROW_TIMESTAMP" | "PROCTIME" => TypeRoot::TimestampLtz(3),
+        "CURRENT_TIMESTAMP" | "NOW" | "CURRENT_ROW_TIMESTAMP" | "PROCTIME" => {
+            TypeRoot::TimestampLtz(3)
+        }
         "LOCALTIMESTAMP" => TypeRoot::Timestamp(3),
         "CURRENT_DATE" => TypeRoot::Date,
         _ => return None,
@@ -119,7 +146,11 @@ fn cut(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     };
     let kernel = Kernel::new(format!("{}[{unit:?}]", call.name), move |args, _| {
         let values = millis_of(&args[0])?.into_iter().map(|value| {
-            let cut = if up { time::ceil(unit, value?) } else { time::floor(unit, value?) };
+            let cut = if up {
+                time::ceil(unit, value?)
+            } else {
+                time::floor(unit, value?)
+            };
             cut.map(|millis| millis * 1_000_000)
         });
         Ok(time::timestamps(values, precision, false))
@@ -130,8 +161,15 @@ fn cut(call: &mut Invocation<'_>) -> Result<Typed, Error> {
 }
 
 /// `time + months` or `time + milliseconds`.
-pub(crate) fn shift(value: Typed, months: bool, amount: Typed, at: crate::error::Position) -> Result<Typed, Error> {
-    let ty = value.ty.with_nullable(value.ty.nullable || amount.ty.nullable);
+pub(crate) fn shift(
+    value: Typed,
+    months: bool,
+    amount: Typed,
+    at: crate::error::Position,
+) -> Result<Typed, Error> {
+    let ty = value
+        .ty
+        .with_nullable(value.ty.nullable || amount.ty.nullable);
     let big = SqlType::of(TypeRoot::BigInt).with_nullable(amount.ty.nullable);
     let amount = cast::explicit(amount, &big, false, chrono_tz::Tz::UTC, at)?;
     let root = ty.root.clone();
@@ -139,12 +177,22 @@ pub(crate) fn shift(value: Typed, months: bool, amount: Typed, at: crate::error:
         TypeRoot::Timestamp(precision) => (precision, false),
         TypeRoot::TimestampLtz(precision) => (precision, true),
         TypeRoot::Date => (3, false),
-        _ => return Err(Error::validation(format!("no interval can be added to {ty}"), at)),
+        _ => {
+            return Err(Error::validation(
+                format!("no interval can be added to {ty}"),
+                at,
+            ));
+        }
     };
     let date = root == TypeRoot::Date;
     let kernel = Kernel::new(format!("SHIFT[{ty},{months}]"), move |args, _| {
         let times = if date {
-            time::convert(&args[0], &TypeRoot::Date, &TypeRoot::Timestamp(3), chrono_tz::Tz::UTC)?
+            time::convert(
+                &args[0],
+                &TypeRoot::Date,
+                &TypeRoot::Timestamp(3),
+                chrono_tz::Tz::UTC,
+            )?
         } else {
             args[0].clone()
         };
@@ -165,7 +213,12 @@ pub(crate) fn shift(value: Typed, months: bool, amount: Typed, at: crate::error:
         });
         let shifted = time::timestamps(values, precision, local);
         if date {
-            return time::convert(&shifted, &TypeRoot::Timestamp(3), &TypeRoot::Date, chrono_tz::Tz::UTC);
+            return time::convert(
+                &shifted,
+                &TypeRoot::Timestamp(3),
+                &TypeRoot::Date,
+                chrono_tz::Tz::UTC,
+            );
         }
         Ok(shifted)
     });
@@ -189,9 +242,18 @@ fn add_call(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     let value = call.args.remove(1);
     let amount = call.args.remove(0);
     let factor = Typed::literal(factor.into(), SqlType::required(TypeRoot::BigInt));
-    let amount = super::arithmetic::arithmetic(crate::sql::ast::BinaryOp::Multiply, amount, factor, call.at)?
-        .ok_or_else(|| call.wrong("needs a number"))?;
-    let value = if value.ty.root == TypeRoot::Date && !months && unit != TimeUnit::Day && unit != TimeUnit::Week {
+    let amount = super::arithmetic::arithmetic(
+        crate::sql::ast::BinaryOp::Multiply,
+        amount,
+        factor,
+        call.at,
+    )?
+    .ok_or_else(|| call.wrong("needs a number"))?;
+    let value = if value.ty.root == TypeRoot::Date
+        && !months
+        && unit != TimeUnit::Day
+        && unit != TimeUnit::Week
+    {
         let ty = SqlType::of(TypeRoot::Timestamp(3)).with_nullable(value.ty.nullable);
         cast::explicit(value, &ty, false, call.zone, call.at)?
     } else {
@@ -241,8 +303,7 @@ fn pattern(call: &mut Invocation<'_>, at: usize) -> Result<(String, Vec<time::Pi
             .to_owned(),
     };
     call.args.truncate(at);
-    let pieces = time::java_pattern(&text)
-        .map_err(|what| Error::unsupported(what, call.at, ""))?;
+    let pieces = time::java_pattern(&text).map_err(|what| Error::unsupported(what, call.at, ""))?;
     Ok((text, pieces))
 }
 
@@ -266,7 +327,10 @@ fn to_timestamp(call: &mut Invocation<'_>) -> Result<Typed, Error> {
 }
 
 fn plain_timestamp(text: &str) -> Option<i64> {
-    text.contains('-').then(|| time::parse_timestamp(text)).flatten().filter(|_| !text.contains('T'))
+    text.contains('-')
+        .then(|| time::parse_timestamp(text))
+        .flatten()
+        .filter(|_| !text.contains('T'))
 }
 
 fn to_timestamp_ltz(call: &mut Invocation<'_>) -> Result<Typed, Error> {
@@ -279,13 +343,22 @@ fn to_timestamp_ltz(call: &mut Invocation<'_>) -> Result<Typed, Error> {
         return cast::explicit(parsed, &ty, false, zone, call.at);
     }
     let digits = match call.args.get(1).map(|arg| &arg.kind) {
-        None | Some(crate::plan::typed::TypedKind::Literal(datafusion::common::ScalarValue::Int32(Some(3)))) => 3,
-        Some(crate::plan::typed::TypedKind::Literal(datafusion::common::ScalarValue::Int32(Some(0)))) => 0,
+        None
+        | Some(crate::plan::typed::TypedKind::Literal(datafusion::common::ScalarValue::Int32(
+            Some(3),
+        ))) => 3,
+        Some(crate::plan::typed::TypedKind::Literal(datafusion::common::ScalarValue::Int32(
+            Some(0),
+        ))) => 0,
         _ => return Err(call.wrong("the precision must be the literal 0 or 3")),
     };
     call.args.truncate(1);
     let arg = call.take(&[Int])?;
-    let factor = if digits == 0 { 1_000_000_000 } else { 1_000_000 };
+    let factor = if digits == 0 {
+        1_000_000_000
+    } else {
+        1_000_000
+    };
     let kernel = Kernel::new(format!("TO_TIMESTAMP_LTZ[{digits}]"), move |args, _| {
         let numbers = super::Cells::of(&args[0])?;
         let values = (0..args[0].len())
@@ -302,7 +375,13 @@ fn to_date(call: &mut Invocation<'_>) -> Result<Typed, Error> {
         return cast::explicit(arg, &SqlType::of(TypeRoot::Date), true, call.zone, call.at);
     }
     let parsed = to_timestamp(call)?;
-    cast::explicit(parsed, &SqlType::of(TypeRoot::Date), false, call.zone, call.at)
+    cast::explicit(
+        parsed,
+        &SqlType::of(TypeRoot::Date),
+        false,
+        call.zone,
+        call.at,
+    )
 }
 
 fn date_format(call: &mut Invocation<'_>) -> Result<Typed, Error> {
@@ -326,28 +405,50 @@ fn date_format(call: &mut Invocation<'_>) -> Result<Typed, Error> {
 fn unix_timestamp(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     if call.args.is_empty() {
         let mut kernel = Kernel::new("UNIX_TIMESTAMP", |_, n_rows| {
-            Ok(<i64 as super::Outcome>::column(vec![Some(Utc::now().timestamp()); n_rows]))
+            Ok(<i64 as super::Outcome>::column(vec![
+                Some(
+                    Utc::now().timestamp()
+                );
+                n_rows
+            ]))
         });
         kernel.volatile = true;
-        return Ok(Typed::call(kernel, Vec::new(), SqlType::required(TypeRoot::BigInt)));
+        return Ok(Typed::call(
+            kernel,
+            Vec::new(),
+            SqlType::required(TypeRoot::BigInt),
+        ));
     }
     call.arity(1..=2)?;
     let (text, pieces) = pattern(call, 1)?;
     let zone = call.zone;
-    by_row_named(format!("UNIX_TIMESTAMP[{text},{zone}]"), call, &[Text], move |cells, row| {
-        let parsed = time::parse_pieces(&pieces, cells[0].text(row)).or_else(|| plain_timestamp(cells[0].text(row)));
-        Some(parsed.map_or(i64::MIN, |local| time::from_local(local, zone).div_euclid(1_000_000_000)))
-    })
+    by_row_named(
+        format!("UNIX_TIMESTAMP[{text},{zone}]"),
+        call,
+        &[Text],
+        move |cells, row| {
+            let parsed = time::parse_pieces(&pieces, cells[0].text(row))
+                .or_else(|| plain_timestamp(cells[0].text(row)));
+            Some(parsed.map_or(i64::MIN, |local| {
+                time::from_local(local, zone).div_euclid(1_000_000_000)
+            }))
+        },
+    )
 }
 
 fn from_unixtime(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     call.arity(1..=2)?;
     let (text, pieces) = pattern(call, 1)?;
     let zone = call.zone;
-    by_row_named(format!("FROM_UNIXTIME[{text},{zone}]"), call, &[Int], move |cells, row| {
-        let mut out = String::new();
-        let nanos = cells[0].int(row).saturating_mul(1_000_000_000);
-        time::format_pieces(&pieces, time::to_local(nanos, zone), &mut out);
-        Some(out)
-    })
+    by_row_named(
+        format!("FROM_UNIXTIME[{text},{zone}]"),
+        call,
+        &[Int],
+        move |cells, row| {
+            let mut out = String::new();
+            let nanos = cells[0].int(row).saturating_mul(1_000_000_000);
+            time::format_pieces(&pieces, time::to_local(nanos, zone), &mut out);
+            Some(out)
+        },
+    )
 }

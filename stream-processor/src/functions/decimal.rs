@@ -56,7 +56,9 @@ pub(crate) fn parse(text: &str, precision: u8, scale: i8) -> Option<i128> {
             return None;
         }
         if seen < keep {
-            value = value.checked_mul(10)?.checked_add(i128::from(byte - b'0'))?;
+            value = value
+                .checked_mul(10)?
+                .checked_add(i128::from(byte - b'0'))?;
         } else if seen == keep {
             round_up = byte >= b'5';
         }
@@ -108,7 +110,11 @@ pub(crate) fn add(
     let common = s1.max(s2);
     let left = widen(left, common - s1)?;
     let right = widen(right, common - s2)?;
-    let sum = if negate { left.checked_sub(right)? } else { left.checked_add(right)? };
+    let sum = if negate {
+        left.checked_sub(right)?
+    } else {
+        left.checked_add(right)?
+    };
     narrow(sum, common, precision, scale)
 }
 
@@ -161,7 +167,11 @@ fn round_division(above: i256, below: i256) -> Option<i256> {
     let rest = above.checked_rem(below)?;
     let double = rest.wrapping_abs().checked_mul(i256::from_i128(2))?;
     if double >= below.wrapping_abs() {
-        let one = i256::from_i128(if above.is_negative() == below.is_negative() { 1 } else { -1 });
+        let one = i256::from_i128(if above.is_negative() == below.is_negative() {
+            1
+        } else {
+            -1
+        });
         quotient.checked_add(one)
     } else {
         Some(quotient)

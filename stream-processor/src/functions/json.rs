@@ -46,7 +46,11 @@ pub(crate) fn parse_path(text: &str) -> Option<(Vec<Step>, bool)> {
 }
 
 /// What stands at each of `paths` in `text`: the JSON text of each value that exists. `Err` if `text` is no JSON.
-pub(crate) fn find<'a>(text: &'a str, paths: &[&[Step]], found: &mut [Option<&'a RawValue>]) -> Result<(), ()> {
+pub(crate) fn find<'a>(
+    text: &'a str,
+    paths: &[&[Step]],
+    found: &mut [Option<&'a RawValue>],
+) -> Result<(), ()> {
     found.fill(None);
     let mut reader = serde_json::Deserializer::from_str(text);
     let seed = Seek {
@@ -155,14 +159,17 @@ impl<'a> Visitor<'a> for Seek<'_, '_, 'a> {
 
     fn visit_map<A: MapAccess<'a>>(self, mut entries: A) -> Result<(), A::Error> {
         while let Some(key) = entries.next_key::<Key<'a>>()? {
-            let here = |target: &usize| {
-                matches!(&self.paths[*target][self.depth], Step::Field(name) if *name == *key.0)
-            };
+            let here = |target: &usize| matches!(&self.paths[*target][self.depth], Step::Field(name) if *name == *key.0);
             if !self.targets.iter().any(here) {
                 entries.next_value::<IgnoredAny>()?;
                 continue;
             }
-            let targets: Vec<usize> = self.targets.iter().copied().filter(|target| here(target)).collect();
+            let targets: Vec<usize> = self
+                .targets
+                .iter()
+                .copied()
+                .filter(|target| here(target))
+                .collect();
             for target in &targets {
                 // The last of equal names wins.
                 self.found[*target] = None;
@@ -263,7 +270,9 @@ mod tests {
         let mut found = [None];
         find(text, &[&steps], &mut found).ok()?;
         let mut out = String::new();
-        scalar(found[0]?.get(), &mut out).filter(|fits| *fits).map(|_| out)
+        scalar(found[0]?.get(), &mut out)
+            .filter(|fits| *fits)
+            .map(|_| out)
     }
 
     #[test]

@@ -12,7 +12,13 @@ use crate::plan::typed::{Kernel, Typed, TypedKind};
 use crate::sql::ast::Clause;
 use crate::table::{SqlType, TypeRoot};
 
-pub(super) const NAMES: &[&str] = &["JSON_VALUE", "JSON_EXISTS", "JSON_QUERY", "JSON_STRING", "JSON_OBJECT"];
+pub(super) const NAMES: &[&str] = &[
+    "JSON_VALUE",
+    "JSON_EXISTS",
+    "JSON_QUERY",
+    "JSON_STRING",
+    "JSON_OBJECT",
+];
 
 pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error> {
     match call.name {
@@ -33,7 +39,11 @@ fn path(call: &mut Invocation<'_>) -> Result<(String, Vec<json::Step>, bool), Er
     };
     match json::parse_path(text) {
         Some((steps, strict)) => Ok((text.to_owned(), steps, strict)),
-        None => Err(Error::unsupported(format!("the JSON path '{text}'"), call.at, "")),
+        None => Err(Error::unsupported(
+            format!("the JSON path '{text}'"),
+            call.at,
+            "",
+        )),
     }
 }
 
@@ -47,15 +57,25 @@ fn value(call: &mut Invocation<'_>) -> Result<Typed, Error> {
         match clause {
             Clause::Returning(ty) => returning = Some(ty.clone()),
             Clause::Default(_, event) => {
-                let value = defaults.next().and_then(|value| value.literal_text().map(str::to_owned));
+                let value = defaults
+                    .next()
+                    .and_then(|value| value.literal_text().map(str::to_owned));
                 let Some(value) = value else {
                     return Err(call.wrong("DEFAULT must be a literal string"));
                 };
-                if event == "EMPTY" { on_empty = Some(value) } else { on_error = Some(value) }
+                if event == "EMPTY" {
+                    on_empty = Some(value)
+                } else {
+                    on_error = Some(value)
+                }
             }
             Clause::Word(word) if word == "NULL ON EMPTY" || word == "NULL ON ERROR" => {}
             Clause::Word(word) => {
-                return Err(Error::unsupported(format!("JSON_VALUE … {word}"), call.at, ""));
+                return Err(Error::unsupported(
+                    format!("JSON_VALUE … {word}"),
+                    call.at,
+                    "",
+                ));
             }
         }
     }
@@ -80,23 +100,41 @@ fn value(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     match returning {
         None => Ok(typed),
         // Flink fails the job on a value of another type; so does the CAST.
-        Some(ty) if matches!(ty.root, TypeRoot::Varchar(_) | TypeRoot::Int | TypeRoot::Boolean | TypeRoot::Double) => {
+        Some(ty)
+            if matches!(
+                ty.root,
+                TypeRoot::Varchar(_) | TypeRoot::Int | TypeRoot::Boolean | TypeRoot::Double
+            ) =>
+        {
             cast::explicit(typed, &ty, false, Tz::UTC, call.at)
         }
-        Some(ty) => Err(Error::unsupported(format!("JSON_VALUE … RETURNING {ty}"), call.at, "")),
+        Some(ty) => Err(Error::unsupported(
+            format!("JSON_VALUE … RETURNING {ty}"),
+            call.at,
+            "",
+        )),
     }
 }
 
 fn exists(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     let (path, steps, _) = path(call)?;
     if let Some(clause) = call.clauses.first() {
-        return Err(Error::unsupported(format!("JSON_EXISTS … {clause:?}"), call.at, ""));
+        return Err(Error::unsupported(
+            format!("JSON_EXISTS … {clause:?}"),
+            call.at,
+            "",
+        ));
     }
-    by_row_named(format!("JSON_EXISTS[{path}]"), call, &[Text], move |cells, row| {
-        let mut found = [None];
-        let valid = json::find(cells[0].text(row), &[&steps], &mut found).is_ok();
-        Some(valid && found[0].is_some())
-    })
+    by_row_named(
+        format!("JSON_EXISTS[{path}]"),
+        call,
+        &[Text],
+        move |cells, row| {
+            let mut found = [None];
+            let valid = json::find(cells[0].text(row), &[&steps], &mut found).is_ok();
+            Some(valid && found[0].is_some())
+        },
+    )
 }
 
 fn query(call: &mut Invocation<'_>) -> Result<Typed, Error> {
@@ -105,19 +143,34 @@ fn query(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     for clause in call.clauses {
         match clause {
             Clause::Word(word) if word.starts_with("WITHOUT") || word.starts_with("NULL ON") => {}
-            Clause::Word(word) if word == "WITH WRAPPER" || word == "WITH UNCONDITIONAL WRAPPER" => wrap = true,
-            other => return Err(Error::unsupported(format!("JSON_QUERY … {other:?}"), call.at, "")),
+            Clause::Word(word)
+                if word == "WITH WRAPPER" || word == "WITH UNCONDITIONAL WRAPPER" =>
+            {
+                wrap = true
+            }
+            other => {
+                return Err(Error::unsupported(
+                    format!("JSON_QUERY … {other:?}"),
+                    call.at,
+                    "",
+                ));
+            }
         }
     }
-    by_row_named(format!("JSON_QUERY[{path},{wrap}]"), call, &[Text], move |cells, row| {
-        let mut found = [None];
-        json::find(cells[0].text(row), &[&steps], &mut found).ok()?;
-        let text = json::compact(found[0]?.get());
-        if wrap {
-            return Some(format!("[{text}]"));
-        }
-        text.starts_with(['{', '[']).then_some(text)
-    })
+    by_row_named(
+        format!("JSON_QUERY[{path},{wrap}]"),
+        call,
+        &[Text],
+        move |cells, row| {
+            let mut found = [None];
+            json::find(cells[0].text(row), &[&steps], &mut found).ok()?;
+            let text = json::compact(found[0]?.get());
+            if wrap {
+                return Some(format!("[{text}]"));
+            }
+            text.starts_with(['{', '[']).then_some(text)
+        },
+    )
 }
 
 fn string(call: &mut Invocation<'_>) -> Result<Typed, Error> {
@@ -152,7 +205,13 @@ fn object(call: &mut Invocation<'_>) -> Result<Typed, Error> {
         match clause {
             Clause::Word(word) if word == "ABSENT ON NULL" => absent = true,
             Clause::Word(word) if word == "NULL ON NULL" => {}
-            other => return Err(Error::unsupported(format!("JSON_OBJECT … {other:?}"), call.at, "")),
+            other => {
+                return Err(Error::unsupported(
+                    format!("JSON_OBJECT … {other:?}"),
+                    call.at,
+                    "",
+                ));
+            }
         }
     }
     let mut keys = Vec::new();
@@ -209,10 +268,16 @@ fn object(call: &mut Invocation<'_>) -> Result<Typed, Error> {
 fn writable(root: &TypeRoot) -> bool {
     crate::plan::coerce::is_text(root)
         || crate::plan::coerce::is_numeric(root)
-        || matches!(root, TypeRoot::Boolean | TypeRoot::Date | TypeRoot::Timestamp(_))
+        || matches!(
+            root,
+            TypeRoot::Boolean | TypeRoot::Date | TypeRoot::Timestamp(_)
+        )
 }
 
-fn text_column(array: &arrow::array::ArrayRef, root: &TypeRoot) -> datafusion::common::Result<arrow::array::ArrayRef> {
+fn text_column(
+    array: &arrow::array::ArrayRef,
+    root: &TypeRoot,
+) -> datafusion::common::Result<arrow::array::ArrayRef> {
     if crate::plan::coerce::is_text(root) {
         return Ok(array.clone());
     }

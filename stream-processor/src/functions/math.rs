@@ -15,28 +15,44 @@ use crate::sql::ast::BinaryOp;
 use crate::table::{SqlType, TypeRoot};
 
 pub(super) const NAMES: &[&str] = &[
-    "ABS", "MOD", "FLOOR", "CEIL", "CEILING", "ROUND", "SIGN", "POWER", "SQRT", "EXP", "LN", "LOG10", "LOG2", "SIN",
-    "COS", "TAN", "ASIN", "ACOS", "ATAN", "ATAN2", "DEGREES", "RADIANS", "PI", "E",
+    "ABS", "MOD", "FLOOR", "CEIL", "CEILING", "ROUND", "SIGN", "POWER", "SQRT", "EXP", "LN",
+    "LOG10", "LOG2", "SIN", "COS", "TAN", "ASIN", "ACOS", "ATAN", "ATAN2", "DEGREES", "RADIANS",
+    "PI", "E",
 ];
 
 pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error> {
     let plain: fn(f64) -> f64 = match call.name {
         "ABS" | "SIGN" => return shape_keeping(call).map(Some),
-        "FLOOR" | "CEIL" | "CEILING" if call.unit.is_none() => return shape_keeping(call).map(Some),
+        "FLOOR" | "CEIL" | "CEILING" if call.unit.is_none() => {
+            return shape_keeping(call).map(Some);
+        }
         "ROUND" => return round(call).map(Some),
         "MOD" => return modulo(call).map(Some),
         "POWER" => {
             call.arity(2..=2)?;
-            return by_row(call, &[Double], |cells, row| Some(cells[0].double(row).powf(cells[1].double(row)))).map(Some);
+            return by_row(call, &[Double], |cells, row| {
+                Some(cells[0].double(row).powf(cells[1].double(row)))
+            })
+            .map(Some);
         }
         "ATAN2" => {
             call.arity(2..=2)?;
-            return by_row(call, &[Double], |cells, row| Some(cells[0].double(row).atan2(cells[1].double(row)))).map(Some);
+            return by_row(call, &[Double], |cells, row| {
+                Some(cells[0].double(row).atan2(cells[1].double(row)))
+            })
+            .map(Some);
         }
         "PI" | "E" => {
             call.arity(0..=0)?;
-            let value = if call.name == "PI" { std::f64::consts::PI } else { std::f64::consts::E };
-            return Ok(Some(Typed::literal(value.into(), SqlType::required(TypeRoot::Double))));
+            let value = if call.name == "PI" {
+                std::f64::consts::PI
+            } else {
+                std::f64::consts::E
+            };
+            return Ok(Some(Typed::literal(
+                value.into(),
+                SqlType::required(TypeRoot::Double),
+            )));
         }
         "SQRT" => f64::sqrt,
         "EXP" => f64::exp,
@@ -55,7 +71,9 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
     };
     call.arity(1..=1)?;
     let nullable = call.nullable();
-    let typed = by_row(call, &[Double], move |cells, row| Some(plain(cells[0].double(row))))?;
+    let typed = by_row(call, &[Double], move |cells, row| {
+        Some(plain(cells[0].double(row)))
+    })?;
     let ty = typed.ty.with_nullable(nullable);
     Ok(Some(Typed { ty, ..typed }))
 }
@@ -102,7 +120,12 @@ fn shape_keeping(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     Typed::call(kernel, vec![arg], ty).fold()
 }
 
-fn keep(name: &str, array: &ArrayRef, from: &TypeRoot, to: &TypeRoot) -> datafusion::common::Result<ArrayRef> {
+fn keep(
+    name: &str,
+    array: &ArrayRef,
+    from: &TypeRoot,
+    to: &TypeRoot,
+) -> datafusion::common::Result<ArrayRef> {
     if let TypeRoot::Decimal(precision, scale) = *from {
         let unit = 10_i128.pow(u32::from(scale.unsigned_abs()));
         let values = array.as_primitive::<Decimal128Type>();
@@ -112,7 +135,11 @@ fn keep(name: &str, array: &ArrayRef, from: &TypeRoot, to: &TypeRoot) -> datafus
             "FLOOR" => values.unary(|value| value.div_euclid(unit)),
             _ => values.unary(|value| -(-value).div_euclid(unit)),
         };
-        let scale = if matches!(to, TypeRoot::Decimal(_, 0)) && !matches!(name, "ABS" | "SIGN") { 0 } else { scale };
+        let scale = if matches!(to, TypeRoot::Decimal(_, 0)) && !matches!(name, "ABS" | "SIGN") {
+            0
+        } else {
+            scale
+        };
         return Ok(Arc::new(result.with_precision_and_scale(precision, scale)?));
     }
     if is_integer(from) {
@@ -134,7 +161,10 @@ fn keep(name: &str, array: &ArrayRef, from: &TypeRoot, to: &TypeRoot) -> datafus
         "SIGN" => value.signum(),
         _ => value.ceil(),
     });
-    Ok(cast(&(Arc::new(result) as ArrayRef), &SqlType::of(to.clone()).arrow())?)
+    Ok(cast(
+        &(Arc::new(result) as ArrayRef),
+        &SqlType::of(to.clone()).arrow(),
+    )?)
 }
 
 /// ROUND to a literal number of digits, half away from zero.
@@ -143,10 +173,14 @@ fn round(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     let digits = if call.args.len() == 2 {
         let digits = call.args.remove(1);
         match &digits.kind {
-            crate::plan::typed::TypedKind::Literal(value) => match value.cast_to(&DataType::Int64) {
-                Ok(datafusion::common::ScalarValue::Int64(Some(digits))) => digits.clamp(-38, 38) as i8,
-                _ => return Err(call.wrong("the number of digits must be a whole literal")),
-            },
+            crate::plan::typed::TypedKind::Literal(value) => {
+                match value.cast_to(&DataType::Int64) {
+                    Ok(datafusion::common::ScalarValue::Int64(Some(digits))) => {
+                        digits.clamp(-38, 38) as i8
+                    }
+                    _ => return Err(call.wrong("the number of digits must be a whole literal")),
+                }
+            }
             _ => return Err(call.wrong("the number of digits must be a literal")),
         }
     } else {
@@ -157,7 +191,8 @@ fn round(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     let root = match from {
         TypeRoot::Decimal(precision, scale) if digits < scale => {
             let kept = digits.max(0);
-            let precision = (i32::from(precision) - i32::from(scale) + i32::from(kept) + 1).clamp(1, 38);
+            let precision =
+                (i32::from(precision) - i32::from(scale) + i32::from(kept) + 1).clamp(1, 38);
             TypeRoot::Decimal(precision as u8, kept)
         }
         _ => from.clone(),
@@ -172,14 +207,22 @@ fn round(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     Typed::call(kernel, vec![arg], ty).fold()
 }
 
-fn round_column(array: &ArrayRef, from: &TypeRoot, to: &TypeRoot, digits: i8) -> datafusion::common::Result<ArrayRef> {
+fn round_column(
+    array: &ArrayRef,
+    from: &TypeRoot,
+    to: &TypeRoot,
+    digits: i8,
+) -> datafusion::common::Result<ArrayRef> {
     match (from, to) {
         (TypeRoot::Decimal(_, scale), TypeRoot::Decimal(precision, kept)) => {
-            let values: Decimal128Array = array.as_primitive::<Decimal128Type>().unary_opt(|value| {
-                let rounded = decimal::rescale(value, *scale, 38, digits.min(*scale))?;
-                decimal::rescale(rounded, digits.min(*scale), *precision, *kept)
-            });
-            Ok(Arc::new(values.with_precision_and_scale(*precision, *kept)?))
+            let values: Decimal128Array =
+                array.as_primitive::<Decimal128Type>().unary_opt(|value| {
+                    let rounded = decimal::rescale(value, *scale, 38, digits.min(*scale))?;
+                    decimal::rescale(rounded, digits.min(*scale), *precision, *kept)
+                });
+            Ok(Arc::new(
+                values.with_precision_and_scale(*precision, *kept)?,
+            ))
         }
         (root, _) if is_integer(root) => {
             if digits >= 0 {
@@ -197,7 +240,10 @@ fn round_column(array: &ArrayRef, from: &TypeRoot, to: &TypeRoot, digits: i8) ->
             let result: Float64Array = values
                 .as_primitive::<Float64Type>()
                 .unary(|value| round_double(value, digits));
-            Ok(cast(&(Arc::new(result) as ArrayRef), &SqlType::of(root.clone()).arrow())?)
+            Ok(cast(
+                &(Arc::new(result) as ArrayRef),
+                &SqlType::of(root.clone()).arrow(),
+            )?)
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Fields of rows, elements of arrays, values of maps.
 
-
 use arrow::array::{Array, AsArray, UInt32Array};
 use arrow::compute::{cast, is_not_null, nullif, take};
 use arrow::datatypes::{DataType, Int64Type};
@@ -19,7 +18,10 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
     }
     call.arity(1..=1)?;
     let arg = call.args.remove(0);
-    if !matches!(arg.ty.root, TypeRoot::Array(_) | TypeRoot::Map(..) | TypeRoot::Multiset(_)) {
+    if !matches!(
+        arg.ty.root,
+        TypeRoot::Array(_) | TypeRoot::Map(..) | TypeRoot::Multiset(_)
+    ) {
         return Err(call.wrong(format!("needs an array or map, not {}", arg.ty)));
     }
     let ty = SqlType::of(TypeRoot::Int).with_nullable(arg.ty.nullable);
@@ -28,11 +30,15 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
         let lengths: Vec<Option<i32>> = match array.data_type() {
             DataType::Map(..) => {
                 let map = array.as_map();
-                (0..array.len()).map(|row| array.is_valid(row).then(|| map.value_length(row))).collect()
+                (0..array.len())
+                    .map(|row| array.is_valid(row).then(|| map.value_length(row)))
+                    .collect()
             }
             _ => {
                 let list = array.as_list::<i32>();
-                (0..array.len()).map(|row| array.is_valid(row).then(|| list.value_length(row))).collect()
+                (0..array.len())
+                    .map(|row| array.is_valid(row).then(|| list.value_length(row)))
+                    .collect()
             }
         };
         Ok(<i32 as super::Outcome>::column(lengths))
@@ -43,12 +49,20 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
 /// `expr.name`
 pub(crate) fn field(expr: Typed, name: &str, at: Position) -> Result<Typed, Error> {
     let TypeRoot::Row(fields) = &expr.ty.root else {
-        return Err(Error::validation(format!("{} has no field `{name}`", expr.ty), at));
+        return Err(Error::validation(
+            format!("{} has no field `{name}`", expr.ty),
+            at,
+        ));
     };
     let Some(position) = fields.iter().position(|(field, _)| field == name) else {
-        return Err(Error::validation(format!("{} has no field `{name}`", expr.ty), at));
+        return Err(Error::validation(
+            format!("{} has no field `{name}`", expr.ty),
+            at,
+        ));
     };
-    let ty = fields[position].1.with_nullable(fields[position].1.nullable || expr.ty.nullable);
+    let ty = fields[position]
+        .1
+        .with_nullable(fields[position].1.nullable || expr.ty.nullable);
     let kernel = Kernel::new(format!("FIELD[{position}]"), move |args, _| {
         let row = args[0].as_struct();
         let column = row.column(position);
@@ -82,7 +96,11 @@ pub(crate) fn index(expr: Typed, index: Typed, at: Position) -> Result<Typed, Er
                     .collect();
                 Ok(take(list.values(), &found, None)?)
             });
-            Ok(Typed::call(kernel, vec![expr, index], element.with_nullable(true)))
+            Ok(Typed::call(
+                kernel,
+                vec![expr, index],
+                element.with_nullable(true),
+            ))
         }
         TypeRoot::Map(key, value) if crate::plan::coerce::is_text(&key.root) => {
             let kernel = Kernel::new("MAP_VALUE", |args, _| {
@@ -104,9 +122,12 @@ pub(crate) fn index(expr: Typed, index: Typed, at: Position) -> Result<Typed, Er
                 Ok(take(map.values(), &found, None)?)
             });
             let index = super::Kind::Text.coerce(index, chrono_tz::Tz::UTC, at, "a map's key")?;
-            Ok(Typed::call(kernel, vec![expr, index], value.with_nullable(true)))
+            Ok(Typed::call(
+                kernel,
+                vec![expr, index],
+                value.with_nullable(true),
+            ))
         }
         other => Err(Error::unsupported(format!("{other}[…]"), at, "")),
     }
 }
-

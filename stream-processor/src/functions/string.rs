@@ -10,9 +10,36 @@ use crate::sql::ast::Clause;
 use crate::table::SqlType;
 
 pub(super) const NAMES: &[&str] = &[
-    "UPPER", "LOWER", "TRIM", "LTRIM", "RTRIM", "BTRIM", "CHAR_LENGTH", "CHARACTER_LENGTH", "SUBSTRING", "SUBSTR",
-    "CONCAT", "CONCAT_WS", "REPLACE", "POSITION", "LOCATE", "INSTR", "LEFT", "RIGHT", "REVERSE", "REPEAT", "INITCAP",
-    "SPLIT_INDEX", "REGEXP", "REGEXP_EXTRACT", "REGEXP_REPLACE", "STARTSWITH", "ENDSWITH", "ASCII", "CHR", "LPAD",
+    "UPPER",
+    "LOWER",
+    "TRIM",
+    "LTRIM",
+    "RTRIM",
+    "BTRIM",
+    "CHAR_LENGTH",
+    "CHARACTER_LENGTH",
+    "SUBSTRING",
+    "SUBSTR",
+    "CONCAT",
+    "CONCAT_WS",
+    "REPLACE",
+    "POSITION",
+    "LOCATE",
+    "INSTR",
+    "LEFT",
+    "RIGHT",
+    "REVERSE",
+    "REPEAT",
+    "INITCAP",
+    "SPLIT_INDEX",
+    "REGEXP",
+    "REGEXP_EXTRACT",
+    "REGEXP_REPLACE",
+    "STARTSWITH",
+    "ENDSWITH",
+    "ASCII",
+    "CHR",
+    "LPAD",
     "RPAD",
 ];
 
@@ -45,20 +72,30 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
         "REPLACE" => {
             call.arity(3..=3)?;
             by_row(call, &[Text], |cells, row| {
-                Some(cells[0].text(row).replace(cells[1].text(row), cells[2].text(row)))
+                Some(
+                    cells[0]
+                        .text(row)
+                        .replace(cells[1].text(row), cells[2].text(row)),
+                )
             })?
         }
         "POSITION" => {
             call.arity(2..=2)?;
-            by_row(call, &[Text], |cells, row| Some(position(cells[0].text(row), cells[1].text(row))))?
+            by_row(call, &[Text], |cells, row| {
+                Some(position(cells[0].text(row), cells[1].text(row)))
+            })?
         }
         "LOCATE" => {
             call.arity(2..=2)?;
-            by_row(call, &[Text], |cells, row| Some(position(cells[0].text(row), cells[1].text(row))))?
+            by_row(call, &[Text], |cells, row| {
+                Some(position(cells[0].text(row), cells[1].text(row)))
+            })?
         }
         "INSTR" => {
             call.arity(2..=2)?;
-            by_row(call, &[Text], |cells, row| Some(position(cells[1].text(row), cells[0].text(row))))?
+            by_row(call, &[Text], |cells, row| {
+                Some(position(cells[1].text(row), cells[0].text(row)))
+            })?
         }
         "LEFT" => {
             call.arity(2..=2)?;
@@ -88,7 +125,9 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
         "LPAD" | "RPAD" => {
             call.arity(3..=3)?;
             let left = call.name == "LPAD";
-            by_row(call, &[Text, Int, Text], move |cells, row| pad(cells, row, left))?
+            by_row(call, &[Text, Int, Text], move |cells, row| {
+                pad(cells, row, left)
+            })?
         }
         "SPLIT_INDEX" => {
             call.arity(3..=3)?;
@@ -96,23 +135,37 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
         }
         "STARTSWITH" => {
             call.arity(2..=2)?;
-            by_row(call, &[Text], |cells, row| Some(cells[0].text(row).starts_with(cells[1].text(row))))?
+            by_row(call, &[Text], |cells, row| {
+                Some(cells[0].text(row).starts_with(cells[1].text(row)))
+            })?
         }
         "ENDSWITH" => {
             call.arity(2..=2)?;
-            by_row(call, &[Text], |cells, row| Some(cells[0].text(row).ends_with(cells[1].text(row))))?
+            by_row(call, &[Text], |cells, row| {
+                Some(cells[0].text(row).ends_with(cells[1].text(row)))
+            })?
         }
         "ASCII" => {
             call.arity(1..=1)?;
             by_row(call, &[Text], |cells, row| {
-                Some(cells[0].text(row).bytes().next().map_or(0, |byte| i32::from(byte as i8)))
+                Some(
+                    cells[0]
+                        .text(row)
+                        .bytes()
+                        .next()
+                        .map_or(0, |byte| i32::from(byte as i8)),
+                )
             })?
         }
         "CHR" => {
             call.arity(1..=1)?;
             by_row(call, &[Int], |cells, row| {
                 let code = cells[0].int(row);
-                Some(if code < 0 { String::new() } else { char::from((code & 0xff) as u8).to_string() })
+                Some(if code < 0 {
+                    String::new()
+                } else {
+                    char::from((code & 0xff) as u8).to_string()
+                })
             })?
         }
         "REGEXP" | "REGEXP_EXTRACT" | "REGEXP_REPLACE" => regexp(call)?,
@@ -129,7 +182,9 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
 
 fn one(call: &mut Invocation<'_>, change: fn(&str) -> String) -> Result<Typed, Error> {
     call.arity(1..=1)?;
-    by_row(call, &[Text], move |cells, row| Some(change(cells[0].text(row))))
+    by_row(call, &[Text], move |cells, row| {
+        Some(change(cells[0].text(row)))
+    })
 }
 
 /// Letters outside ASCII break words, as in Flink.
@@ -138,7 +193,11 @@ fn initcap(text: &str) -> String {
     let mut inside = false;
     for next in text.chars() {
         if next.is_ascii_alphanumeric() {
-            result.push(if inside { next.to_ascii_lowercase() } else { next.to_ascii_uppercase() });
+            result.push(if inside {
+                next.to_ascii_lowercase()
+            } else {
+                next.to_ascii_uppercase()
+            });
             inside = true;
         } else {
             result.push(next);
@@ -197,12 +256,18 @@ fn substring(cells: &[Cells], row: usize) -> Option<String> {
     if start < 0 || start >= count || length <= 0 {
         return Some(String::new());
     }
-    Some(text.chars().skip(start as usize).take(length as usize).collect())
+    Some(
+        text.chars()
+            .skip(start as usize)
+            .take(length as usize)
+            .collect(),
+    )
 }
 
 fn position(needle: &str, text: &str) -> i32 {
-    text.find(needle)
-        .map_or(0, |at| i32::try_from(text[..at].chars().count()).map_or(0, |count| count + 1))
+    text.find(needle).map_or(0, |at| {
+        i32::try_from(text[..at].chars().count()).map_or(0, |count| count + 1)
+    })
 }
 
 fn split_index(cells: &[Cells], row: usize) -> Option<String> {
@@ -218,7 +283,9 @@ fn split_index(cells: &[Cells], row: usize) -> Option<String> {
 fn pad(cells: &[Cells], row: usize, left: bool) -> Option<String> {
     let units = |text: &str| text.encode_utf16().collect::<Vec<u16>>();
     let (text, fill) = (units(cells[0].text(row)), units(cells[2].text(row)));
-    let length = usize::try_from(cells[1].int(row)).ok().filter(|length| *length <= 1 << 24)?;
+    let length = usize::try_from(cells[1].int(row))
+        .ok()
+        .filter(|length| *length <= 1 << 24)?;
     if fill.is_empty() && length > text.len() {
         return None;
     }
@@ -237,7 +304,10 @@ fn concat_ws(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     call.arity(1..=usize::MAX)?;
     let args = call.take(&[AnyText])?;
     let kernel = Kernel::new("CONCAT_WS", |arrays, n_rows| {
-        let cells = arrays.iter().map(Cells::of).collect::<Result<Vec<_>, _>>()?;
+        let cells = arrays
+            .iter()
+            .map(Cells::of)
+            .collect::<Result<Vec<_>, _>>()?;
         let joined = (0..n_rows)
             .map(|row| {
                 let separator = (!cells[0].is_null(row)).then(|| cells[0].text(row))?;
@@ -282,7 +352,11 @@ fn regexp(call: &mut Invocation<'_>) -> Result<Typed, Error> {
             call.arity(3..=3)?;
             by_row_named(name, call, &[Text], move |cells, row| {
                 let replacement = java_replacement(cells[2].text(row));
-                Some(regex.replace_all(cells[0].text(row), replacement.as_str()).into_owned())
+                Some(
+                    regex
+                        .replace_all(cells[0].text(row), replacement.as_str())
+                        .into_owned(),
+                )
             })
         }
     }
@@ -294,9 +368,16 @@ fn java_replacement(text: &str) -> String {
     let mut rest = text.chars().peekable();
     while let Some(next) = rest.next() {
         match next {
-            '\\' => result.extend(rest.next().map(|escaped| if escaped == '$' { "$$".to_owned() } else { escaped.to_string() })),
+            '\\' => result.extend(rest.next().map(|escaped| {
+                if escaped == '$' {
+                    "$$".to_owned()
+                } else {
+                    escaped.to_string()
+                }
+            })),
             '$' => {
-                let digits: String = std::iter::from_fn(|| rest.next_if(char::is_ascii_digit)).collect();
+                let digits: String =
+                    std::iter::from_fn(|| rest.next_if(char::is_ascii_digit)).collect();
                 result.push_str(&format!("${{{digits}}}"));
             }
             other => result.push(other),
@@ -316,7 +397,11 @@ pub(crate) fn like(pattern: &str, escape: Option<char>, similar: bool) -> Option
             match next {
                 '%' => regex.push_str(".*"),
                 '_' => regex.push('.'),
-                '|' | '*' | '+' | '?' | '{' | '}' | '(' | ')' | '[' | ']' | '-' | '^' if similar => regex.push(next),
+                '|' | '*' | '+' | '?' | '{' | '}' | '(' | ')' | '[' | ']' | '-' | '^'
+                    if similar =>
+                {
+                    regex.push(next)
+                }
                 other => regex.push_str(&regex::escape(&other.to_string())),
             }
         }

@@ -39,7 +39,10 @@ pub(crate) fn double(text: &str) -> Option<f64> {
         "NaN" | "+NaN" | "-NaN" => Some(f64::NAN),
         "Infinity" | "+Infinity" => Some(f64::INFINITY),
         "-Infinity" => Some(f64::NEG_INFINITY),
-        _ if number.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte)) => {
+        _ if number
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte)) =>
+        {
             number.parse().ok()
         }
         _ => None,
@@ -51,7 +54,12 @@ pub(crate) fn java_double(value: f64) -> String {
     if !value.is_finite() {
         return special(value);
     }
-    java_number(value == 0.0, value.is_sign_negative(), value.abs(), ryu::Buffer::new().format_finite(value.abs()))
+    java_number(
+        value == 0.0,
+        value.is_sign_negative(),
+        value.abs(),
+        ryu::Buffer::new().format_finite(value.abs()),
+    )
 }
 
 /// `Float.toString`.
@@ -60,7 +68,12 @@ pub(crate) fn java_float(value: f32) -> String {
         return special(f64::from(value));
     }
     let text = ryu::Buffer::new().format_finite(value.abs()).to_owned();
-    java_number(value == 0.0, value.is_sign_negative(), f64::from(value.abs()), &text)
+    java_number(
+        value == 0.0,
+        value.is_sign_negative(),
+        f64::from(value.abs()),
+        &text,
+    )
 }
 
 fn special(value: f64) -> String {
@@ -86,7 +99,10 @@ fn java_number(zero: bool, negative: bool, magnitude: f64, shortest: &str) -> St
     let point = whole.len() as i32 + exponent - leading as i32;
     if (1e-3..1e7).contains(&magnitude) {
         let (whole, fraction) = if point <= 0 {
-            ("0".to_owned(), format!("{}{digits}", "0".repeat(point.unsigned_abs() as usize)))
+            (
+                "0".to_owned(),
+                format!("{}{digits}", "0".repeat(point.unsigned_abs() as usize)),
+            )
         } else if digits.len() as i32 <= point {
             let zeros = "0".repeat(point as usize - digits.len());
             (format!("{digits}{zeros}"), "0".to_owned())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Int64Array, TimestampMillisecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimeUnit as ArrowUnit};
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, TimeZone, Timelike};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 use datafusion::common::Result as DfResult;
 
@@ -56,7 +56,8 @@ pub(crate) fn from_local(nanos: i64, zone: Tz) -> i64 {
         return nanos;
     }
     let seconds = nanos.div_euclid(1_000_000_000);
-    let Some(local) = DateTime::from_timestamp(seconds, 0).map(|instant| instant.naive_utc()) else {
+    let Some(local) = DateTime::from_timestamp(seconds, 0).map(|instant| instant.naive_utc())
+    else {
         return nanos;
     };
     let offset = |local: &NaiveDateTime| {
@@ -128,7 +129,12 @@ pub(crate) fn timestamps(
 }
 
 /// Between DATE, TIME and the timestamps.
-pub(crate) fn convert(array: &ArrayRef, from: &TypeRoot, to: &TypeRoot, zone: Tz) -> DfResult<ArrayRef> {
+pub(crate) fn convert(
+    array: &ArrayRef,
+    from: &TypeRoot,
+    to: &TypeRoot,
+    zone: Tz,
+) -> DfResult<ArrayRef> {
     use TypeRoot::{Date, Time, Timestamp, TimestampLtz};
     if let (Timestamp(a) | TimestampLtz(a), Timestamp(b) | TimestampLtz(b)) = (from, to)
         && (a == b || (*a..=*b).all(|precision| precision <= 3) && a < b)
@@ -145,7 +151,10 @@ pub(crate) fn convert(array: &ArrayRef, from: &TypeRoot, to: &TypeRoot, zone: Tz
         Time(_) => {
             let millis = cast(&cast(array, &DataType::Int32)?, &DataType::Int64)?;
             let millis = millis.as_primitive::<Int64Type>();
-            millis.iter().map(|value| value.map(|value| value * NANOS)).collect()
+            millis
+                .iter()
+                .map(|value| value.map(|value| value * NANOS))
+                .collect()
         }
         TimestampLtz(_) => nanos(array)?
             .into_iter()
@@ -195,7 +204,12 @@ pub(crate) fn date_text(days: i32) -> String {
 /// `HH:mm:ss`
 pub(crate) fn time_text(millis: i64) -> String {
     let seconds = millis / 1000;
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 /// `yyyy-MM-dd HH:mm:ss` and all digits of the precision.
@@ -223,7 +237,11 @@ fn date_parts(text: &str) -> Option<(i32, u32, u32)> {
     let year = parts.next()?;
     let month = parts.next().unwrap_or("1");
     let day = parts.next().unwrap_or("1");
-    if !(digits(year) && digits(month) && digits(day)) || year.len() > 4 || month.len() > 2 || day.len() > 2 {
+    if !(digits(year) && digits(month) && digits(day))
+        || year.len() > 4
+        || month.len() > 2
+        || day.len() > 2
+    {
         return None;
     }
     Some((year.parse().ok()?, month.parse().ok()?, day.parse().ok()?))
@@ -253,7 +271,11 @@ fn time_nanos(text: &str) -> Option<i64> {
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let digits: String = fraction
+        .chars()
+        .chain("000000000".chars())
+        .take(9)
+        .collect();
     let nanos: i64 = digits.parse().ok()?;
     Some((hours * 3600 + minutes * 60 + seconds) * 1_000_000_000 + nanos)
 }
@@ -346,8 +368,12 @@ pub(crate) fn ceil(unit: TimeUnit, millis: i64) -> Option<i64> {
 pub(crate) fn add_months(millis: i64, months: i32) -> i64 {
     let day = date(millis.div_euclid(DAY) as i32);
     let month0 = i64::from(day.year()) * 12 + i64::from(day.month0()) + i64::from(months);
-    let target = clamped(month0.div_euclid(12) as i32, month0.rem_euclid(12) as u32 + 1, day.day())
-        .unwrap_or(day);
+    let target = clamped(
+        month0.div_euclid(12) as i32,
+        month0.rem_euclid(12) as u32 + 1,
+        day.day(),
+    )
+    .unwrap_or(day);
     i64::from(days_of(target)) * DAY + millis.rem_euclid(DAY)
 }
 
@@ -356,8 +382,12 @@ pub(crate) fn months_between(from: i64, to: i64) -> i64 {
     if to < from {
         return -months_between(to, from);
     }
-    let (first, last) = (date(from.div_euclid(DAY) as i32), date(to.div_euclid(DAY) as i32));
-    let months = i64::from(last.year() - first.year()) * 12 + i64::from(last.month()) - i64::from(first.month());
+    let (first, last) = (
+        date(from.div_euclid(DAY) as i32),
+        date(to.div_euclid(DAY) as i32),
+    );
+    let months = i64::from(last.year() - first.year()) * 12 + i64::from(last.month())
+        - i64::from(first.month());
     let rest = |day: NaiveDate, millis: i64| i64::from(day.day()) * DAY + millis.rem_euclid(DAY);
     months - i64::from(rest(last, to) < rest(first, from))
 }
@@ -497,7 +527,10 @@ pub(crate) fn parse_pieces(pieces: &[Piece], text: &str) -> Option<i64> {
         let available = rest.bytes().take_while(u8::is_ascii_digit).count();
         let exact = letter == 'S' || count >= 2 || adjacent;
         let length = if exact { count } else { available.min(9) };
-        if available < length || length == 0 || (!adjacent && letter != 'S' && available > length && exact) {
+        if available < length
+            || length == 0
+            || (!adjacent && letter != 'S' && available > length && exact)
+        {
             return None;
         }
         let (digits, after) = rest.split_at(length);
@@ -520,7 +553,11 @@ pub(crate) fn parse_pieces(pieces: &[Piece], text: &str) -> Option<i64> {
     if !rest.is_empty() || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let date = clamped(year as i32, u32::try_from(month).ok()?, u32::try_from(day).ok()?)?;
+    let date = clamped(
+        year as i32,
+        u32::try_from(month).ok()?,
+        u32::try_from(day).ok()?,
+    )?;
     let seconds = hour * 3600 + minute * 60 + second;
     Some(i64::from(days_of(date)) * DAY * NANOS + seconds * 1_000_000_000 + fraction)
 }
@@ -528,6 +565,7 @@ pub(crate) fn parse_pieces(pieces: &[Piece], text: &str) -> Option<i64> {
 /// The hour of a wall clock, for tests of zones.
 #[cfg(test)]
 pub(crate) fn hour_of(nanos: i64) -> u32 {
+    use chrono::Timelike;
     DateTime::from_timestamp_nanos(nanos).hour()
 }
 

@@ -31,7 +31,9 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn new(config: &Config, jobs: Jobs, options: SessionOptions) -> Self {
-        Gateway { sessions: Arc::new(Sessions::new(config, jobs, options)) }
+        Gateway {
+            sessions: Arc::new(Sessions::new(config, jobs, options)),
+        }
     }
 
     /// Closes sessions nobody has used for long; called about every minute.
@@ -48,22 +50,44 @@ impl Gateway {
                 .route("/sessions/{session}", get(session_config))
                 .route("/sessions/{session}", delete(close_session))
                 .route("/sessions/{session}/heartbeat", post(heartbeat))
-                .route("/sessions/{session}/configure-session", post(configure_session))
-                .route("/sessions/{session}/complete-statement", get(complete_statement))
+                .route(
+                    "/sessions/{session}/configure-session",
+                    post(configure_session),
+                )
+                .route(
+                    "/sessions/{session}/complete-statement",
+                    get(complete_statement),
+                )
                 .route("/sessions/{session}/statements", post(execute))
                 .route("/sessions/{session}/statements/", post(execute))
-                .route("/sessions/{session}/operations/{operation}/status", get(status))
-                .route("/sessions/{session}/operations/{operation}/result/{token}", get(fetch))
-                .route("/sessions/{session}/operations/{operation}/cancel", post(cancel))
-                .route("/sessions/{session}/operations/{operation}/close", delete(close))
+                .route(
+                    "/sessions/{session}/operations/{operation}/status",
+                    get(status),
+                )
+                .route(
+                    "/sessions/{session}/operations/{operation}/result/{token}",
+                    get(fetch),
+                )
+                .route(
+                    "/sessions/{session}/operations/{operation}/cancel",
+                    post(cancel),
+                )
+                .route(
+                    "/sessions/{session}/operations/{operation}/close",
+                    delete(close),
+                )
         };
-        let mut router = Router::new().route("/api_versions", get(api_versions)).route("/info", get(info));
+        let mut router = Router::new()
+            .route("/api_versions", get(api_versions))
+            .route("/info", get(info));
         // Old servers and clients write the version in upper case.
         for name in ["/v1", "/v2", "/V1", "/V2"] {
             router = router.nest(name, version());
         }
         let largest = usize::try_from(config.max_request.as_u64()).unwrap_or(usize::MAX);
-        router.layer(DefaultBodyLimit::max(largest)).with_state(self)
+        router
+            .layer(DefaultBodyLimit::max(largest))
+            .with_state(self)
     }
 }
 
@@ -93,13 +117,20 @@ struct Statement {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, Failure> {
-    serde_json::from_slice(body).map_err(|error| Failure::bad_request(format!("the body is not understood: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| Failure::bad_request(format!("the body is not understood: {error}")))
 }
 
 async fn open_session(State(gateway): State<Gateway>, body: Bytes) -> Answer {
     // curl as in Flink's documentation sends no body at all.
-    let request = if body.is_empty() { OpenSession::default() } else { parse(&body)? };
-    let handle = gateway.sessions.open(request.properties.unwrap_or_default())?;
+    let request = if body.is_empty() {
+        OpenSession::default()
+    } else {
+        parse(&body)?
+    };
+    let handle = gateway
+        .sessions
+        .open(request.properties.unwrap_or_default())?;
     Ok(Json(json!({ "sessionHandle": handle })))
 }
 
@@ -119,9 +150,17 @@ async fn heartbeat(State(gateway): State<Gateway>, Path(session): Path<String>) 
 }
 
 /// DDL, USE and SET, done when it answers.
-async fn configure_session(State(gateway): State<Gateway>, Path(session): Path<String>, body: Bytes) -> Answer {
+async fn configure_session(
+    State(gateway): State<Gateway>,
+    Path(session): Path<String>,
+    body: Bytes,
+) -> Answer {
     let request: Statement = parse(&body)?;
-    gateway.sessions.get(&session)?.configure(request.statement.trim().trim_end_matches(';')).await?;
+    gateway
+        .sessions
+        .get(&session)?
+        .configure(request.statement.trim().trim_end_matches(';'))
+        .await?;
     Ok(Json(json!({})))
 }
 
@@ -131,14 +170,24 @@ async fn complete_statement(State(gateway): State<Gateway>, Path(session): Path<
     Ok(Json(json!({ "candidates": [] })))
 }
 
-async fn execute(State(gateway): State<Gateway>, Path(session): Path<String>, body: Bytes) -> Answer {
+async fn execute(
+    State(gateway): State<Gateway>,
+    Path(session): Path<String>,
+    body: Bytes,
+) -> Answer {
     let request: Statement = parse(&body)?;
     let session = gateway.sessions.get(&session)?;
-    let Started { handle } = session.execute(request.statement, request.execution_config.unwrap_or_default())?;
+    let Started { handle } = session.execute(
+        request.statement,
+        request.execution_config.unwrap_or_default(),
+    )?;
     Ok(Json(json!({ "operationHandle": handle })))
 }
 
-async fn status(State(gateway): State<Gateway>, Path((session, operation)): Path<(String, String)>) -> Answer {
+async fn status(
+    State(gateway): State<Gateway>,
+    Path((session, operation)): Path<(String, String)>,
+) -> Answer {
     let operation = gateway.sessions.get(&session)?.operation(&operation)?;
     Ok(Json(json!({ "status": operation.status() })))
 }
@@ -157,7 +206,11 @@ async fn fetch(
     let format = match query.row_format.as_deref() {
         None | Some("JSON") => result::RowFormat::Json,
         Some("PLAIN_TEXT") => result::RowFormat::PlainText,
-        Some(other) => return Err(Failure::bad_request(format!("the row format `{other}` is not known"))),
+        Some(other) => {
+            return Err(Failure::bad_request(format!(
+                "the row format `{other}` is not known"
+            )));
+        }
     };
     let found = gateway.sessions.get(&session)?.operation(&operation)?;
     let page = found.fetch(token).await?;
@@ -165,13 +218,23 @@ async fn fetch(
     Ok(Json(page.to_json(format, &prefix)))
 }
 
-async fn cancel(State(gateway): State<Gateway>, Path((session, operation)): Path<(String, String)>) -> Answer {
+async fn cancel(
+    State(gateway): State<Gateway>,
+    Path((session, operation)): Path<(String, String)>,
+) -> Answer {
     let operation = gateway.sessions.get(&session)?.operation(&operation)?;
     operation.cancel().await;
     Ok(Json(json!({ "status": operation.status() })))
 }
 
-async fn close(State(gateway): State<Gateway>, Path((session, operation)): Path<(String, String)>) -> Answer {
-    gateway.sessions.get(&session)?.close_operation(&operation).await?;
+async fn close(
+    State(gateway): State<Gateway>,
+    Path((session, operation)): Path<(String, String)>,
+) -> Answer {
+    gateway
+        .sessions
+        .get(&session)?
+        .close_operation(&operation)
+        .await?;
     Ok(Json(json!({ "status": "CLOSED" })))
 }

@@ -38,11 +38,13 @@ pub(crate) fn router(jobs: Jobs) -> Router {
 type Answer = Result<Json<Value>, Failure>;
 
 fn find(jobs: &Jobs, id: &str) -> Result<Arc<Entry>, Failure> {
-    jobs.get(id).ok_or_else(|| Failure::not_found(format!("Job {id} not found")))
+    jobs.get(id)
+        .ok_or_else(|| Failure::not_found(format!("Job {id} not found")))
 }
 
 async fn overview(State(jobs): State<Jobs>) -> Json<Value> {
-    let count = |wanted: fn(JobState) -> bool| jobs.list().iter().filter(|job| wanted(job.state())).count();
+    let count =
+        |wanted: fn(JobState) -> bool| jobs.list().iter().filter(|job| wanted(job.state())).count();
     Json(json!({
         "flink-version": concat!("StreamForge ", env!("CARGO_PKG_VERSION")),
         "taskmanagers": 1,
@@ -54,12 +56,17 @@ async fn overview(State(jobs): State<Jobs>) -> Json<Value> {
 }
 
 async fn config() -> Json<Value> {
-    Json(json!({ "flink-version": concat!("StreamForge ", env!("CARGO_PKG_VERSION")), "timezone-name": "UTC" }))
+    Json(
+        json!({ "flink-version": concat!("StreamForge ", env!("CARGO_PKG_VERSION")), "timezone-name": "UTC" }),
+    )
 }
 
 async fn ids(State(jobs): State<Jobs>) -> Json<Value> {
-    let jobs: Vec<_> =
-        jobs.list().iter().map(|job| json!({ "id": job.id, "status": job.state().name() })).collect();
+    let jobs: Vec<_> = jobs
+        .list()
+        .iter()
+        .map(|job| json!({ "id": job.id, "status": job.state().name() }))
+        .collect();
     Json(json!({ "jobs": jobs }))
 }
 
@@ -101,13 +108,17 @@ async fn show(State(jobs): State<Jobs>, Path(job): Path<String>) -> Answer {
 async fn vertex(State(jobs): State<Jobs>, Path((job, vertex)): Path<(String, String)>) -> Answer {
     let job = find(&jobs, &job)?;
     let found = vertices::one(&job, &vertex);
-    found.map(Json).ok_or_else(|| Failure::not_found(format!("Job vertex {vertex} not found")))
+    found
+        .map(Json)
+        .ok_or_else(|| Failure::not_found(format!("Job vertex {vertex} not found")))
 }
 
 async fn metrics(State(jobs): State<Jobs>, Path((job, vertex)): Path<(String, String)>) -> Answer {
     let job = find(&jobs, &job)?;
     let found = vertices::metrics(&job, &vertex);
-    found.map(Json).ok_or_else(|| Failure::not_found(format!("Job vertex {vertex} not found")))
+    found
+        .map(Json)
+        .ok_or_else(|| Failure::not_found(format!("Job vertex {vertex} not found")))
 }
 
 async fn checkpoints(State(jobs): State<Jobs>, Path(job): Path<String>) -> Answer {
@@ -169,7 +180,9 @@ async fn cancel(
     Query(query): Query<Cancel>,
 ) -> Result<(StatusCode, Json<Value>), Failure> {
     if let Some(mode) = query.mode.filter(|mode| mode != "cancel") {
-        return Err(Failure::bad_request(format!("the mode `{mode}` is not supported; only `cancel` is")));
+        return Err(Failure::bad_request(format!(
+            "the mode `{mode}` is not supported; only `cancel` is"
+        )));
     }
     find(&jobs, &job)?.cancel().await;
     Ok((StatusCode::ACCEPTED, Json(json!({}))))
@@ -190,24 +203,35 @@ async fn savepoint(
 ) -> Result<(StatusCode, Json<Value>), Failure> {
     let request = body.map(|Json(body)| body).unwrap_or_default();
     if request.target_directory.is_some() {
-        return Err(Failure::bad_request("`target-directory` is not supported; savepoints lie beside the checkpoints"));
+        return Err(Failure::bad_request(
+            "`target-directory` is not supported; savepoints lie beside the checkpoints",
+        ));
     }
     let job = find(&jobs, &job)?;
     let trigger = uuid::Uuid::new_v4().simple().to_string();
     let path = job.savepoint(format!("savepoint-{trigger}")).await;
-    job.remember_savepoint(trigger.clone(), path.map_err(|error| telemetry::chain(&error).to_string()));
+    job.remember_savepoint(
+        trigger.clone(),
+        path.map_err(|error| telemetry::chain(&error).to_string()),
+    );
     if request.cancel_job {
         job.cancel().await;
     }
     Ok((StatusCode::ACCEPTED, Json(json!({ "request-id": trigger }))))
 }
 
-async fn savepoint_status(State(jobs): State<Jobs>, Path((job, trigger)): Path<(String, String)>) -> Answer {
+async fn savepoint_status(
+    State(jobs): State<Jobs>,
+    Path((job, trigger)): Path<(String, String)>,
+) -> Answer {
     let found = find(&jobs, &job)?.savepoint_of(&trigger);
-    let outcome = found.ok_or_else(|| Failure::not_found(format!("Savepoint trigger {trigger} not found")))?;
+    let outcome = found
+        .ok_or_else(|| Failure::not_found(format!("Savepoint trigger {trigger} not found")))?;
     let operation = match outcome {
         Ok(location) => json!({ "location": location }),
         Err(reason) => json!({ "failure-cause": { "class": "", "stack-trace": reason } }),
     };
-    Ok(Json(json!({ "status": { "id": "COMPLETED" }, "operation": operation })))
+    Ok(Json(
+        json!({ "status": { "id": "COMPLETED" }, "operation": operation }),
+    ))
 }

@@ -35,22 +35,40 @@ pub(crate) struct Definition {
 impl Definition {
     pub(super) fn new(name: String, statements: Vec<String>, created_at: i64) -> Self {
         let id = JobId(uuid::Uuid::new_v4().simple().to_string());
-        Definition { id, name, created_at, statements, end: None }
+        Definition {
+            id,
+            name,
+            created_at,
+            statements,
+            end: None,
+        }
     }
 
     pub(super) fn ended(self, end: JobState) -> Self {
-        Definition { end: Some(end), ..self }
+        Definition {
+            end: Some(end),
+            ..self
+        }
     }
 
     pub(super) async fn save(&self, place: &CheckpointPlace) -> Result<(), Error> {
         let text = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::caused("could not write a job's definition", error))?;
-        let path = place.base.clone().join(DIRECTORY).join(format!("{}.json", self.id));
+        let path = place
+            .base
+            .clone()
+            .join(DIRECTORY)
+            .join(format!("{}.json", self.id));
         place
             .store
             .put(&path, PutPayload::from(text))
             .await
-            .map_err(|error| Error::caused(format!("could not store the job's definition {path}"), error))?;
+            .map_err(|error| {
+                Error::caused(
+                    format!("could not store the job's definition {path}"),
+                    error,
+                )
+            })?;
         Ok(())
     }
 
@@ -68,9 +86,17 @@ impl Definition {
         let mut all = Vec::new();
         for path in paths {
             let read = |error| Error::caused(format!("could not read {path}"), error);
-            let bytes = place.store.get(&path).await.map_err(read)?.bytes().await.map_err(read)?;
-            let definition = serde_json::from_slice(&bytes)
-                .map_err(|error| Error::caused(format!("{path} is no definition of a job"), error))?;
+            let bytes = place
+                .store
+                .get(&path)
+                .await
+                .map_err(read)?
+                .bytes()
+                .await
+                .map_err(read)?;
+            let definition = serde_json::from_slice(&bytes).map_err(|error| {
+                Error::caused(format!("{path} is no definition of a job"), error)
+            })?;
             all.push(definition);
         }
         Ok(all)

@@ -30,7 +30,12 @@ impl Jobs {
         Ok(())
     }
 
-    fn take_up(&self, entry: Arc<Entry>, definition: Definition, mut commands: mpsc::Receiver<Command>) {
+    fn take_up(
+        &self,
+        entry: Arc<Entry>,
+        definition: Definition,
+        mut commands: mpsc::Receiver<Command>,
+    ) {
         let jobs = self.clone();
         self.spawn(async move {
             let mut delay = jobs.0.config.restart_delay;
@@ -73,13 +78,19 @@ impl Jobs {
         }
         match session.execute(last).await? {
             StatementResult::Job(graph) => Ok(graph),
-            _ => Err(Error::failed("the last statement of the job's definition starts no job")),
+            _ => Err(Error::failed(
+                "the last statement of the job's definition starts no job",
+            )),
         }
     }
 }
 
 /// Waits for `delay`; true if the job is not to be tried again by this process.
-async fn told_to_stop(entry: &Entry, commands: &mut mpsc::Receiver<Command>, delay: Duration) -> bool {
+async fn told_to_stop(
+    entry: &Entry,
+    commands: &mut mpsc::Receiver<Command>,
+    delay: Duration,
+) -> bool {
     let pause = tokio::time::sleep(delay);
     tokio::pin!(pause);
     loop {

@@ -92,10 +92,13 @@ impl Column {
                 let array = cast(array, &DataType::Float64).map_err(failed)?;
                 Column::Double(array.as_primitive::<Float64Type>().clone())
             }
-            DataType::Decimal128(..) => Column::Decimal(array.as_primitive::<Decimal128Type>().clone()),
+            DataType::Decimal128(..) => {
+                Column::Decimal(array.as_primitive::<Decimal128Type>().clone())
+            }
             DataType::Utf8 => Column::Text(array.as_string::<i32>().clone()),
             DataType::Date32 | DataType::Time32(_) => {
-                let array = cast(array, &DataType::Int32).and_then(|array| cast(&array, &DataType::Int64));
+                let array =
+                    cast(array, &DataType::Int32).and_then(|array| cast(&array, &DataType::Int64));
                 Column::Int(array.map_err(failed)?.as_primitive::<Int64Type>().clone())
             }
             _ => {
@@ -130,10 +133,19 @@ impl Column {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum State {
     Count(i64),
-    Int { sum: i64, count: i64 },
-    Double { sum: f64, count: i64 },
+    Int {
+        sum: i64,
+        count: i64,
+    },
+    Double {
+        sum: f64,
+        count: i64,
+    },
     /// `None` after an overflow.
-    Decimal { sum: Option<i128>, count: i64 },
+    Decimal {
+        sum: Option<i128>,
+        count: i64,
+    },
     Best(Option<Cell>),
     /// Every value and how often it is there.
     Bag(BTreeMap<Cell, i64>),
@@ -144,7 +156,12 @@ pub(crate) enum State {
 impl AggregateCall {
     /// The state of an empty group.
     pub(crate) fn empty(&self) -> State {
-        if self.distinct && matches!(self.function, Function::Count | Function::Sum | Function::Avg) {
+        if self.distinct
+            && matches!(
+                self.function,
+                Function::Count | Function::Sum | Function::Avg
+            )
+        {
             return State::Bag(BTreeMap::new());
         }
         match self.function {
@@ -177,7 +194,8 @@ impl AggregateCall {
         additions: Option<&[bool]>,
     ) -> Result<(), Error> {
         let column = Column::of(self, batch)?;
-        let filter: Option<&BooleanArray> = self.filter.map(|index| batch.column(index).as_boolean());
+        let filter: Option<&BooleanArray> =
+            self.filter.map(|index| batch.column(index).as_boolean());
         for (row, group) in groups.iter().enumerate() {
             let passes = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
             if passes && !column.is_null(row) {
@@ -244,16 +262,36 @@ impl AggregateCall {
     pub(crate) fn merge(&self, state: &mut State, other: State) {
         match (state, other) {
             (State::Count(count), State::Count(more)) => *count += more,
-            (State::Int { sum, count }, State::Int { sum: more, count: seen }) => {
+            (
+                State::Int { sum, count },
+                State::Int {
+                    sum: more,
+                    count: seen,
+                },
+            ) => {
                 *sum = sum.wrapping_add(more);
                 *count += seen;
             }
-            (State::Double { sum, count }, State::Double { sum: more, count: seen }) => {
+            (
+                State::Double { sum, count },
+                State::Double {
+                    sum: more,
+                    count: seen,
+                },
+            ) => {
                 *sum += more;
                 *count += seen;
             }
-            (State::Decimal { sum, count }, State::Decimal { sum: more, count: seen }) => {
-                *sum = sum.zip(more).and_then(|(sum, more)| decimal::fits(sum.checked_add(more)?, 38));
+            (
+                State::Decimal { sum, count },
+                State::Decimal {
+                    sum: more,
+                    count: seen,
+                },
+            ) => {
+                *sum = sum
+                    .zip(more)
+                    .and_then(|(sum, more)| decimal::fits(sum.checked_add(more)?, 38));
                 *count += seen;
             }
             (State::Best(best), State::Best(Some(cell))) => self.best(best, cell),
@@ -279,7 +317,10 @@ impl AggregateCall {
     }
 
     /// The results of `states` as a column.
-    pub(crate) fn finish<'s>(&self, states: impl Iterator<Item = &'s State>) -> Result<ArrayRef, Error> {
+    pub(crate) fn finish<'s>(
+        &self,
+        states: impl Iterator<Item = &'s State>,
+    ) -> Result<ArrayRef, Error> {
         let cells: Vec<Option<Cell>> = states.map(|state| self.result(state)).collect();
         cells_to_array(cells.into_iter(), &self.result)
     }
@@ -288,7 +329,9 @@ impl AggregateCall {
         let argument = self.argument.as_ref().map(|(_, ty)| &ty.root);
         match state {
             State::Count(count) => Some(Cell::Int(*count)),
-            State::Bag(bag) if self.function == Function::Count => Some(Cell::Int(bag.len() as i64)),
+            State::Bag(bag) if self.function == Function::Count => {
+                Some(Cell::Int(bag.len() as i64))
+            }
             State::Bag(bag) if self.function == Function::Min => bag.keys().next().cloned(),
             State::Bag(bag) if self.function == Function::Max => bag.keys().next_back().cloned(),
             State::Bag(bag) => {
@@ -298,15 +341,21 @@ impl AggregateCall {
                 }
                 self.result(&sum)
             }
-            State::Int { count: 0, .. } | State::Double { count: 0, .. } | State::Decimal { count: 0, .. } => None,
-            State::Int { sum, count } if self.function == Function::Avg => Some(Cell::Int(sum / count)),
+            State::Int { count: 0, .. }
+            | State::Double { count: 0, .. }
+            | State::Decimal { count: 0, .. } => None,
+            State::Int { sum, count } if self.function == Function::Avg => {
+                Some(Cell::Int(sum / count))
+            }
             State::Int { sum, .. } => Some(Cell::Int(match argument {
                 Some(TypeRoot::TinyInt) => i64::from(*sum as i8),
                 Some(TypeRoot::SmallInt) => i64::from(*sum as i16),
                 Some(TypeRoot::Int) => i64::from(*sum as i32),
                 _ => *sum,
             })),
-            State::Double { sum, count } if self.function == Function::Avg => Some(Cell::Double(sum / *count as f64)),
+            State::Double { sum, count } if self.function == Function::Avg => {
+                Some(Cell::Double(sum / *count as f64))
+            }
             State::Double { sum, .. } => Some(Cell::Double(*sum)),
             State::Decimal { sum, count } => self.decimal_result((*sum)?, *count, argument),
             State::Best(cell) | State::Pick(cell) => cell.clone(),
@@ -316,7 +365,8 @@ impl AggregateCall {
     }
 
     fn decimal_result(&self, sum: i128, count: i64, argument: Option<&TypeRoot>) -> Option<Cell> {
-        let (TypeRoot::Decimal(precision, scale), Some(TypeRoot::Decimal(_, from))) = (&self.result.root, argument)
+        let (TypeRoot::Decimal(precision, scale), Some(TypeRoot::Decimal(_, from))) =
+            (&self.result.root, argument)
         else {
             return None;
         };
@@ -347,7 +397,10 @@ fn add_cell(state: &mut State, cell: &Cell) {
     }
 }
 
-fn cells_to_array(cells: impl Iterator<Item = Option<Cell>>, ty: &SqlType) -> Result<ArrayRef, Error> {
+fn cells_to_array(
+    cells: impl Iterator<Item = Option<Cell>>,
+    ty: &SqlType,
+) -> Result<ArrayRef, Error> {
     let failed = |error| Error::caused("could not build an aggregate's result", error);
     let array: ArrayRef = match &ty.root {
         TypeRoot::Double | TypeRoot::Float => Arc::new(
@@ -365,7 +418,11 @@ fn cells_to_array(cells: impl Iterator<Item = Option<Cell>>, ty: &SqlType) -> Re
                     _ => None,
                 })
                 .collect();
-            Arc::new(values.with_precision_and_scale(*precision, *scale).map_err(failed)?)
+            Arc::new(
+                values
+                    .with_precision_and_scale(*precision, *scale)
+                    .map_err(failed)?,
+            )
         }
         TypeRoot::Char(_) | TypeRoot::Varchar(_) => Arc::new(
             cells
@@ -392,7 +449,9 @@ fn cells_to_array(cells: impl Iterator<Item = Option<Cell>>, ty: &SqlType) -> Re
     }
     if target == DataType::Boolean {
         let values = array.as_primitive::<Int64Type>();
-        return Ok(Arc::new(BooleanArray::from_unary(values, |value| value != 0)));
+        return Ok(Arc::new(BooleanArray::from_unary(values, |value| {
+            value != 0
+        })));
     }
     cast(&array, &target).map_err(failed)
 }

@@ -54,7 +54,11 @@ impl Calc {
         for (column, paths) in &found {
             starts.push((*column, fields.len()));
             for (name, _) in paths {
-                fields.push(Arc::new(Field::new(format!("{column}.{name}"), DataType::Utf8, true)));
+                fields.push(Arc::new(Field::new(
+                    format!("{column}.{name}"),
+                    DataType::Utf8,
+                    true,
+                )));
             }
         }
         let wide = Arc::new(Schema::new(fields));
@@ -67,7 +71,9 @@ impl Calc {
             })
         };
         let filter_typed = filter.map(replace);
-        let filter_first = filter_typed.as_ref().is_none_or(|typed| filter == Some(typed));
+        let filter_first = filter_typed
+            .as_ref()
+            .is_none_or(|typed| filter == Some(typed));
         Ok(Calc {
             filter: filter_typed.map(|typed| typed.compile(&wide)).transpose()?,
             exprs: exprs
@@ -171,7 +177,10 @@ pub(crate) fn keep_rows(batch: ChangeBatch, mask: &BooleanArray) -> Result<Chang
 }
 
 /// `expr` over `rows`; what fails is a value that SQL says must fail.
-pub(crate) fn evaluate(expr: &Arc<dyn PhysicalExpr>, rows: &RecordBatch) -> Result<ArrayRef, Error> {
+pub(crate) fn evaluate(
+    expr: &Arc<dyn PhysicalExpr>,
+    rows: &RecordBatch,
+) -> Result<ArrayRef, Error> {
     expr.evaluate(rows)
         .and_then(|value| value.into_array(rows.num_rows()))
         .map_err(|error| match error {
@@ -194,7 +203,9 @@ impl Extraction {
             let valid = text.is_some_and(|text| json::find(text, &paths, &mut found).is_ok());
             for (builder, raw) in builders.iter_mut().zip(&found) {
                 value.clear();
-                let scalar = raw.filter(|_| valid).and_then(|raw| json::scalar(raw.get(), &mut value));
+                let scalar = raw
+                    .filter(|_| valid)
+                    .and_then(|raw| json::scalar(raw.get(), &mut value));
                 if scalar == Some(true) {
                     builder.append_value(&value);
                 } else {
@@ -202,12 +213,21 @@ impl Extraction {
                 }
             }
         }
-        columns.extend(builders.into_iter().map(|mut builder| Arc::new(builder.finish()) as ArrayRef));
+        columns.extend(
+            builders
+                .into_iter()
+                .map(|mut builder| Arc::new(builder.finish()) as ArrayRef),
+        );
     }
 }
 
 impl Operator for Calc {
-    fn on_batch(&mut self, _: usize, mut batch: ChangeBatch, output: &mut dyn Output) -> Result<(), Error> {
+    fn on_batch(
+        &mut self,
+        _: usize,
+        mut batch: ChangeBatch,
+        output: &mut dyn Output,
+    ) -> Result<(), Error> {
         if self.filter_first {
             batch = self.keep(batch)?;
         }
@@ -226,7 +246,8 @@ impl Operator for Calc {
             .iter()
             .map(|expr| evaluate(expr, &batch.rows))
             .collect::<Result<Vec<_>, _>>()?;
-        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let options =
+            arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let rows = RecordBatch::try_new_with_options(self.output.clone(), columns, &options)
             .map_err(super::keys::failed)?;
         output.emit(ChangeBatch {
@@ -251,7 +272,12 @@ impl OperatorFactory for Union {
 }
 
 impl Operator for Union {
-    fn on_batch(&mut self, _: usize, batch: ChangeBatch, output: &mut dyn Output) -> Result<(), Error> {
+    fn on_batch(
+        &mut self,
+        _: usize,
+        batch: ChangeBatch,
+        output: &mut dyn Output,
+    ) -> Result<(), Error> {
         let rows = batch_of(&self.output, batch.rows.columns().to_vec())?;
         output.emit(ChangeBatch {
             rows,

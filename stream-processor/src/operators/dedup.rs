@@ -52,7 +52,7 @@ impl OperatorFactory for Dedup {
             rows: Encoder::all(&self.schema)?,
             watermark: EventTime::MIN,
             pending: BTreeMap::new(),
-            held: HashMap::new(),
+            held: HashMap::default(),
         }))
     }
 }
@@ -90,16 +90,30 @@ impl FirstSeen {
             && let Some(texts) = rows.column(key).as_string_opt::<i32>()
             && texts.null_count() == 0
         {
-            return Ok(texts.iter().flatten().map(|text| print(text.as_bytes())).collect());
+            return Ok(texts
+                .iter()
+                .flatten()
+                .map(|text| print(text.as_bytes()))
+                .collect());
         }
         let encoded = self.keys.encode(rows)?;
         Ok(encoded.iter().map(|row| print(row.as_ref())).collect())
     }
 
     fn block(fresh: &[(u16, Print)]) -> Result<RecordBatch, Error> {
-        let groups: ArrayRef = Arc::new(fresh.iter().map(|(group, _)| *group).collect::<arrow::array::UInt16Array>());
+        let groups: ArrayRef = Arc::new(
+            fresh
+                .iter()
+                .map(|(group, _)| *group)
+                .collect::<arrow::array::UInt16Array>(),
+        );
         let part = |at: usize| -> ArrayRef {
-            Arc::new(fresh.iter().map(|(_, print)| print[at]).collect::<UInt32Array>())
+            Arc::new(
+                fresh
+                    .iter()
+                    .map(|(_, print)| print[at])
+                    .collect::<UInt32Array>(),
+            )
         };
         RecordBatch::try_from_iter([
             ("__key_group", groups),
@@ -112,16 +126,28 @@ impl FirstSeen {
 }
 
 impl Operator for FirstSeen {
-    fn on_batch(&mut self, _: usize, batch: ChangeBatch, output: &mut dyn Output) -> Result<(), Error> {
+    fn on_batch(
+        &mut self,
+        _: usize,
+        batch: ChangeBatch,
+        output: &mut dyn Output,
+    ) -> Result<(), Error> {
         let prints = self.prints(&batch.rows)?;
-        let keys: Vec<ArrayRef> = self.plan.keys.iter().map(|key| batch.rows.column(*key).clone()).collect();
+        let keys: Vec<ArrayRef> = self
+            .plan
+            .keys
+            .iter()
+            .map(|key| batch.rows.column(*key).clone())
+            .collect();
         let groups = crate::key_group::key_groups(&keys, batch.num_rows())?;
         let mut keep = Vec::with_capacity(prints.len());
         let Some((current, older)) = self.generations.split_last_mut() else {
             return Err(Error::failed("a deduplication without a generation"));
         };
         for (print, group) in prints.into_iter().zip(groups) {
-            let new = !older.iter().any(|generation| generation.prints.contains(&print))
+            let new = !older
+                .iter()
+                .any(|generation| generation.prints.contains(&print))
                 && current.prints.insert(print);
             if new {
                 current.fresh.push((group, print));
@@ -148,7 +174,11 @@ impl Operator for FirstSeen {
         }
         self.now = Some(now);
         let step = (ttl / GENERATIONS).max(1);
-        if self.generations.last().is_some_and(|last| now - last.since >= step) {
+        if self
+            .generations
+            .last()
+            .is_some_and(|last| now - last.since >= step)
+        {
             self.generations.push(Generation {
                 since: now,
                 ..Generation::default()
@@ -165,7 +195,9 @@ impl Operator for FirstSeen {
         let mut tables = Vec::new();
         for generation in &mut self.generations {
             if !generation.fresh.is_empty() {
-                generation.sealed.push(Self::block(&std::mem::take(&mut generation.fresh))?);
+                generation
+                    .sealed
+                    .push(Self::block(&std::mem::take(&mut generation.fresh))?);
             }
             // Small blocks are folded together, so that a checkpoint has few files.
             while let [.., a, b] = &generation.sealed[..]
@@ -185,24 +217,32 @@ impl Operator for FirstSeen {
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<(), Error> {
         for table in tables {
-            let since = table.name.strip_prefix("seen-").and_then(|since| since.parse().ok());
+            let since = table
+                .name
+                .strip_prefix("seen-")
+                .and_then(|since| since.parse().ok());
             let mut generation = Generation {
                 since: since.ok_or_else(damaged)?,
                 ..Generation::default()
             };
             for batch in table.rows {
                 let part = |name: &str| -> Result<UInt32Array, Error> {
-                    Ok(column(&batch, name)?.as_primitive_opt::<UInt32Type>().ok_or_else(damaged)?.clone())
+                    Ok(column(&batch, name)?
+                        .as_primitive_opt::<UInt32Type>()
+                        .ok_or_else(damaged)?
+                        .clone())
                 };
                 let parts = [part("print_0")?, part("print_1")?, part("print_2")?];
-                generation
-                    .prints
-                    .extend((0..batch.num_rows()).map(|row| [0, 1, 2].map(|at: usize| parts[at].value(row))));
+                generation.prints.extend(
+                    (0..batch.num_rows())
+                        .map(|row| [0, 1, 2].map(|at: usize| parts[at].value(row))),
+                );
                 generation.sealed.push(batch);
             }
             self.generations.push(generation);
         }
-        self.generations.retain(|generation| generation.since != 0 || !generation.prints.is_empty());
+        self.generations
+            .retain(|generation| generation.since != 0 || !generation.prints.is_empty());
         self.generations.sort_by_key(|generation| generation.since);
         if self.generations.is_empty() {
             self.generations.push(Generation::default());
@@ -211,7 +251,10 @@ impl Operator for FirstSeen {
     }
 
     fn state_size(&self) -> usize {
-        self.generations.iter().map(|generation| generation.prints.capacity() * 13).sum()
+        self.generations
+            .iter()
+            .map(|generation| generation.prints.capacity() * 13)
+            .sum()
     }
 }
 
@@ -305,7 +348,13 @@ impl Ordered {
             match self.held.get_mut(keys.row(row).as_ref()) {
                 None => {
                     let key = keys.row(row).as_ref().into();
-                    self.held.insert(key, Held { time, row: new.clone() });
+                    self.held.insert(
+                        key,
+                        Held {
+                            time,
+                            row: new.clone(),
+                        },
+                    );
                     kinds.push(RowKind::Insert);
                 }
                 Some(held) if time >= held.time => {
@@ -321,14 +370,19 @@ impl Ordered {
             return Ok(());
         }
         let columns = self.rows.decode_bytes(out.iter().map(|row| &**row))?;
-        output.emit(ChangeBatch::changes(batch_of(&self.plan.schema, columns)?, kinds.into()))
+        output.emit(ChangeBatch::changes(
+            batch_of(&self.plan.schema, columns)?,
+            kinds.into(),
+        ))
     }
 }
 
 /// A timestamp column in milliseconds; NULL is refused, as Flink does.
 pub(crate) fn millis(array: &ArrayRef) -> Result<Int64Array, Error> {
     if array.null_count() > 0 {
-        return Err(Error::failed("RowTime field should not be null, please convert it to a non-null long value."));
+        return Err(Error::failed(
+            "RowTime field should not be null, please convert it to a non-null long value.",
+        ));
     }
     let unit = match array.data_type() {
         DataType::Timestamp(_, zone) => {
@@ -336,12 +390,19 @@ pub(crate) fn millis(array: &ArrayRef) -> Result<Int64Array, Error> {
         }
         other => return Err(Error::failed(format!("no row time of type {other}"))),
     };
-    let array = cast(array, &unit).and_then(|array| cast(&array, &DataType::Int64)).map_err(failed)?;
+    let array = cast(array, &unit)
+        .and_then(|array| cast(&array, &DataType::Int64))
+        .map_err(failed)?;
     Ok(array.as_primitive::<Int64Type>().clone())
 }
 
 impl Operator for Ordered {
-    fn on_batch(&mut self, _: usize, batch: ChangeBatch, output: &mut dyn Output) -> Result<(), Error> {
+    fn on_batch(
+        &mut self,
+        _: usize,
+        batch: ChangeBatch,
+        output: &mut dyn Output,
+    ) -> Result<(), Error> {
         if self.plan.keep_last {
             self.last(&batch, output)
         } else {
@@ -362,10 +423,24 @@ impl Operator for Ordered {
             return Ok(Vec::new());
         }
         let keys = self.keys.decode_bytes(self.held.keys().map(|key| &**key))?;
-        let times: ArrayRef = Arc::new(self.held.values().map(|held| Some(held.time)).collect::<Int64Array>());
+        let times: ArrayRef = Arc::new(
+            self.held
+                .values()
+                .map(|held| Some(held.time))
+                .collect::<Int64Array>(),
+        );
         // A key whose row is out has a row of NULLs.
-        let live: BooleanArray = self.held.values().map(|held| Some(!held.row.is_empty())).collect();
-        let rows: Vec<&[u8]> = self.held.values().map(|held| &*held.row).filter(|row| !row.is_empty()).collect();
+        let live: BooleanArray = self
+            .held
+            .values()
+            .map(|held| Some(!held.row.is_empty()))
+            .collect();
+        let rows: Vec<&[u8]> = self
+            .held
+            .values()
+            .map(|held| &*held.row)
+            .filter(|row| !row.is_empty())
+            .collect();
         let values = self.rows.decode_bytes(rows)?;
         let mut next = 0;
         let at: UInt32Array = live
@@ -376,9 +451,15 @@ impl Operator for Ordered {
                 live.then(|| next - 1)
             })
             .collect();
-        let mut columns = vec![("time".to_owned(), times), ("live".to_owned(), Arc::new(live) as ArrayRef)];
+        let mut columns = vec![
+            ("time".to_owned(), times),
+            ("live".to_owned(), Arc::new(live) as ArrayRef),
+        ];
         for (index, value) in values.iter().enumerate() {
-            columns.push((format!("value_{index}"), arrow::compute::take(value, &at, None).map_err(failed)?));
+            columns.push((
+                format!("value_{index}"),
+                arrow::compute::take(value, &at, None).map_err(failed)?,
+            ));
         }
         for (index, key) in keys.iter().enumerate() {
             columns.push((format!("key_{index}"), key.clone()));
@@ -397,18 +478,37 @@ impl Operator for Ordered {
                     .collect::<Result<Vec<_>, _>>()
             };
             let n_columns = self.plan.schema.fields().len();
-            let rows = self.rows.encode(&batch_of(&self.plan.schema, named("value", n_columns)?)?)?;
-            let mut key_columns = batch_of(&self.plan.schema, named("value", n_columns)?)?.columns().to_vec();
-            for (key, array) in self.plan.keys.iter().zip(named("key", self.plan.keys.len())?) {
+            let rows = self
+                .rows
+                .encode(&batch_of(&self.plan.schema, named("value", n_columns)?)?)?;
+            let mut key_columns = batch_of(&self.plan.schema, named("value", n_columns)?)?
+                .columns()
+                .to_vec();
+            for (key, array) in self
+                .plan
+                .keys
+                .iter()
+                .zip(named("key", self.plan.keys.len())?)
+            {
                 key_columns[*key] = array;
             }
-            let keys = self.keys.encode(&batch_of(&self.plan.schema, key_columns)?)?;
-            let times = column(&batch, "time")?.as_primitive_opt::<Int64Type>().ok_or_else(damaged)?;
-            let live = column(&batch, "live")?.as_boolean_opt().ok_or_else(damaged)?;
+            let keys = self
+                .keys
+                .encode(&batch_of(&self.plan.schema, key_columns)?)?;
+            let times = column(&batch, "time")?
+                .as_primitive_opt::<Int64Type>()
+                .ok_or_else(damaged)?;
+            let live = column(&batch, "live")?
+                .as_boolean_opt()
+                .ok_or_else(damaged)?;
             for row in 0..batch.num_rows() {
                 let key: Box<[u8]> = keys.row(row).as_ref().into();
                 let time = times.value(row);
-                let bytes = if live.value(row) { rows.row(row).as_ref().into() } else { Box::default() };
+                let bytes = if live.value(row) {
+                    rows.row(row).as_ref().into()
+                } else {
+                    Box::default()
+                };
                 if live.value(row) && !self.plan.keep_last {
                     self.pending.entry(time).or_default().push(key.clone());
                 }
@@ -419,6 +519,9 @@ impl Operator for Ordered {
     }
 
     fn state_size(&self) -> usize {
-        self.held.iter().map(|(key, held)| key.len() + held.row.len() + 48).sum()
+        self.held
+            .iter()
+            .map(|(key, held)| key.len() + held.row.len() + 48)
+            .sum()
     }
 }

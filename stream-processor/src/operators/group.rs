@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use hashbrown::HashMap;
 
@@ -86,7 +86,8 @@ impl Groups {
         if self.plan.keys.is_empty() {
             return Ok(Vec::new());
         }
-        self.encoder.decode_bytes(groups.iter().map(|group| &*self.keys[*group as usize]))
+        self.encoder
+            .decode_bytes(groups.iter().map(|group| &*self.keys[*group as usize]))
     }
 
     fn emit(
@@ -98,7 +99,8 @@ impl Groups {
     ) -> Result<(), Error> {
         let new = self.rows(touched)?;
         let same = unchanged(old, &new, self.plan.keys.len())?;
-        let both = arrow::compute::concat_batches(&self.plan.output, [old, &new]).map_err(failed)?;
+        let both =
+            arrow::compute::concat_batches(&self.plan.output, [old, &new]).map_err(failed)?;
         let (mut order, mut kinds) = (Vec::new(), Vec::new());
         let n_touched = touched.len() as u32;
         for (at, group) in touched.iter().enumerate() {
@@ -123,7 +125,8 @@ impl Groups {
         if order.is_empty() {
             return Ok(());
         }
-        let rows = arrow::compute::take_record_batch(&both, &UInt32Array::from(order)).map_err(failed)?;
+        let rows =
+            arrow::compute::take_record_batch(&both, &UInt32Array::from(order)).map_err(failed)?;
         if kinds.iter().all(|kind| *kind == RowKind::Insert) {
             return output.emit(ChangeBatch::inserts(rows));
         }
@@ -135,7 +138,8 @@ impl Groups {
 fn unchanged(old: &RecordBatch, new: &RecordBatch, n_keys: usize) -> Result<Vec<bool>, Error> {
     let mut same = vec![true; old.num_rows()];
     for (before, after) in old.columns().iter().zip(new.columns()).skip(n_keys) {
-        let distinct = datafusion::arrow::compute::kernels::cmp::distinct(before, after).map_err(failed)?;
+        let distinct =
+            datafusion::arrow::compute::kernels::cmp::distinct(before, after).map_err(failed)?;
         for (row, same) in same.iter_mut().enumerate() {
             *same &= !distinct.value(row);
         }
@@ -144,12 +148,20 @@ fn unchanged(old: &RecordBatch, new: &RecordBatch, n_keys: usize) -> Result<Vec<
 }
 
 impl Operator for Groups {
-    fn on_batch(&mut self, _: usize, batch: ChangeBatch, output: &mut dyn Output) -> Result<(), Error> {
+    fn on_batch(
+        &mut self,
+        _: usize,
+        batch: ChangeBatch,
+        output: &mut dyn Output,
+    ) -> Result<(), Error> {
         let groups = self.groups_of(&batch.rows)?;
         let mut touched = groups.clone();
         touched.sort_unstable();
         touched.dedup();
-        let before: Vec<bool> = touched.iter().map(|group| self.counts[*group as usize] > 0).collect();
+        let before: Vec<bool> = touched
+            .iter()
+            .map(|group| self.counts[*group as usize] > 0)
+            .collect();
         let old = self.rows(&touched)?;
         let additions = additions(&batch);
         for (row, group) in groups.iter().enumerate() {
@@ -163,9 +175,15 @@ impl Operator for Groups {
     }
 
     fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<StateTable>, Error> {
-        let live: Vec<u32> = (0..self.keys.len() as u32).filter(|group| self.counts[*group as usize] != 0).collect();
+        let live: Vec<u32> = (0..self.keys.len() as u32)
+            .filter(|group| self.counts[*group as usize] != 0)
+            .collect();
         let keys = self.key_columns(&live)?;
-        let counts: ArrayRef = Arc::new(live.iter().map(|group| Some(self.counts[*group as usize])).collect::<Int64Array>());
+        let counts: ArrayRef = Arc::new(
+            live.iter()
+                .map(|group| Some(self.counts[*group as usize]))
+                .collect::<Int64Array>(),
+        );
         let mut columns = vec![("count".to_owned(), counts)];
         for (index, key) in keys.iter().enumerate() {
             columns.push((format!("key_{index}"), key.clone()));
@@ -182,7 +200,10 @@ impl Operator for Groups {
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<(), Error> {
         for batch in tables.into_iter().flat_map(|table| table.rows) {
-            let counts = column(&batch, "count")?.as_primitive_opt::<Int64Type>().ok_or_else(damaged)?.clone();
+            let counts = column(&batch, "count")?
+                .as_primitive_opt::<Int64Type>()
+                .ok_or_else(damaged)?
+                .clone();
             let keys = named(&batch, "key", self.plan.keys.len())?;
             let groups = if keys.is_empty() {
                 (0..batch.num_rows()).map(|_| self.group(&[])).collect()
@@ -193,7 +214,12 @@ impl Operator for Groups {
             for (row, group) in groups.iter().enumerate() {
                 self.counts[*group as usize] += counts.value(row);
             }
-            for (call, (into, column)) in self.plan.calls.iter().zip(self.states.iter_mut().zip(&saved)) {
+            for (call, (into, column)) in self
+                .plan
+                .calls
+                .iter()
+                .zip(self.states.iter_mut().zip(&saved))
+            {
                 for (group, state) in groups.iter().zip(loaded_column(column)?) {
                     call.merge(&mut into[*group as usize], state);
                 }
@@ -203,6 +229,9 @@ impl Operator for Groups {
     }
 
     fn state_size(&self) -> usize {
-        self.keys.iter().map(|key| key.len() * 2 + 40 + 48 * self.plan.calls.len()).sum()
+        self.keys
+            .iter()
+            .map(|key| key.len() * 2 + 40 + 48 * self.plan.calls.len())
+            .sum()
     }
 }

@@ -119,7 +119,11 @@ impl Joiner {
         let keys = self.sides[port].keys.encode(&batch.rows)?;
         let keyed = not_null(&batch.rows, &self.plan.keys[port]);
         let keep = !self.sides[1 - port].ended || self.plan.outer;
-        let rows = if keep { Some(self.sides[port].rows.encode(&batch.rows)?) } else { None };
+        let rows = if keep {
+            Some(self.sides[port].rows.encode(&batch.rows)?)
+        } else {
+            None
+        };
         let mut pairs = Vec::with_capacity(batch.num_rows());
         for row in 0..batch.num_rows() {
             let kind = batch.kind(row);
@@ -142,7 +146,14 @@ impl Joiner {
             if let Some(rows) = &rows {
                 let bytes = rows.row(row);
                 if self.plan.outer {
-                    self.outer(port, key.as_ref(), bytes.as_ref(), kind, matches, keyed[row]);
+                    self.outer(
+                        port,
+                        key.as_ref(),
+                        bytes.as_ref(),
+                        kind,
+                        matches,
+                        keyed[row],
+                    );
                 }
                 if keyed[row] || (self.plan.outer && port == 0) {
                     if kind.is_addition() {
@@ -157,7 +168,15 @@ impl Joiner {
     }
 
     /// A left row without match comes with NULLs; it goes when its first match comes, and again the other way.
-    fn outer(&mut self, port: usize, key: &[u8], row: &[u8], kind: RowKind, matches: i64, keyed: bool) {
+    fn outer(
+        &mut self,
+        port: usize,
+        key: &[u8],
+        row: &[u8],
+        kind: RowKind,
+        matches: i64,
+        keyed: bool,
+    ) {
         if port == 0 {
             if matches == 0 {
                 self.buffered.push((row.into(), kind));
@@ -184,9 +203,16 @@ impl Joiner {
         }
     }
 
-    fn joined(&self, port: usize, batch: &RecordBatch, pairs: &[Pair]) -> Result<RecordBatch, Error> {
+    fn joined(
+        &self,
+        port: usize,
+        batch: &RecordBatch,
+        pairs: &[Pair],
+    ) -> Result<RecordBatch, Error> {
         let here = take_rows(batch, pairs.iter().map(|pair| pair.here).collect())?;
-        let there = self.sides[1 - port].rows.decode_bytes(pairs.iter().map(|pair| &*pair.there))?;
+        let there = self.sides[1 - port]
+            .rows
+            .decode_bytes(pairs.iter().map(|pair| &*pair.there))?;
         let mut columns = here.columns().to_vec();
         if port == 0 {
             columns.extend(there);
@@ -204,13 +230,18 @@ impl Joiner {
         if due.is_empty() {
             return Ok(());
         }
-        let mut columns = self.sides[0].rows.decode_bytes(due.iter().map(|(row, _)| &**row))?;
+        let mut columns = self.sides[0]
+            .rows
+            .decode_bytes(due.iter().map(|(row, _)| &**row))?;
         let n_left = columns.len();
         for field in self.plan.output.fields().iter().skip(n_left) {
             columns.push(arrow::array::new_null_array(field.data_type(), due.len()));
         }
         let kinds: Vec<RowKind> = due.iter().map(|(_, kind)| *kind).collect();
-        output.emit(ChangeBatch::changes(batch_of(&self.plan.output, columns)?, kinds.into()))
+        output.emit(ChangeBatch::changes(
+            batch_of(&self.plan.output, columns)?,
+            kinds.into(),
+        ))
     }
 }
 
@@ -229,7 +260,12 @@ fn not_null(batch: &RecordBatch, keys: &[usize]) -> Vec<bool> {
 }
 
 impl Operator for Joiner {
-    fn on_batch(&mut self, port: usize, batch: ChangeBatch, output: &mut dyn Output) -> Result<(), Error> {
+    fn on_batch(
+        &mut self,
+        port: usize,
+        batch: ChangeBatch,
+        output: &mut dyn Output,
+    ) -> Result<(), Error> {
         let pairs = self.probe(port, &batch)?;
         self.emit_outer(true, output)?;
         if !pairs.is_empty() {
@@ -241,7 +277,9 @@ impl Operator for Joiner {
             let mut joined = ChangeBatch { rows, kinds };
             if let Some(condition) = &self.plan.condition {
                 let mask = evaluate(condition, &joined.rows)?;
-                let mask = mask.as_boolean_opt().ok_or_else(|| Error::failed("a join condition was no BOOLEAN"))?;
+                let mask = mask
+                    .as_boolean_opt()
+                    .ok_or_else(|| Error::failed("a join condition was no BOOLEAN"))?;
                 let mask: BooleanArray = mask.iter().map(|keep| Some(keep == Some(true))).collect();
                 joined = super::calc::keep_rows(joined, &mask)?;
             }
@@ -267,16 +305,25 @@ impl Operator for Joiner {
             let ended: ArrayRef = Arc::new(BooleanArray::from(vec![side.ended]));
             tables.push(StateTable {
                 name: format!("ended-{port}"),
-                rows: vec![RecordBatch::try_from_iter([("ended", ended)]).map_err(super::keys::failed)?],
+                rows: vec![
+                    RecordBatch::try_from_iter([("ended", ended)]).map_err(super::keys::failed)?,
+                ],
             });
             let all: Vec<&Held> = side.held.values().flatten().collect();
             if all.is_empty() {
                 continue;
             }
             let rows = side.rows.decode_bytes(all.iter().map(|held| &*held.row))?;
-            let keys: Vec<ArrayRef> = self.plan.keys[port].iter().map(|key| rows[*key].clone()).collect();
+            let keys: Vec<ArrayRef> = self.plan.keys[port]
+                .iter()
+                .map(|key| rows[*key].clone())
+                .collect();
             let number = |of: fn(&Held) -> i64| -> ArrayRef {
-                Arc::new(all.iter().map(|held| Some(of(held))).collect::<Int64Array>())
+                Arc::new(
+                    all.iter()
+                        .map(|held| Some(of(held)))
+                        .collect::<Int64Array>(),
+                )
             };
             let mut columns = vec![
                 ("count".to_owned(), number(|held| held.count)),
@@ -296,24 +343,37 @@ impl Operator for Joiner {
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<(), Error> {
         for table in tables {
             let (what, port) = table.name.split_once('-').ok_or_else(damaged)?;
-            let port: usize = port.parse().ok().filter(|port| *port < 2).ok_or_else(damaged)?;
+            let port: usize = port
+                .parse()
+                .ok()
+                .filter(|port| *port < 2)
+                .ok_or_else(damaged)?;
             let schema = self.plan.sides[port].clone();
             for batch in table.rows {
                 let side = &mut self.sides[port];
                 if what == "ended" {
-                    let ended = column(&batch, "ended")?.as_boolean_opt().ok_or_else(damaged)?;
+                    let ended = column(&batch, "ended")?
+                        .as_boolean_opt()
+                        .ok_or_else(damaged)?;
                     side.ended |= ended.iter().any(|ended| ended == Some(true));
                     continue;
                 }
                 let number = |name: &str| -> Result<Int64Array, Error> {
-                    Ok(column(&batch, name)?.as_primitive_opt::<Int64Type>().ok_or_else(damaged)?.clone())
+                    Ok(column(&batch, name)?
+                        .as_primitive_opt::<Int64Type>()
+                        .ok_or_else(damaged)?
+                        .clone())
                 };
                 let (counts, matches) = (number("count")?, number("matches")?);
                 let values = batch_of(&schema, named(&batch, "value", schema.fields().len())?)?;
                 let (keys, rows) = (side.keys.encode(&values)?, side.rows.encode(&values)?);
                 for row in 0..batch.num_rows() {
                     for _ in 0..counts.value(row) {
-                        side.add(keys.row(row).as_ref(), rows.row(row).as_ref(), matches.value(row));
+                        side.add(
+                            keys.row(row).as_ref(),
+                            rows.row(row).as_ref(),
+                            matches.value(row),
+                        );
                     }
                 }
             }
@@ -322,6 +382,9 @@ impl Operator for Joiner {
     }
 
     fn state_size(&self) -> usize {
-        self.sides.iter().map(|side| side.bytes + side.held.len() * 64).sum()
+        self.sides
+            .iter()
+            .map(|side| side.bytes + side.held.len() * 64)
+            .sum()
     }
 }

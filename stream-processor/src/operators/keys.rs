@@ -43,14 +43,20 @@ impl Encoder {
         self.converter.convert_columns(&columns).map_err(failed)
     }
 
-    pub(crate) fn decode<'r>(&self, rows: impl IntoIterator<Item = &'r OwnedRow>) -> Result<Vec<ArrayRef>, Error> {
+    pub(crate) fn decode<'r>(
+        &self,
+        rows: impl IntoIterator<Item = &'r OwnedRow>,
+    ) -> Result<Vec<ArrayRef>, Error> {
         self.converter
             .convert_rows(rows.into_iter().map(OwnedRow::row))
             .map_err(failed)
     }
 
     /// The columns of rows that [`Self::encode`] made, given as bytes.
-    pub(crate) fn decode_bytes<'r>(&self, rows: impl IntoIterator<Item = &'r [u8]>) -> Result<Vec<ArrayRef>, Error> {
+    pub(crate) fn decode_bytes<'r>(
+        &self,
+        rows: impl IntoIterator<Item = &'r [u8]>,
+    ) -> Result<Vec<ArrayRef>, Error> {
         let parser = self.converter.parser();
         let rows: Vec<_> = rows.into_iter().map(|bytes| parser.parse(bytes)).collect();
         self.converter.convert_rows(rows).map_err(failed)
@@ -64,7 +70,9 @@ pub(crate) fn failed(error: arrow::error::ArrowError) -> Error {
 
 /// The rows of `batch` at `rows`.
 pub(crate) fn take_rows(batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch, Error> {
-    if rows.len() == batch.num_rows() && rows.iter().enumerate().all(|(at, row)| *row as usize == at) {
+    if rows.len() == batch.num_rows()
+        && rows.iter().enumerate().all(|(at, row)| *row as usize == at)
+    {
         return Ok(batch.clone());
     }
     take_record_batch(batch, &UInt32Array::from(rows)).map_err(failed)
@@ -76,7 +84,10 @@ pub(crate) fn batch_of(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<Rec
 }
 
 /// A state batch: the key groups of `keys`, then all columns by name.
-pub(crate) fn state_batch(keys: &[ArrayRef], columns: Vec<(String, ArrayRef)>) -> Result<RecordBatch, Error> {
+pub(crate) fn state_batch(
+    keys: &[ArrayRef],
+    columns: Vec<(String, ArrayRef)>,
+) -> Result<RecordBatch, Error> {
     let n_rows = columns.first().map_or(0, |(_, column)| column.len());
     let groups: ArrayRef = Arc::new(UInt16Array::from(key_groups(keys, n_rows)?));
     let mut fields = vec![Field::new("__key_group", DataType::UInt16, false)];
@@ -89,7 +100,9 @@ pub(crate) fn state_batch(keys: &[ArrayRef], columns: Vec<(String, ArrayRef)>) -
 }
 
 /// Saved aggregate states of one call as a column.
-pub(crate) fn saved_column<'s>(states: impl Iterator<Item = &'s super::aggregate::State>) -> ArrayRef {
+pub(crate) fn saved_column<'s>(
+    states: impl Iterator<Item = &'s super::aggregate::State>,
+) -> ArrayRef {
     let mut builder = BinaryBuilder::new();
     let mut bytes = Vec::new();
     for state in states {
@@ -105,7 +118,11 @@ pub(crate) fn loaded_column(column: &ArrayRef) -> Result<Vec<super::aggregate::S
     let saved: &BinaryArray = column.as_binary_opt().ok_or_else(damaged)?;
     saved
         .iter()
-        .map(|bytes| bytes.and_then(|mut bytes| super::aggregate::load(&mut bytes)).ok_or_else(damaged))
+        .map(|bytes| {
+            bytes
+                .and_then(|mut bytes| super::aggregate::load(&mut bytes))
+                .ok_or_else(damaged)
+        })
         .collect()
 }
 
@@ -124,7 +141,9 @@ pub(crate) fn column<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b Array
 const WATERMARK: &str = "watermark";
 
 /// The watermark an operator has seen: without it a restored job could fire a window twice.
-pub(crate) fn watermark_table(watermark: crate::operator::EventTime) -> Result<crate::operator::StateTable, Error> {
+pub(crate) fn watermark_table(
+    watermark: crate::operator::EventTime,
+) -> Result<crate::operator::StateTable, Error> {
     let value: ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![watermark.0]));
     Ok(crate::operator::StateTable {
         name: WATERMARK.to_owned(),

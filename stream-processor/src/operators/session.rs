@@ -98,8 +98,11 @@ impl Sessions {
         };
         for other in others.iter().rev() {
             let merged = sessions.swap_remove(*other);
-            for (call, (into, from)) in
-                self.plan.calls.iter().zip(sessions[*first].states.iter_mut().zip(merged.states))
+            for (call, (into, from)) in self
+                .plan
+                .calls
+                .iter()
+                .zip(sessions[*first].states.iter_mut().zip(merged.states))
             {
                 call.merge(into, from);
             }
@@ -124,7 +127,9 @@ impl Sessions {
                     continue;
                 };
                 let (watermark, zone) = (self.watermark.0, self.plan.zone);
-                let due = |session: &mut Session| super::window::close_time(session.end, zone) <= watermark;
+                let due = |session: &mut Session| {
+                    super::window::close_time(session.end, zone) <= watermark
+                };
                 for session in sessions.extract_if(.., due) {
                     closed.push((key.clone(), session));
                 }
@@ -136,7 +141,9 @@ impl Sessions {
         if closed.is_empty() {
             return Ok(());
         }
-        let mut columns = self.encoder.decode_bytes(closed.iter().map(|(key, _)| &**key))?;
+        let mut columns = self
+            .encoder
+            .decode_bytes(closed.iter().map(|(key, _)| &**key))?;
         let starts: Vec<i64> = closed.iter().map(|(_, session)| session.start).collect();
         let ends: Vec<i64> = closed.iter().map(|(_, session)| session.end).collect();
         let [start, end, last] = window_columns(&starts, &ends, self.plan.zone)?;
@@ -155,20 +162,32 @@ impl Sessions {
 }
 
 impl Operator for Sessions {
-    fn on_batch(&mut self, _: usize, batch: ChangeBatch, output: &mut dyn Output) -> Result<(), Error> {
+    fn on_batch(
+        &mut self,
+        _: usize,
+        batch: ChangeBatch,
+        output: &mut dyn Output,
+    ) -> Result<(), Error> {
         let times = millis(batch.rows.column(self.plan.time))?;
         let rows = self.encoder.encode(&batch.rows)?;
         let mut late = Vec::new();
         let calls = self.plan.calls.clone();
         // Runs of rows that no merge may move are not worth the trouble: a row at a time.
         for (row, time) in times.values().iter().enumerate() {
-            let time = self.plan.zone.map_or(*time, |zone| time::millis_to_local(*time, zone));
+            let time = self
+                .plan
+                .zone
+                .map_or(*time, |zone| time::millis_to_local(*time, zone));
             let key = rows.row(row);
             let Some(at) = self.place(key.as_ref(), time) else {
                 late.push(row as u32);
                 continue;
             };
-            let Some(session) = self.open.get_mut(key.as_ref()).and_then(|sessions| sessions.get_mut(at)) else {
+            let Some(session) = self
+                .open
+                .get_mut(key.as_ref())
+                .and_then(|sessions| sessions.get_mut(at))
+            else {
                 return Err(Error::failed("a session went missing"));
             };
             let one = batch.rows.slice(row, 1);
@@ -196,9 +215,19 @@ impl Operator for Sessions {
             .collect();
         let mut tables = vec![watermark_table(self.watermark)?];
         if !all.is_empty() {
-            let keys = self.encoder.decode_bytes(all.iter().map(|(key, _)| &***key))?;
-            let starts: ArrayRef = Arc::new(all.iter().map(|(_, session)| Some(session.start)).collect::<Int64Array>());
-            let ends: ArrayRef = Arc::new(all.iter().map(|(_, session)| Some(session.end)).collect::<Int64Array>());
+            let keys = self
+                .encoder
+                .decode_bytes(all.iter().map(|(key, _)| &***key))?;
+            let starts: ArrayRef = Arc::new(
+                all.iter()
+                    .map(|(_, session)| Some(session.start))
+                    .collect::<Int64Array>(),
+            );
+            let ends: ArrayRef = Arc::new(
+                all.iter()
+                    .map(|(_, session)| Some(session.end))
+                    .collect::<Int64Array>(),
+            );
             let mut columns = vec![("start".to_owned(), starts), ("end".to_owned(), ends)];
             for (index, key) in keys.iter().enumerate() {
                 columns.push((format!("key_{index}"), key.clone()));
@@ -219,7 +248,10 @@ impl Operator for Sessions {
         self.watermark = take_watermark(&mut tables)?;
         for batch in tables.into_iter().flat_map(|table| table.rows) {
             let number = |name: &str| -> Result<Int64Array, Error> {
-                Ok(column(&batch, name)?.as_primitive_opt::<Int64Type>().ok_or_else(damaged)?.clone())
+                Ok(column(&batch, name)?
+                    .as_primitive_opt::<Int64Type>()
+                    .ok_or_else(damaged)?
+                    .clone())
             };
             let (starts, ends) = (number("start")?, number("end")?);
             let n_rows = batch.num_rows();
@@ -227,7 +259,9 @@ impl Operator for Sessions {
                 vec![Key::default(); n_rows]
             } else {
                 let keys = named(&batch, "key", self.plan.keys.len())?;
-                let encoded = self.encoder.encode(&spread(&self.plan.input, &self.plan.keys, keys)?)?;
+                let encoded =
+                    self.encoder
+                        .encode(&spread(&self.plan.input, &self.plan.keys, keys)?)?;
                 encoded.iter().map(|row| row.as_ref().into()).collect()
             };
             let mut states = named(&batch, "state", self.plan.calls.len())?
@@ -239,7 +273,10 @@ impl Operator for Sessions {
                 let close = super::window::close_time(end, self.plan.zone);
                 self.timers.entry(close).or_default().push(key.clone());
                 let states = states.iter_mut().filter_map(Iterator::next).collect();
-                self.open.entry(key).or_default().push(Session { start, end, states });
+                self.open
+                    .entry(key)
+                    .or_default()
+                    .push(Session { start, end, states });
             }
         }
         Ok(())
@@ -248,7 +285,9 @@ impl Operator for Sessions {
     fn state_size(&self) -> usize {
         self.open
             .iter()
-            .map(|(key, sessions)| key.len() * 2 + sessions.len() * (72 + 48 * self.plan.calls.len()))
+            .map(|(key, sessions)| {
+                key.len() * 2 + sessions.len() * (72 + 48 * self.plan.calls.len())
+            })
             .sum()
     }
 }

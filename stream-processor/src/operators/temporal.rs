@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_plan::PhysicalExpr;
 use hashbrown::HashMap;
@@ -73,10 +73,19 @@ impl Joiner {
                 late.push(row as u32);
                 continue;
             }
-            let null = self.plan.keys[0].iter().any(|key| rows.column(*key).is_null(row));
+            let null = self.plan.keys[0]
+                .iter()
+                .any(|key| rows.column(*key).is_null(row));
             // NULL meets nothing; the empty key is no encoding of any row.
-            let key = if null { Bytes::default() } else { keys.row(row).as_ref().into() };
-            self.waiting.entry(*time).or_default().push((key, bytes.row(row).as_ref().into()));
+            let key = if null {
+                Bytes::default()
+            } else {
+                keys.row(row).as_ref().into()
+            };
+            self.waiting
+                .entry(*time)
+                .or_default()
+                .push((key, bytes.row(row).as_ref().into()));
         }
         if late.is_empty() {
             return Ok(());
@@ -86,7 +95,10 @@ impl Joiner {
 
     fn on_right(&mut self, batch: &ChangeBatch) -> Result<(), Error> {
         let times = millis(batch.rows.column(self.plan.times[1]))?;
-        let (keys, bytes) = (self.right[0].encode(&batch.rows)?, self.right[1].encode(&batch.rows)?);
+        let (keys, bytes) = (
+            self.right[0].encode(&batch.rows)?,
+            self.right[1].encode(&batch.rows)?,
+        );
         for (row, time) in times.values().iter().enumerate() {
             let version = match batch.kind(row) {
                 RowKind::Insert | RowKind::UpdateAfter => Some(bytes.row(row).as_ref().into()),
@@ -121,12 +133,16 @@ impl Joiner {
         }
         if !matched.is_empty() {
             let mut columns = self.left[1].decode_bytes(matched.iter().map(|(row, _)| &***row))?;
-            columns.extend(self.right[1].decode_bytes(matched.iter().map(|(_, version)| &***version))?);
+            columns.extend(
+                self.right[1].decode_bytes(matched.iter().map(|(_, version)| &***version))?,
+            );
             let rows = batch_of(&self.plan.output, columns)?;
             let mut joined = ChangeBatch::inserts(rows);
             if let Some(condition) = &self.plan.condition {
                 let mask = evaluate(condition, &joined.rows)?;
-                let mask = mask.as_boolean_opt().ok_or_else(|| Error::failed("a join condition was no BOOLEAN"))?;
+                let mask = mask
+                    .as_boolean_opt()
+                    .ok_or_else(|| Error::failed("a join condition was no BOOLEAN"))?;
                 for (at, (row, _)) in matched.iter().enumerate() {
                     if !(mask.is_valid(at) && mask.value(at)) {
                         alone.push(row);
@@ -155,16 +171,28 @@ impl Joiner {
     fn forget(&mut self) {
         let watermark = self.watermark.0;
         self.versions.retain(|_, versions| {
-            if let Some(current) = versions.range(..=watermark).next_back().map(|(time, _)| *time) {
+            if let Some(current) = versions
+                .range(..=watermark)
+                .next_back()
+                .map(|(time, _)| *time)
+            {
                 *versions = versions.split_off(&current);
             }
-            !(versions.len() == 1 && versions.iter().all(|(time, version)| version.is_none() && *time <= watermark))
+            !(versions.len() == 1
+                && versions
+                    .iter()
+                    .all(|(time, version)| version.is_none() && *time <= watermark))
         });
     }
 }
 
 impl Operator for Joiner {
-    fn on_batch(&mut self, port: usize, batch: ChangeBatch, output: &mut dyn Output) -> Result<(), Error> {
+    fn on_batch(
+        &mut self,
+        port: usize,
+        batch: ChangeBatch,
+        output: &mut dyn Output,
+    ) -> Result<(), Error> {
         if port == 0 {
             self.on_left(&batch.rows, output)
         } else {
@@ -180,12 +208,22 @@ impl Operator for Joiner {
 
     fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<StateTable>, Error> {
         let mut tables = vec![watermark_table(self.watermark)?];
-        let left: Vec<&Bytes> = self.waiting.values().flatten().map(|(_, row)| row).collect();
+        let left: Vec<&Bytes> = self
+            .waiting
+            .values()
+            .flatten()
+            .map(|(_, row)| row)
+            .collect();
         if !left.is_empty() {
             let rows = self.left[1].decode_bytes(left.iter().map(|row| &***row))?;
             tables.push(table("left", &self.plan.keys[0], rows)?);
         }
-        let right: Vec<&Bytes> = self.versions.values().flat_map(BTreeMap::values).flatten().collect();
+        let right: Vec<&Bytes> = self
+            .versions
+            .values()
+            .flat_map(BTreeMap::values)
+            .flatten()
+            .collect();
         if !right.is_empty() {
             let rows = self.right[1].decode_bytes(right.iter().map(|row| &***row))?;
             tables.push(table("right", &self.plan.keys[1], rows)?);
@@ -213,8 +251,17 @@ impl Operator for Joiner {
     }
 
     fn state_size(&self) -> usize {
-        let left: usize = self.waiting.values().flatten().map(|(key, row)| key.len() + row.len() + 48).sum();
-        let right: usize = self.versions.iter().map(|(key, versions)| key.len() + versions.len() * 96).sum();
+        let left: usize = self
+            .waiting
+            .values()
+            .flatten()
+            .map(|(key, row)| key.len() + row.len() + 48)
+            .sum();
+        let right: usize = self
+            .versions
+            .iter()
+            .map(|(key, versions)| key.len() + versions.len() * 96)
+            .sum();
         left + right
     }
 }

@@ -13,8 +13,8 @@ use hashbrown::HashMap;
 use super::aggregate::{AggregateCall, State};
 use super::dedup::millis;
 use super::keys::{
-    Encoder, batch_of, column, damaged, failed, loaded_column, saved_column, state_batch, take_rows,
-    take_watermark, watermark_table,
+    Encoder, batch_of, column, damaged, failed, loaded_column, saved_column, state_batch,
+    take_rows, take_watermark, watermark_table,
 };
 use crate::batch::ChangeBatch;
 use crate::error::Error;
@@ -74,14 +74,21 @@ impl OperatorFactory for Assign {
 }
 
 impl Operator for Assign {
-    fn on_batch(&mut self, _: usize, batch: ChangeBatch, output: &mut dyn Output) -> Result<(), Error> {
+    fn on_batch(
+        &mut self,
+        _: usize,
+        batch: ChangeBatch,
+        output: &mut dyn Output,
+    ) -> Result<(), Error> {
         let times = millis(batch.rows.column(self.time))?;
         let n_rows = times.len();
         let mut rows: Vec<u32> = Vec::with_capacity(n_rows);
         let (mut starts, mut ends) = (Vec::with_capacity(n_rows), Vec::with_capacity(n_rows));
         let mut windows = Vec::new();
         for (row, time) in times.values().iter().enumerate() {
-            let local = self.zone.map_or(*time, |zone| time::millis_to_local(*time, zone));
+            let local = self
+                .zone
+                .map_or(*time, |zone| time::millis_to_local(*time, zone));
             windows_of(self.kind, local, &mut windows);
             for (start, end) in &windows {
                 rows.push(row as u32);
@@ -89,7 +96,10 @@ impl Operator for Assign {
                 ends.push(*end);
             }
         }
-        let kinds = batch.kinds.as_ref().map(|kinds| rows.iter().map(|row| kinds[*row as usize]).collect());
+        let kinds = batch
+            .kinds
+            .as_ref()
+            .map(|kinds| rows.iter().map(|row| kinds[*row as usize]).collect());
         let assigned = if matches!(self.kind, WindowKind::Tumble { .. }) {
             batch.rows
         } else {
@@ -105,7 +115,11 @@ impl Operator for Assign {
 }
 
 /// window_start, window_end, window_time.
-pub(crate) fn window_columns(starts: &[i64], ends: &[i64], zone: Option<Tz>) -> Result<[ArrayRef; 3], Error> {
+pub(crate) fn window_columns(
+    starts: &[i64],
+    ends: &[i64],
+    zone: Option<Tz>,
+) -> Result<[ArrayRef; 3], Error> {
     let plain = |values: &[i64]| time::millis_column(values.iter().map(|value| Some(*value)));
     let last = ends.iter().map(|end| Some(close_time(*end, zone)));
     let window_time = time::millis_column(last);
@@ -167,13 +181,21 @@ struct Windows {
 }
 
 impl Windows {
-    fn add(&mut self, close: i64, batch: &RecordBatch, additions: Option<&[bool]>) -> Result<(), Error> {
+    fn add(
+        &mut self,
+        close: i64,
+        batch: &RecordBatch,
+        additions: Option<&[bool]>,
+    ) -> Result<(), Error> {
         let bucket = self.open.entry(close).or_insert_with(|| Bucket {
             states: vec![Vec::new(); self.plan.calls.len()],
             ..Bucket::default()
         });
         let rows = self.encoder.encode(batch)?;
-        let groups: Vec<u32> = rows.iter().map(|row| bucket.group(row, &self.plan.calls)).collect();
+        let groups: Vec<u32> = rows
+            .iter()
+            .map(|row| bucket.group(row, &self.plan.calls))
+            .collect();
         for (call, states) in self.plan.calls.iter().zip(&mut bucket.states) {
             call.update(states, &groups, batch, additions)?;
         }
@@ -215,7 +237,12 @@ pub(crate) fn additions(batch: &ChangeBatch) -> Option<Vec<bool>> {
 }
 
 impl Operator for Windows {
-    fn on_batch(&mut self, _: usize, batch: ChangeBatch, output: &mut dyn Output) -> Result<(), Error> {
+    fn on_batch(
+        &mut self,
+        _: usize,
+        batch: ChangeBatch,
+        output: &mut dyn Output,
+    ) -> Result<(), Error> {
         let ends = millis(batch.rows.column(self.plan.end))?;
         let mut parts: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
         let mut late = Vec::new();
@@ -271,7 +298,10 @@ impl Operator for Windows {
             for (index, states) in bucket.states.iter().enumerate() {
                 columns.push((format!("state_{index}"), saved_column(states.iter())));
             }
-            rows.push(state_batch(&exchange_keys(&self.plan.keys, &self.plan.input, &keys), columns)?);
+            rows.push(state_batch(
+                &exchange_keys(&self.plan.keys, &self.plan.input, &keys),
+                columns,
+            )?);
         }
         Ok(vec![
             StateTable {
@@ -285,20 +315,33 @@ impl Operator for Windows {
     fn restore(&mut self, mut tables: Vec<StateTable>) -> Result<(), Error> {
         self.watermark = take_watermark(&mut tables)?;
         for batch in tables.into_iter().flat_map(|table| table.rows) {
-            let closes = column(&batch, "close")?.as_primitive_opt::<Int64Type>().ok_or_else(damaged)?.clone();
+            let closes = column(&batch, "close")?
+                .as_primitive_opt::<Int64Type>()
+                .ok_or_else(damaged)?
+                .clone();
             let keys = named(&batch, "key", self.plan.keys.len())?;
-            let encoded = self.encoder.encode(&spread(&self.plan.input, &self.plan.keys, keys)?)?;
+            let encoded = self
+                .encoder
+                .encode(&spread(&self.plan.input, &self.plan.keys, keys)?)?;
             let states = named(&batch, "state", self.plan.calls.len())?
                 .iter()
                 .map(loaded_column)
                 .collect::<Result<Vec<_>, _>>()?;
             for row in 0..batch.num_rows() {
-                let bucket = self.open.entry(closes.value(row)).or_insert_with(|| Bucket {
-                    states: vec![Vec::new(); self.plan.calls.len()],
-                    ..Bucket::default()
-                });
+                let bucket = self
+                    .open
+                    .entry(closes.value(row))
+                    .or_insert_with(|| Bucket {
+                        states: vec![Vec::new(); self.plan.calls.len()],
+                        ..Bucket::default()
+                    });
                 let group = bucket.group(encoded.row(row), &self.plan.calls) as usize;
-                for (call, (into, from)) in self.plan.calls.iter().zip(bucket.states.iter_mut().zip(&states)) {
+                for (call, (into, from)) in self
+                    .plan
+                    .calls
+                    .iter()
+                    .zip(bucket.states.iter_mut().zip(&states))
+                {
                     call.merge(&mut into[group], from[row].clone());
                 }
             }
@@ -313,14 +356,22 @@ impl Operator for Windows {
 }
 
 /// The columns `prefix_0`, `prefix_1`, … of a state table.
-pub(crate) fn named(batch: &RecordBatch, prefix: &str, count: usize) -> Result<Vec<ArrayRef>, Error> {
+pub(crate) fn named(
+    batch: &RecordBatch,
+    prefix: &str,
+    count: usize,
+) -> Result<Vec<ArrayRef>, Error> {
     (0..count)
         .map(|index| column(batch, &format!("{prefix}_{index}")).cloned())
         .collect()
 }
 
 /// A batch of `schema` whose columns `at` are `columns` and whose others are NULL.
-pub(crate) fn spread(schema: &SchemaRef, at: &[usize], columns: Vec<ArrayRef>) -> Result<RecordBatch, Error> {
+pub(crate) fn spread(
+    schema: &SchemaRef,
+    at: &[usize],
+    columns: Vec<ArrayRef>,
+) -> Result<RecordBatch, Error> {
     let n_rows = columns.first().map_or(0, |column| column.len());
     let mut all: Vec<ArrayRef> = schema
         .fields()
@@ -334,7 +385,11 @@ pub(crate) fn spread(schema: &SchemaRef, at: &[usize], columns: Vec<ArrayRef>) -
 }
 
 /// Those key columns that the exchange before the operator hashes: all but the window's own.
-pub(crate) fn exchange_keys(keys: &[usize], schema: &SchemaRef, columns: &[ArrayRef]) -> Vec<ArrayRef> {
+pub(crate) fn exchange_keys(
+    keys: &[usize],
+    schema: &SchemaRef,
+    columns: &[ArrayRef],
+) -> Vec<ArrayRef> {
     keys.iter()
         .zip(columns)
         .filter(|(key, _)| !is_window_column(schema.field(**key).name()))

@@ -9,13 +9,35 @@ use crate::table::{SqlType, TypeRoot};
 
 /// The names of all aggregate functions.
 pub(crate) const AGGREGATES: &[&str] = &[
-    "COUNT", "SUM", "AVG", "MIN", "MAX", "FIRST_VALUE", "LAST_VALUE", "LISTAGG",
+    "COUNT",
+    "SUM",
+    "AVG",
+    "MIN",
+    "MAX",
+    "FIRST_VALUE",
+    "LAST_VALUE",
+    "LISTAGG",
 ];
 
 /// Those that Flink has and we do not: named, so that they are not taken for scalar functions.
 const REFUSED: &[&str] = &[
-    "COLLECT", "STDDEV_POP", "STDDEV_SAMP", "VAR_POP", "VAR_SAMP", "VARIANCE", "JSON_OBJECTAGG", "JSON_ARRAYAGG",
-    "ARRAY_AGG", "ANY_VALUE", "GROUPING", "GROUPING_ID", "RANK", "DENSE_RANK", "LAG", "LEAD", "NTILE",
+    "COLLECT",
+    "STDDEV_POP",
+    "STDDEV_SAMP",
+    "VAR_POP",
+    "VAR_SAMP",
+    "VARIANCE",
+    "JSON_OBJECTAGG",
+    "JSON_ARRAYAGG",
+    "ARRAY_AGG",
+    "ANY_VALUE",
+    "GROUPING",
+    "GROUPING_ID",
+    "RANK",
+    "DENSE_RANK",
+    "LAG",
+    "LEAD",
+    "NTILE",
 ];
 
 /// Whether `name`, in upper case, aggregates.
@@ -39,14 +61,24 @@ pub(super) fn register(
         "FIRST_VALUE" => Function::First,
         "LAST_VALUE" => Function::Last,
         "LISTAGG" => Function::ListAgg,
-        other => return Err(Error::unsupported(format!("the aggregate function {other}"), at, "")),
+        other => {
+            return Err(Error::unsupported(
+                format!("the aggregate function {other}"),
+                at,
+                "",
+            ));
+        }
     };
     let input = Analyzer {
         scope: analyzer.scope,
         grouping: None,
         zone: analyzer.zone,
     };
-    let mut args = call.args.iter().map(|arg| input.expr(arg)).collect::<Result<Vec<_>, _>>()?;
+    let mut args = call
+        .args
+        .iter()
+        .map(|arg| input.expr(arg))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut separator = ",".to_owned();
     if function == Function::ListAgg && args.len() == 2 {
         separator = args
@@ -55,7 +87,10 @@ pub(super) fn register(
             .ok_or_else(|| Error::validation("LISTAGG's separator must be a literal", at))?;
     }
     if args.len() > 1 || (args.is_empty() && !(call.star && function == Function::Count)) {
-        return Err(Error::validation(format!("{} does not take these arguments", call.name), at));
+        return Err(Error::validation(
+            format!("{} does not take these arguments", call.name),
+            at,
+        ));
     }
     let argument = args.pop();
     let mut result = result_type(function, argument.as_ref(), at)?;
@@ -65,19 +100,28 @@ pub(super) fn register(
     }
     let mut arguments = grouping.arguments.borrow_mut();
     let mut place = |typed: Typed| {
-        let at = arguments.iter().position(|known| *known == typed && !typed.is_volatile());
+        let at = arguments
+            .iter()
+            .position(|known| *known == typed && !typed.is_volatile());
         at.unwrap_or_else(|| {
             arguments.push(typed);
             arguments.len() - 1
         }) + grouping.groups.len()
     };
     // COUNT of what is never NULL counts rows.
-    let counts_rows = function == Function::Count && !call.distinct && argument.as_ref().is_some_and(|arg| !arg.ty.nullable);
+    let counts_rows = function == Function::Count
+        && !call.distinct
+        && argument.as_ref().is_some_and(|arg| !arg.ty.nullable);
     let argument = argument.filter(|_| !counts_rows).map(|typed| {
         let ty = typed.ty.clone();
         (place(typed), ty)
     });
-    let filter = call.filter.as_ref().map(|filter| input.boolean(filter)).transpose()?.map(&mut place);
+    let filter = call
+        .filter
+        .as_ref()
+        .map(|filter| input.boolean(filter))
+        .transpose()?
+        .map(&mut place);
     let planned = AggregateCall {
         function,
         distinct: call.distinct,
@@ -88,14 +132,21 @@ pub(super) fn register(
         retracts: false,
     };
     let mut calls = grouping.calls.borrow_mut();
-    let index = calls.iter().position(|known| *known == planned).unwrap_or_else(|| {
-        calls.push(planned);
-        calls.len() - 1
-    });
+    let index = calls
+        .iter()
+        .position(|known| *known == planned)
+        .unwrap_or_else(|| {
+            calls.push(planned);
+            calls.len() - 1
+        });
     Ok(Typed::column(grouping.groups.len() + index, result))
 }
 
-fn result_type(function: Function, argument: Option<&Typed>, at: Position) -> Result<SqlType, Error> {
+fn result_type(
+    function: Function,
+    argument: Option<&Typed>,
+    at: Position,
+) -> Result<SqlType, Error> {
     let Some(argument) = argument.map(|argument| &argument.ty) else {
         return Ok(SqlType::required(TypeRoot::BigInt));
     };
@@ -114,8 +165,14 @@ fn result_type(function: Function, argument: Option<&Typed>, at: Position) -> Re
             return Err(Error::validation(format!("LISTAGG of {argument}"), at));
         }
         (Function::ListAgg, _) => SqlType::string().root,
-        (Function::Min | Function::Max | Function::First | Function::Last, root) if nested(root) => {
-            return Err(Error::unsupported(format!("{function:?} of {argument}"), at, ""));
+        (Function::Min | Function::Max | Function::First | Function::Last, root)
+            if nested(root) =>
+        {
+            return Err(Error::unsupported(
+                format!("{function:?} of {argument}"),
+                at,
+                "",
+            ));
         }
         (Function::Count, _) => TypeRoot::BigInt,
         (_, root) => root.clone(),
@@ -129,6 +186,11 @@ fn result_type(function: Function, argument: Option<&Typed>, at: Position) -> Re
 fn nested(root: &TypeRoot) -> bool {
     matches!(
         root,
-        TypeRoot::Array(_) | TypeRoot::Map(..) | TypeRoot::Row(_) | TypeRoot::Multiset(_) | TypeRoot::Binary(_) | TypeRoot::Varbinary(_)
+        TypeRoot::Array(_)
+            | TypeRoot::Map(..)
+            | TypeRoot::Row(_)
+            | TypeRoot::Multiset(_)
+            | TypeRoot::Binary(_)
+            | TypeRoot::Varbinary(_)
     )
 }

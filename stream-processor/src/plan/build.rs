@@ -12,7 +12,8 @@ use super::{coerce, source};
 use crate::error::{Error, Position};
 use crate::functions::cast;
 use crate::graph::{
-    ChangelogMode, Edge, Node, NodeId, NodeKind, OperatorFactory, Partitioning, SinkSpec, StreamGraph, late_schema,
+    ChangelogMode, Edge, Node, NodeId, NodeKind, OperatorFactory, Partitioning, SinkSpec,
+    StreamGraph, late_schema,
 };
 use crate::operators::calc::{Calc, Union};
 use crate::operators::dedup::Dedup;
@@ -70,13 +71,18 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds `rel`, whose columns are those that `table` takes, as what is written to it.
-    pub(super) fn sink(&mut self, rel: &Arc<Rel>, table: Arc<TableDefinition>, overwrite: bool) -> Result<(), Error> {
+    pub(super) fn sink(
+        &mut self,
+        rel: &Arc<Rel>,
+        table: Arc<TableDefinition>,
+        overwrite: bool,
+    ) -> Result<(), Error> {
         let option = |key: &str| table.options.get(key).map(String::as_str);
         let updates = match option("connector") {
             Some("iceberg") => !table.primary_key.is_empty(),
-            Some("filesystem" | "kafka") => {
-                option("format").or(option("value.format")).is_some_and(|format| format.ends_with("debezium-json"))
-            }
+            Some("filesystem" | "kafka") => option("format")
+                .or(option("value.format"))
+                .is_some_and(|format| format.ends_with("debezium-json")),
             Some("upsert-kafka" | "print" | "blackhole" | "collect") => true,
             _ => true,
         };
@@ -107,7 +113,10 @@ impl<'a> Builder<'a> {
             }
         }
         if written(&table).len() != late_columns().len() {
-            return Err(Error::invalid(format!("the late table {} needs three columns", table.path)));
+            return Err(Error::invalid(format!(
+                "the late table {} needs three columns",
+                table.path
+            )));
         }
         self.late = Some(table);
         Ok(())
@@ -121,7 +130,11 @@ impl<'a> Builder<'a> {
                 hint: String::new(),
             });
         }
-        let inputs = rel.inputs.iter().map(|input| self.intern(input)).collect::<Result<Vec<_>, _>>()?;
+        let inputs = rel
+            .inputs
+            .iter()
+            .map(|input| self.intern(input))
+            .collect::<Result<Vec<_>, _>>()?;
         let key = format!("{:?} {inputs:?} {:?}", rel.op, rel.fields);
         if let Some(step) = self.known.get(&key) {
             return Ok(*step);
@@ -146,7 +159,14 @@ impl<'a> Builder<'a> {
             let node = self.step(step, &columns, &steps, &places)?;
             if matches!(
                 step.op,
-                Op::WindowAggregate { .. } | Op::SessionAggregate { .. } | Op::TemporalJoin { .. } | Op::Dedup { order: Some(_), keep_last: false, .. }
+                Op::WindowAggregate { .. }
+                    | Op::SessionAggregate { .. }
+                    | Op::TemporalJoin { .. }
+                    | Op::Dedup {
+                        order: Some(_),
+                        keep_last: false,
+                        ..
+                    }
             ) {
                 late_from.push(node);
             }
@@ -162,7 +182,10 @@ impl<'a> Builder<'a> {
             self.late_sink(&table, &late_from)?;
         }
         let name = self.settings.name().map(str::to_owned);
-        let tables: Vec<String> = targets.iter().map(|target| target.table.path.to_string().replace('`', "")).collect();
+        let tables: Vec<String> = targets
+            .iter()
+            .map(|target| target.table.path.to_string().replace('`', ""))
+            .collect();
         Ok(StreamGraph {
             name: name.unwrap_or_else(|| format!("insert-into_{}", tables.join(","))),
             nodes: self.nodes,
@@ -194,7 +217,14 @@ impl<'a> Builder<'a> {
         needed
     }
 
-    fn node(&mut self, name: String, kind: NodeKind, inputs: Vec<Edge>, schema: arrow::datatypes::SchemaRef, parallelism: usize) -> NodeId {
+    fn node(
+        &mut self,
+        name: String,
+        kind: NodeKind,
+        inputs: Vec<Edge>,
+        schema: arrow::datatypes::SchemaRef,
+        parallelism: usize,
+    ) -> NodeId {
         let id = NodeId(self.nodes.len());
         let word = name.split(['(', '[']).next().unwrap_or_default().trim();
         self.nodes.push(Node {
@@ -209,11 +239,12 @@ impl<'a> Builder<'a> {
     }
 
     fn hashed(&self, from: NodeId, keys: Vec<usize>) -> Edge {
-        let partitioning = if self.parallelism == 1 || keys.is_empty() && self.nodes[from.0].parallelism == 1 {
-            Partitioning::Forward
-        } else {
-            Partitioning::Hash(keys)
-        };
+        let partitioning =
+            if self.parallelism == 1 || keys.is_empty() && self.nodes[from.0].parallelism == 1 {
+                Partitioning::Forward
+            } else {
+                Partitioning::Hash(keys)
+            };
         Edge { from, partitioning }
     }
 
@@ -226,13 +257,28 @@ impl<'a> Builder<'a> {
         Edge { from, partitioning }
     }
 
-    fn step(&mut self, step: &Step, columns: &[usize], steps: &[Step], places: &[(NodeId, Vec<usize>)]) -> Result<NodeId, Error> {
-        let fields: Vec<Field> = columns.iter().map(|column| step.fields[*column].clone()).collect();
+    fn step(
+        &mut self,
+        step: &Step,
+        columns: &[usize],
+        steps: &[Step],
+        places: &[(NodeId, Vec<usize>)],
+    ) -> Result<NodeId, Error> {
+        let fields: Vec<Field> = columns
+            .iter()
+            .map(|column| step.fields[*column].clone())
+            .collect();
         let output = schema(&fields);
         if let Op::Scan(table) = &step.op {
             let spec = source::spec(table, columns, self.zone)?;
             let name = format!("Source: {}", table.path.table);
-            return Ok(self.node(name, NodeKind::Source(Arc::new(spec)), Vec::new(), output, self.parallelism));
+            return Ok(self.node(
+                name,
+                NodeKind::Source(Arc::new(spec)),
+                Vec::new(),
+                output,
+                self.parallelism,
+            ));
         }
         // Where each input's columns have gone.
         let inputs: Vec<Input<'_>> = step
@@ -246,13 +292,19 @@ impl<'a> Builder<'a> {
             .collect();
         let (name, factory, keys) = self.operator(step, columns, &inputs, output.clone())?;
         let mut edges = Vec::new();
-        let single = keys.as_ref().is_some_and(|keys| keys.iter().any(Vec::is_empty));
+        let single = keys
+            .as_ref()
+            .is_some_and(|keys| keys.iter().any(Vec::is_empty));
         let parallelism = if single { 1 } else { self.parallelism };
         for (port, input) in inputs.iter().enumerate() {
             edges.push(match &keys {
                 Some(keys) if !single => self.hashed(input.node, keys[port].clone()),
                 Some(_) => {
-                    let partitioning = if self.nodes[input.node.0].parallelism == 1 { Partitioning::Forward } else { Partitioning::Hash(Vec::new()) };
+                    let partitioning = if self.nodes[input.node.0].parallelism == 1 {
+                        Partitioning::Forward
+                    } else {
+                        Partitioning::Hash(Vec::new())
+                    };
                     Edge {
                         from: input.node,
                         partitioning,
@@ -265,12 +317,24 @@ impl<'a> Builder<'a> {
             (None, Some(first)) => self.nodes[first.node.0].parallelism,
             _ => parallelism,
         };
-        Ok(self.node(name, NodeKind::Operator(factory), edges, output, parallelism))
+        Ok(self.node(
+            name,
+            NodeKind::Operator(factory),
+            edges,
+            output,
+            parallelism,
+        ))
     }
 
     /// The factory, and for each input the key columns it is exchanged by; `None` for no exchange.
-    #[expect(clippy::type_complexity, reason = "one caller, which takes it apart at once")]
-    #[expect(clippy::too_many_lines, reason = "one arm an operator, each a plain construction")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "one caller, which takes it apart at once"
+    )]
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one arm an operator, each a plain construction"
+    )]
     fn operator(
         &self,
         step: &Step,
@@ -281,7 +345,10 @@ impl<'a> Builder<'a> {
         let first = &inputs[0];
         let schemas: Vec<_> = inputs.iter().map(Input::schema).collect();
         let mut moved_calls = Vec::new();
-        if let Op::WindowAggregate { calls, .. } | Op::SessionAggregate { calls, .. } | Op::GroupAggregate { calls, .. } = &step.op {
+        if let Op::WindowAggregate { calls, .. }
+        | Op::SessionAggregate { calls, .. }
+        | Op::GroupAggregate { calls, .. } = &step.op
+        {
             for call in calls {
                 let mut call = call.clone();
                 if let Some((column, _)) = &mut call.argument {
@@ -291,18 +358,32 @@ impl<'a> Builder<'a> {
                 moved_calls.push(call);
             }
         }
-        let at = |columns: &[usize]| -> Vec<usize> { columns.iter().map(|column| first.at(*column)).collect() };
+        let at = |columns: &[usize]| -> Vec<usize> {
+            columns.iter().map(|column| first.at(*column)).collect()
+        };
         Ok(match &step.op {
             Op::Scan(_) | Op::RowNumber { .. } => {
                 return Err(Error::failed("a step that is no operator"));
             }
             Op::Calc { filter, exprs } => {
-                let filter = filter.as_ref().map(|filter| filter.remap(&|column| first.at(column)));
-                let exprs: Vec<Typed> =
-                    columns.iter().map(|column| exprs[*column].remap(&|column| first.at(column))).collect();
-                let name = if filter.is_some() { "Filter" } else { "Project" };
+                let filter = filter
+                    .as_ref()
+                    .map(|filter| filter.remap(&|column| first.at(column)));
+                let exprs: Vec<Typed> = columns
+                    .iter()
+                    .map(|column| exprs[*column].remap(&|column| first.at(column)))
+                    .collect();
+                let name = if filter.is_some() {
+                    "Filter"
+                } else {
+                    "Project"
+                };
                 let calc = Calc::new(&schemas[0], filter.as_ref(), &exprs, output)?;
-                (format!("{name}({})", names(step, columns)), Arc::new(calc), None)
+                (
+                    format!("{name}({})", names(step, columns)),
+                    Arc::new(calc),
+                    None,
+                )
             }
             Op::Window { kind, time, .. } => {
                 let zone = self.zone_of(&first.fields[*time]);
@@ -317,7 +398,9 @@ impl<'a> Builder<'a> {
             Op::WindowAggregate { end, keys, .. } => {
                 let exchange: Vec<usize> = keys
                     .iter()
-                    .filter(|key| !crate::operators::window::is_window_column(&first.fields[**key].name))
+                    .filter(|key| {
+                        !crate::operators::window::is_window_column(&first.fields[**key].name)
+                    })
                     .copied()
                     .collect();
                 let zone = match step.fields[*end].role {
@@ -332,9 +415,19 @@ impl<'a> Builder<'a> {
                     calls: moved_calls,
                     output,
                 };
-                (format!("WindowAggregate({})", names(step, columns)), Arc::new(aggregate), Some(vec![at(&exchange)]))
+                (
+                    format!("WindowAggregate({})", names(step, columns)),
+                    Arc::new(aggregate),
+                    Some(vec![at(&exchange)]),
+                )
             }
-            Op::SessionAggregate { gap, time, keys, windows, .. } => {
+            Op::SessionAggregate {
+                gap,
+                time,
+                keys,
+                windows,
+                ..
+            } => {
                 let aggregate = SessionAggregate {
                     input: schemas[0].clone(),
                     gap: *gap,
@@ -345,7 +438,11 @@ impl<'a> Builder<'a> {
                     calls: moved_calls,
                     output,
                 };
-                (format!("SessionAggregate({})", names(step, columns)), Arc::new(aggregate), Some(vec![at(keys)]))
+                (
+                    format!("SessionAggregate({})", names(step, columns)),
+                    Arc::new(aggregate),
+                    Some(vec![at(keys)]),
+                )
             }
             Op::GroupAggregate { keys, .. } => {
                 let aggregate = GroupAggregate {
@@ -354,9 +451,17 @@ impl<'a> Builder<'a> {
                     calls: moved_calls,
                     output,
                 };
-                (format!("GroupAggregate({})", names(step, columns)), Arc::new(aggregate), Some(vec![at(keys)]))
+                (
+                    format!("GroupAggregate({})", names(step, columns)),
+                    Arc::new(aggregate),
+                    Some(vec![at(keys)]),
+                )
             }
-            Op::Dedup { keys, order, keep_last } => {
+            Op::Dedup {
+                keys,
+                order,
+                keep_last,
+            } => {
                 let dedup = Dedup {
                     schema: schemas[0].clone(),
                     keys: at(keys),
@@ -364,11 +469,23 @@ impl<'a> Builder<'a> {
                     keep_last: *keep_last,
                     ttl: self.ttl,
                 };
-                (format!("Deduplicate({})", named(step, keys)), Arc::new(dedup), Some(vec![at(keys)]))
+                (
+                    format!("Deduplicate({})", named(step, keys)),
+                    Arc::new(dedup),
+                    Some(vec![at(keys)]),
+                )
             }
-            Op::Join { kind, left_keys, right_keys, condition } => {
+            Op::Join {
+                kind,
+                left_keys,
+                right_keys,
+                condition,
+            } => {
                 let right = &inputs[1];
-                let keys = [at(left_keys), right_keys.iter().map(|key| right.at(*key)).collect()];
+                let keys = [
+                    at(left_keys),
+                    right_keys.iter().map(|key| right.at(*key)).collect(),
+                ];
                 let condition = self.condition(condition.as_ref(), first, right, &output)?;
                 let join = Join {
                     sides: [schemas[0].clone(), schemas[1].clone()],
@@ -377,11 +494,25 @@ impl<'a> Builder<'a> {
                     condition,
                     output,
                 };
-                (format!("Join({kind:?})"), Arc::new(join), Some(keys.to_vec()))
+                (
+                    format!("Join({kind:?})"),
+                    Arc::new(join),
+                    Some(keys.to_vec()),
+                )
             }
-            Op::TemporalJoin { outer, left_keys, right_keys, left_time, right_time, condition } => {
+            Op::TemporalJoin {
+                outer,
+                left_keys,
+                right_keys,
+                left_time,
+                right_time,
+                condition,
+            } => {
                 let right = &inputs[1];
-                let keys = [at(left_keys), right_keys.iter().map(|key| right.at(*key)).collect()];
+                let keys = [
+                    at(left_keys),
+                    right_keys.iter().map(|key| right.at(*key)).collect(),
+                ];
                 let condition = self.condition(condition.as_ref(), first, right, &output)?;
                 let join = TemporalJoin {
                     sides: [schemas[0].clone(), schemas[1].clone()],
@@ -391,7 +522,11 @@ impl<'a> Builder<'a> {
                     condition,
                     output,
                 };
-                ("TemporalJoin".to_owned(), Arc::new(join), Some(keys.to_vec()))
+                (
+                    "TemporalJoin".to_owned(),
+                    Arc::new(join),
+                    Some(keys.to_vec()),
+                )
             }
             Op::Union => ("Union".to_owned(), Arc::new(Union { output }), None),
         })
@@ -406,9 +541,15 @@ impl<'a> Builder<'a> {
     ) -> Result<Option<Arc<dyn datafusion::physical_plan::PhysicalExpr>>, Error> {
         let n_left = left.fields.len();
         let place = |column: usize| {
-            if column < n_left { left.at(column) } else { left.kept.len() + right.at(column - n_left) }
+            if column < n_left {
+                left.at(column)
+            } else {
+                left.kept.len() + right.at(column - n_left)
+            }
         };
-        condition.map(|condition| condition.remap(&place).compile(output)).transpose()
+        condition
+            .map(|condition| condition.remap(&place).compile(output))
+            .transpose()
     }
 
     fn zone_of(&self, field: &Field) -> Option<Tz> {
@@ -418,7 +559,13 @@ impl<'a> Builder<'a> {
     fn target(&mut self, target: &Target, places: &[(NodeId, Vec<usize>)]) -> Result<(), Error> {
         let from = places[target.step].0;
         let schema = self.nodes[from.0].schema.clone();
-        self.write(&target.table, vec![from], schema, target.changes, target.overwrite)
+        self.write(
+            &target.table,
+            vec![from],
+            schema,
+            target.changes,
+            target.overwrite,
+        )
     }
 
     fn write(
@@ -442,15 +589,29 @@ impl<'a> Builder<'a> {
             overwrite,
         };
         let upserts = !primary_key.is_empty() && self.parallelism > 1;
-        let parallelism = if upserts { self.parallelism } else { self.nodes[from[0].0].parallelism };
+        let parallelism = if upserts {
+            self.parallelism
+        } else {
+            self.nodes[from[0].0].parallelism
+        };
         let edges = from
             .iter()
             .map(|from| {
-                if upserts { self.hashed(*from, primary_key.clone()) } else { self.forward(*from, parallelism) }
+                if upserts {
+                    self.hashed(*from, primary_key.clone())
+                } else {
+                    self.forward(*from, parallelism)
+                }
             })
             .collect();
         let name = format!("Sink: {}", table.path.table);
-        self.node(name, NodeKind::Sink(Arc::new(spec)), edges, schema, parallelism);
+        self.node(
+            name,
+            NodeKind::Sink(Arc::new(spec)),
+            edges,
+            schema,
+            parallelism,
+        );
         Ok(())
     }
 
@@ -460,19 +621,32 @@ impl<'a> Builder<'a> {
         let mut edges = Vec::new();
         for node in from {
             // A late edge is one to one: each operator gets its own projection.
-            let fields: Vec<Field> = late_columns().into_iter().map(|(name, ty)| Field::plain(name, ty)).collect();
+            let fields: Vec<Field> = late_columns()
+                .into_iter()
+                .map(|(name, ty)| Field::plain(name, ty))
+                .collect();
             let targets = written(table);
             let mut exprs = Vec::new();
             for (index, (field, column)) in fields.iter().zip(&targets).enumerate() {
                 let value = Typed::column(index, field.ty.clone());
-                let value = if coerce::is_text(&field.ty.root) && coerce::is_text(&column.data_type.root) {
-                    value
-                } else {
-                    cast::explicit(value, &column.data_type, false, Tz::UTC, Position { line: 1, column: 1 })?
-                };
+                let value =
+                    if coerce::is_text(&field.ty.root) && coerce::is_text(&column.data_type.root) {
+                        value
+                    } else {
+                        cast::explicit(
+                            value,
+                            &column.data_type,
+                            false,
+                            Tz::UTC,
+                            Position { line: 1, column: 1 },
+                        )?
+                    };
                 exprs.push(value);
             }
-            let out: Vec<Field> = targets.iter().map(|column| Field::plain(&column.name, column.data_type.clone())).collect();
+            let out: Vec<Field> = targets
+                .iter()
+                .map(|column| Field::plain(&column.name, column.data_type.clone()))
+                .collect();
             let output = schema(&out);
             let calc = Calc::new(&late_schema(), None, &exprs, output.clone())?;
             let own = self.nodes[node.0].parallelism;
@@ -480,14 +654,26 @@ impl<'a> Builder<'a> {
                 from: *node,
                 partitioning: Partitioning::Late,
             };
-            let id = self.node("Late rows".to_owned(), NodeKind::Operator(Arc::new(calc)), vec![edge], output, own);
+            let id = self.node(
+                "Late rows".to_owned(),
+                NodeKind::Operator(Arc::new(calc)),
+                vec![edge],
+                output,
+                own,
+            );
             edges.push(self.forward(id, parallelism));
         }
         let output = self.nodes[edges[0].from.0].schema.clone();
         let union = Union {
             output: output.clone(),
         };
-        let id = self.node("Late union".to_owned(), NodeKind::Operator(Arc::new(union)), edges, output.clone(), parallelism);
+        let id = self.node(
+            "Late union".to_owned(),
+            NodeKind::Operator(Arc::new(union)),
+            edges,
+            output.clone(),
+            parallelism,
+        );
         self.write(table, vec![id], output, ChangelogMode::InsertOnly, false)
     }
 }
@@ -505,7 +691,11 @@ impl Input<'_> {
     }
 
     fn schema(&self) -> arrow::datatypes::SchemaRef {
-        let fields: Vec<Field> = self.kept.iter().map(|column| self.fields[*column].clone()).collect();
+        let fields: Vec<Field> = self
+            .kept
+            .iter()
+            .map(|column| self.fields[*column].clone())
+            .collect();
         let plain = schema(&fields);
         // Late rows tell their event time by this mark.
         let marked: Vec<arrow::datatypes::Field> = plain
@@ -515,7 +705,8 @@ impl Input<'_> {
             .map(|(arrow, field)| {
                 let arrow = (**arrow).clone();
                 if field.role == Role::Rowtime {
-                    let mark = HashMap::from([(crate::graph::ROWTIME_KEY.to_owned(), String::new())]);
+                    let mark =
+                        HashMap::from([(crate::graph::ROWTIME_KEY.to_owned(), String::new())]);
                     return arrow.with_metadata(mark);
                 }
                 arrow
@@ -532,13 +723,27 @@ fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
             let width = step.fields.len();
             needed.extend(width - 3..width);
         }
-        Op::WindowAggregate { .. } | Op::SessionAggregate { .. } | Op::GroupAggregate { .. } | Op::Union => {
+        Op::WindowAggregate { .. }
+        | Op::SessionAggregate { .. }
+        | Op::GroupAggregate { .. }
+        | Op::Union => {
             needed.extend(0..step.fields.len());
         }
         Op::Dedup { keys, order, .. } => {
             needed.extend(keys.iter().chain(order));
         }
-        Op::Join { left_keys, right_keys, condition, .. } | Op::TemporalJoin { left_keys, right_keys, condition, .. } => {
+        Op::Join {
+            left_keys,
+            right_keys,
+            condition,
+            ..
+        }
+        | Op::TemporalJoin {
+            left_keys,
+            right_keys,
+            condition,
+            ..
+        } => {
             let n_left = step.first_width;
             needed.extend(left_keys);
             needed.extend(right_keys.iter().map(|key| key + n_left));
@@ -547,7 +752,12 @@ fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
                     needed.insert(column);
                 });
             }
-            if let Op::TemporalJoin { left_time, right_time, .. } = &step.op {
+            if let Op::TemporalJoin {
+                left_time,
+                right_time,
+                ..
+            } = &step.op
+            {
                 needed.extend([*left_time, right_time + n_left]);
             }
         }
@@ -556,7 +766,13 @@ fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
 }
 
 /// What `step` reads of its input at `port`, when `asked` of its own columns are wanted.
-fn reads(step: &Step, port: usize, asked: &BTreeSet<usize>, width: usize, first: usize) -> BTreeSet<usize> {
+fn reads(
+    step: &Step,
+    port: usize,
+    asked: &BTreeSet<usize>,
+    width: usize,
+    first: usize,
+) -> BTreeSet<usize> {
     let mut all = BTreeSet::new();
     match &step.op {
         Op::Scan(_) | Op::RowNumber { .. } => {}
@@ -592,7 +808,12 @@ fn reads(step: &Step, port: usize, asked: &BTreeSet<usize>, width: usize, first:
             if port == 0 {
                 all.extend(asked.iter().filter(|column| **column < first));
             } else {
-                all.extend(asked.iter().filter(|column| **column >= first).map(|column| column - first));
+                all.extend(
+                    asked
+                        .iter()
+                        .filter(|column| **column >= first)
+                        .map(|column| column - first),
+                );
             }
         }
     }
@@ -604,6 +825,9 @@ fn names(step: &Step, columns: &[usize]) -> String {
 }
 
 fn named(step: &Step, columns: &[usize]) -> String {
-    let all: Vec<&str> = columns.iter().map(|column| step.fields[*column].name.as_str()).collect();
+    let all: Vec<&str> = columns
+        .iter()
+        .map(|column| step.fields[*column].name.as_str())
+        .collect();
     all.join(", ")
 }

@@ -57,25 +57,39 @@ pub(crate) fn common(left: &SqlType, right: &SqlType) -> Option<SqlType> {
             _ => Varchar(*a.max(b)),
         },
         (a, b) if is_integer(a) && is_integer(b) => {
-            if integer_rank(a) >= integer_rank(b) { a.clone() } else { b.clone() }
+            if integer_rank(a) >= integer_rank(b) {
+                a.clone()
+            } else {
+                b.clone()
+            }
         }
         (a, b) if is_numeric(a) && is_numeric(b) => match (as_decimal(a), as_decimal(b)) {
             (Some((p1, s1)), Some((p2, s2))) => {
                 let scale = s1.max(s2);
                 let whole = (p1 as i8 - s1).max(p2 as i8 - s2);
-                let (precision, scale) = adjust(i32::from(whole) + i32::from(scale), i32::from(scale));
+                let (precision, scale) =
+                    adjust(i32::from(whole) + i32::from(scale), i32::from(scale));
                 Decimal(precision, scale)
             }
-            _ => if *a == Float && *b == Float { Float } else { Double },
+            _ => {
+                if *a == Float && *b == Float {
+                    Float
+                } else {
+                    Double
+                }
+            }
         },
         (Timestamp(a), Timestamp(b)) => Timestamp(*a.max(b)),
         (TimestampLtz(a), TimestampLtz(b)) => TimestampLtz(*a.max(b)),
-        (Timestamp(a), TimestampLtz(b)) | (TimestampLtz(b), Timestamp(a)) => TimestampLtz(*a.max(b)),
+        (Timestamp(a), TimestampLtz(b)) | (TimestampLtz(b), Timestamp(a)) => {
+            TimestampLtz(*a.max(b))
+        }
         (Date, Timestamp(p)) | (Timestamp(p), Date) => Timestamp(*p),
         (Time(a), Time(b)) => Time(*a.max(b)),
-        (TypeRoot::Binary(a) | TypeRoot::Varbinary(a), TypeRoot::Binary(b) | TypeRoot::Varbinary(b)) => {
-            TypeRoot::Varbinary(*a.max(b))
-        }
+        (
+            TypeRoot::Binary(a) | TypeRoot::Varbinary(a),
+            TypeRoot::Binary(b) | TypeRoot::Varbinary(b),
+        ) => TypeRoot::Varbinary(*a.max(b)),
         (TypeRoot::Array(a), TypeRoot::Array(b)) => TypeRoot::Array(Box::new(common(a, b)?)),
         (TypeRoot::Map(k1, v1), TypeRoot::Map(k2, v2)) => {
             TypeRoot::Map(Box::new(common(k1, k2)?), Box::new(common(v1, v2)?))
@@ -137,7 +151,10 @@ pub(crate) fn for_comparison(
     let reads = |text: &Typed, other: &Typed| {
         is_text(&text.ty.root)
             && (is_numeric(&other.ty.root)
-                || matches!(other.ty.root, Date | Time(_) | Timestamp(_) | TimestampLtz(_) | TypeRoot::Boolean))
+                || matches!(
+                    other.ty.root,
+                    Date | Time(_) | Timestamp(_) | TimestampLtz(_) | TypeRoot::Boolean
+                ))
     };
     if reads(&left, &right) && !left.is_null_literal() {
         let target = comparison_target(&right.ty);
@@ -166,7 +183,11 @@ pub(crate) fn for_comparison(
 fn comparison_target(ty: &SqlType) -> SqlType {
     if is_numeric(&ty.root) && !matches!(ty.root, Double | Float) {
         // A string may hold a fraction.
-        return if is_integer(&ty.root) { ty.with_nullable(true) } else { SqlType::of(Decimal(38, 18)) };
+        return if is_integer(&ty.root) {
+            ty.with_nullable(true)
+        } else {
+            SqlType::of(Decimal(38, 18))
+        };
     }
     ty.with_nullable(true)
 }

@@ -67,7 +67,10 @@ impl Analyzer<'_> {
             if let ExprKind::Name(path) = &expr.kind {
                 self.name(path)?;
                 return Err(Error::validation(
-                    format!("column `{}` is neither grouped nor aggregated", path[path.len() - 1].value),
+                    format!(
+                        "column `{}` is neither grouped nor aggregated",
+                        path[path.len() - 1].value
+                    ),
                     expr.position,
                 ));
             }
@@ -93,8 +96,13 @@ impl Analyzer<'_> {
             ExprKind::IsNull(inner, negated) => Ok(is_null(self.expr(inner)?, *negated)),
             ExprKind::IsTruth(inner, truth, negated) => self.is_truth(inner, *truth, *negated),
             ExprKind::IsDistinct(left, right, same) => {
-                let (left, right) = coerce::for_comparison(self.expr(left)?, self.expr(right)?, at)?;
-                let op = if *same { Operator::IsNotDistinctFrom } else { Operator::IsDistinctFrom };
+                let (left, right) =
+                    coerce::for_comparison(self.expr(left)?, self.expr(right)?, at)?;
+                let op = if *same {
+                    Operator::IsNotDistinctFrom
+                } else {
+                    Operator::IsDistinctFrom
+                };
                 Ok(compare(op, left, right))
             }
             ExprKind::IsJson(inner, kind, negated) => self.is_json(inner, kind, *negated, at),
@@ -102,7 +110,8 @@ impl Analyzer<'_> {
                 let value = self.expr(value)?;
                 let (left, low) = coerce::for_comparison(value.clone(), self.expr(low)?, at)?;
                 let (right, high) = coerce::for_comparison(value, self.expr(high)?, at)?;
-                let both = compare(Operator::GtEq, left, low).and(compare(Operator::LtEq, right, high));
+                let both =
+                    compare(Operator::GtEq, left, low).and(compare(Operator::LtEq, right, high));
                 Ok(negate_if(both, *negated))
             }
             ExprKind::InList(value, list, negated) => {
@@ -119,11 +128,9 @@ impl Analyzer<'_> {
                 let any = any.ok_or_else(|| Error::syntax("an empty list after IN", at))?;
                 Ok(negate_if(any, *negated))
             }
-            ExprKind::InQuery(..) | ExprKind::Exists(_) | ExprKind::Scalar(_) => Err(Error::unsupported(
-                "a subquery in an expression",
-                at,
-                "; write it as a join",
-            )),
+            ExprKind::InQuery(..) | ExprKind::Exists(_) | ExprKind::Scalar(_) => Err(
+                Error::unsupported("a subquery in an expression", at, "; write it as a join"),
+            ),
             ExprKind::Like {
                 value,
                 pattern,
@@ -147,9 +154,11 @@ impl Analyzer<'_> {
             ExprKind::Index(inner, index) => {
                 functions::index(self.expr(inner)?, self.expr(index)?, at)
             }
-            ExprKind::Array(_) | ExprKind::Map(_) | ExprKind::Row(_) => {
-                Err(Error::unsupported("an ARRAY, MAP or ROW constructor", at, ""))
-            }
+            ExprKind::Array(_) | ExprKind::Map(_) | ExprKind::Row(_) => Err(Error::unsupported(
+                "an ARRAY, MAP or ROW constructor",
+                at,
+                "",
+            )),
             ExprKind::Unit(_) => Err(Error::syntax("a unit of time is no value", at)),
             ExprKind::AtTimeZone(..) => Err(Error::unsupported(
                 "AT TIME ZONE",
@@ -168,7 +177,10 @@ impl Analyzer<'_> {
         if typed.ty.root == TypeRoot::Boolean {
             return Ok(typed);
         }
-        Err(Error::validation(format!("a condition cannot be {}", typed.ty), expr.position))
+        Err(Error::validation(
+            format!("a condition cannot be {}", typed.ty),
+            expr.position,
+        ))
     }
 
     fn name(&self, path: &[Ident]) -> Result<Typed, Error> {
@@ -181,8 +193,15 @@ impl Analyzer<'_> {
             None => (None, 1),
         };
         let Some(index) = found else {
-            let name = path.iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".");
-            return Err(Error::validation(self.unknown(&name, &path[path.len() - 1].value), at));
+            let name = path
+                .iter()
+                .map(|part| part.value.as_str())
+                .collect::<Vec<_>>()
+                .join(".");
+            return Err(Error::validation(
+                self.unknown(&name, &path[path.len() - 1].value),
+                at,
+            ));
         };
         let mut typed = Typed::column(index, self.scope.columns[index].1.ty.clone());
         for field in &path[used..] {
@@ -191,12 +210,21 @@ impl Analyzer<'_> {
         Ok(typed)
     }
 
-    fn find(&self, table: Option<&str>, column: &str, at: Position) -> Result<Option<usize>, Error> {
+    fn find(
+        &self,
+        table: Option<&str>,
+        column: &str,
+        at: Position,
+    ) -> Result<Option<usize>, Error> {
         let mut found = None;
         for (index, (qualifier, field)) in self.scope.columns.iter().enumerate() {
-            if field.name == column && table.is_none_or(|table| qualifier.as_deref() == Some(table)) {
+            if field.name == column && table.is_none_or(|table| qualifier.as_deref() == Some(table))
+            {
                 if found.is_some() {
-                    return Err(Error::validation(format!("column `{column}` is ambiguous"), at));
+                    return Err(Error::validation(
+                        format!("column `{column}` is ambiguous"),
+                        at,
+                    ));
                 }
                 found = Some(index);
             }
@@ -224,7 +252,13 @@ impl Analyzer<'_> {
         arithmetic::negate(self.expr(inner)?, at)
     }
 
-    fn binary(&self, op: BinaryOp, left: &Expr, right: &Expr, at: Position) -> Result<Typed, Error> {
+    fn binary(
+        &self,
+        op: BinaryOp,
+        left: &Expr,
+        right: &Expr,
+        at: Position,
+    ) -> Result<Typed, Error> {
         let operator = match op {
             BinaryOp::And => return Ok(self.boolean(left)?.and(self.boolean(right)?)),
             BinaryOp::Or => return Ok(either(self.boolean(left)?, self.boolean(right)?)),
@@ -247,17 +281,30 @@ impl Analyzer<'_> {
         Ok(compare(operator, left, right))
     }
 
-    fn arithmetic(&self, op: BinaryOp, left: Typed, right: Typed, at: Position) -> Result<Typed, Error> {
+    fn arithmetic(
+        &self,
+        op: BinaryOp,
+        left: Typed,
+        right: Typed,
+        at: Position,
+    ) -> Result<Typed, Error> {
         use TypeRoot::{Date, IntervalDayTime, IntervalYearMonth, Timestamp, TimestampLtz};
         let is_time = |ty: &SqlType| matches!(ty.root, Timestamp(_) | TimestampLtz(_) | Date);
         let is_interval = |ty: &SqlType| matches!(ty.root, IntervalDayTime | IntervalYearMonth);
         if op == BinaryOp::Plus && is_interval(&left.ty) && is_time(&right.ty) {
             return self.arithmetic(op, right, left, at);
         }
-        if matches!(op, BinaryOp::Plus | BinaryOp::Minus) && is_time(&left.ty) && is_interval(&right.ty) {
+        if matches!(op, BinaryOp::Plus | BinaryOp::Minus)
+            && is_time(&left.ty)
+            && is_interval(&right.ty)
+        {
             let months = right.ty.root == IntervalYearMonth;
             let TypedKind::Literal(value) = &right.kind else {
-                return Err(Error::unsupported("an interval that is no literal", at, "; use TIMESTAMPADD"));
+                return Err(Error::unsupported(
+                    "an interval that is no literal",
+                    at,
+                    "; use TIMESTAMPADD",
+                ));
             };
             let amount = match value {
                 ScalarValue::DurationMillisecond(Some(amount)) => *amount,
@@ -265,10 +312,18 @@ impl Analyzer<'_> {
                 _ => return Typed::null(&left.ty),
             };
             let mut left = left;
-            let mut amount = if op == BinaryOp::Minus { -amount } else { amount };
+            let mut amount = if op == BinaryOp::Minus {
+                -amount
+            } else {
+                amount
+            };
             if left.ty.root == Date && !months {
                 if amount % time::DAY != 0 {
-                    return Err(Error::unsupported("DATE with an interval of less than a day", at, "; CAST it to TIMESTAMP(3)"));
+                    return Err(Error::unsupported(
+                        "DATE with an interval of less than a day",
+                        at,
+                        "; CAST it to TIMESTAMP(3)",
+                    ));
                 }
                 let days = amount / time::DAY;
                 amount = days * time::DAY;
@@ -296,13 +351,23 @@ impl Analyzer<'_> {
         Ok(match truth {
             None => is_null(inner, negated),
             Some(truth) => {
-                let op = if negated { Operator::IsDistinctFrom } else { Operator::IsNotDistinctFrom };
+                let op = if negated {
+                    Operator::IsDistinctFrom
+                } else {
+                    Operator::IsNotDistinctFrom
+                };
                 compare(op, inner, Typed::boolean(truth))
             }
         })
     }
 
-    fn is_json(&self, inner: &Expr, kind: &str, negated: bool, at: Position) -> Result<Typed, Error> {
+    fn is_json(
+        &self,
+        inner: &Expr,
+        kind: &str,
+        negated: bool,
+        at: Position,
+    ) -> Result<Typed, Error> {
         let inner = self.expr(inner)?;
         if !is_text(&inner.ty.root) {
             return Err(Error::validation("IS JSON needs a string", at));
@@ -312,11 +377,17 @@ impl Analyzer<'_> {
             let texts = arrow::array::AsArray::as_string::<i32>(&args[0]);
             let values: arrow::array::BooleanArray = texts
                 .iter()
-                .map(|text| Some(text.is_some_and(|text| functions::json::is_json(text, &kind)) != negated))
+                .map(|text| {
+                    Some(text.is_some_and(|text| functions::json::is_json(text, &kind)) != negated)
+                })
                 .collect();
             Ok(std::sync::Arc::new(values))
         });
-        Ok(Typed::call(kernel, vec![inner], SqlType::required(TypeRoot::Boolean)))
+        Ok(Typed::call(
+            kernel,
+            vec![inner],
+            SqlType::required(TypeRoot::Boolean),
+        ))
     }
 
     fn like(
@@ -330,24 +401,39 @@ impl Analyzer<'_> {
         let (value, pattern) = (self.expr(value)?, self.expr(pattern)?);
         let escape = match escape {
             None => None,
-            Some(escape) => self.expr(escape)?.literal_text().and_then(|text| text.chars().next()),
+            Some(escape) => self
+                .expr(escape)?
+                .literal_text()
+                .and_then(|text| text.chars().next()),
         };
         let Some(text) = pattern.literal_text() else {
-            return Err(Error::unsupported("LIKE with a pattern that is no literal", at, ""));
+            return Err(Error::unsupported(
+                "LIKE with a pattern that is no literal",
+                at,
+                "",
+            ));
         };
         let Some(regex) = functions::string::like(text, escape, similar) else {
             return Err(Error::validation(format!("'{text}' is no pattern"), at));
         };
         if !is_text(&value.ty.root) {
-            return Err(Error::validation(format!("LIKE needs a string, not {}", value.ty), at));
+            return Err(Error::validation(
+                format!("LIKE needs a string, not {}", value.ty),
+                at,
+            ));
         }
         let ty = SqlType::of(TypeRoot::Boolean).with_nullable(value.ty.nullable);
-        let kernel = Kernel::new(format!("LIKE[{text},{escape:?},{similar}]"), move |args, _| {
-            let texts = arrow::array::AsArray::as_string::<i32>(&args[0]);
-            let values: arrow::array::BooleanArray =
-                texts.iter().map(|text| text.map(|text| regex.is_match(text))).collect();
-            Ok(std::sync::Arc::new(values))
-        });
+        let kernel = Kernel::new(
+            format!("LIKE[{text},{escape:?},{similar}]"),
+            move |args, _| {
+                let texts = arrow::array::AsArray::as_string::<i32>(&args[0]);
+                let values: arrow::array::BooleanArray = texts
+                    .iter()
+                    .map(|text| text.map(|text| regex.is_match(text)))
+                    .collect();
+                Ok(std::sync::Arc::new(values))
+            },
+        );
         Ok(Typed::call(kernel, vec![value], ty))
     }
 
@@ -412,10 +498,16 @@ impl Analyzer<'_> {
             ));
         }
         if super::is_aggregate(&call.name) {
-            return Err(Error::validation(format!("{} is not allowed here", call.name), at));
+            return Err(Error::validation(
+                format!("{} is not allowed here", call.name),
+                at,
+            ));
         }
         if call.star || call.distinct || call.filter.is_some() {
-            return Err(Error::validation(format!("{} takes no *, DISTINCT or FILTER", call.name), at));
+            return Err(Error::validation(
+                format!("{} takes no *, DISTINCT or FILTER", call.name),
+                at,
+            ));
         }
         let mut unit = None;
         let mut args = Vec::with_capacity(call.args.len());
@@ -471,7 +563,11 @@ fn negate_if(expr: Typed, negated: bool) -> Typed {
 fn is_null(expr: Typed, negated: bool) -> Typed {
     let inner = Box::new(expr);
     Typed {
-        kind: if negated { TypedKind::IsNotNull(inner) } else { TypedKind::IsNull(inner) },
+        kind: if negated {
+            TypedKind::IsNotNull(inner)
+        } else {
+            TypedKind::IsNull(inner)
+        },
         ty: SqlType::required(TypeRoot::Boolean),
     }
 }
@@ -480,9 +576,15 @@ fn is_null(expr: Typed, negated: bool) -> Typed {
 fn literal(value: &Literal, zone: Tz, at: Position) -> Result<Typed, Error> {
     let wrong = |what: &str, text: &str| Error::validation(format!("'{text}' is no {what}"), at);
     let timestamp = |nanos: i64, text: &str, local: bool| {
-        let digits = text.split_once('.').map_or(0, |(_, fraction)| fraction.len().min(9) as u8);
+        let digits = text
+            .split_once('.')
+            .map_or(0, |(_, fraction)| fraction.len().min(9) as u8);
         let array = time::timestamps(std::iter::once(Some(nanos)), digits, local);
-        let root = if local { TypeRoot::TimestampLtz(digits) } else { TypeRoot::Timestamp(digits) };
+        let root = if local {
+            TypeRoot::TimestampLtz(digits)
+        } else {
+            TypeRoot::Timestamp(digits)
+        };
         match ScalarValue::try_from_array(&array, 0) {
             Ok(value) => Ok(Typed::literal(value, SqlType::required(root))),
             Err(_) => Err(wrong("TIMESTAMP", text)),
@@ -499,7 +601,10 @@ fn literal(value: &Literal, zone: Tz, at: Position) -> Result<Typed, Error> {
         ),
         Literal::Date(text) => {
             let days = time::parse_date(text).ok_or_else(|| wrong("DATE", text))?;
-            Typed::literal(ScalarValue::Date32(Some(days)), SqlType::required(TypeRoot::Date))
+            Typed::literal(
+                ScalarValue::Date32(Some(days)),
+                SqlType::required(TypeRoot::Date),
+            )
         }
         Literal::Time(text) => {
             let millis = time::parse_time(text).ok_or_else(|| wrong("TIME", text))?;
@@ -513,7 +618,8 @@ fn literal(value: &Literal, zone: Tz, at: Position) -> Result<Typed, Error> {
             timestamp(nanos, text, false)?
         }
         Literal::TimestampLtz(text) => {
-            let nanos = time::parse_instant(text, zone).ok_or_else(|| wrong("TIMESTAMP_LTZ", text))?;
+            let nanos =
+                time::parse_instant(text, zone).ok_or_else(|| wrong("TIMESTAMP_LTZ", text))?;
             timestamp(nanos, text, true)?
         }
         Literal::YearMonth(months) => Typed::literal(
@@ -530,7 +636,10 @@ fn literal(value: &Literal, zone: Tz, at: Position) -> Result<Typed, Error> {
 fn number(text: &str) -> Option<Typed> {
     if text.contains(['e', 'E']) {
         let value: f64 = text.parse().ok()?;
-        return Some(Typed::literal(value.into(), SqlType::required(TypeRoot::Double)));
+        return Some(Typed::literal(
+            value.into(),
+            SqlType::required(TypeRoot::Double),
+        ));
     }
     if let Some((whole, fraction)) = text.split_once('.') {
         let scale = fraction.len();
@@ -547,10 +656,16 @@ fn number(text: &str) -> Option<Typed> {
         ));
     }
     if let Ok(value) = text.parse::<i32>() {
-        return Some(Typed::literal(value.into(), SqlType::required(TypeRoot::Int)));
+        return Some(Typed::literal(
+            value.into(),
+            SqlType::required(TypeRoot::Int),
+        ));
     }
     if let Ok(value) = text.parse::<i64>() {
-        return Some(Typed::literal(value.into(), SqlType::required(TypeRoot::BigInt)));
+        return Some(Typed::literal(
+            value.into(),
+            SqlType::required(TypeRoot::BigInt),
+        ));
     }
     let unscaled: i128 = text.parse().ok()?;
     let precision = text.trim_start_matches('-').len();

@@ -19,11 +19,18 @@ use crate::table::{SqlType, TableDefinition, TypeRoot};
 pub(super) type Source = (Arc<Rel>, Scope);
 
 /// `table` with the options of its `OPTIONS` hint.
-pub(super) fn with_hints(table: Arc<TableDefinition>, hints: &[Hint]) -> Result<Arc<TableDefinition>, Error> {
+pub(super) fn with_hints(
+    table: Arc<TableDefinition>,
+    hints: &[Hint],
+) -> Result<Arc<TableDefinition>, Error> {
     let mut changed = None;
     for hint in hints {
         if hint.name != "OPTIONS" {
-            return Err(Error::unsupported(format!("the hint {}", hint.name), hint.position, ""));
+            return Err(Error::unsupported(
+                format!("the hint {}", hint.name),
+                hint.position,
+                "",
+            ));
         }
         let table = changed.get_or_insert_with(|| (*table).clone());
         table.options.extend(hint.options.clone());
@@ -58,20 +65,36 @@ impl Planner<'_> {
                 using,
             } => {
                 if !using.is_empty() {
-                    return Err(Error::unsupported("JOIN … USING", table.position, "; use ON"));
+                    return Err(Error::unsupported(
+                        "JOIN … USING",
+                        table.position,
+                        "; use ON",
+                    ));
                 }
                 return self.join(left, right, *kind, on.as_ref(), env, table.position);
             }
         };
-        let name = table.alias.as_ref().map(|alias| alias.value.clone()).or(name);
+        let name = table
+            .alias
+            .as_ref()
+            .map(|alias| alias.value.clone())
+            .or(name);
         let rel = rename(rel, &table.columns)?;
-        let columns = rel.fields.iter().map(|field| (name.clone(), field.clone())).collect();
+        let columns = rel
+            .fields
+            .iter()
+            .map(|field| (name.clone(), field.clone()))
+            .collect();
         Ok((rel, Scope { columns }))
     }
 
     fn named(&self, path: &[Ident], hints: &[Hint], env: &Env) -> Result<Arc<Rel>, Error> {
         if let [name] = path
-            && let Some((_, rel)) = env.ctes.iter().rev().find(|(known, _)| *known == name.value)
+            && let Some((_, rel)) = env
+                .ctes
+                .iter()
+                .rev()
+                .find(|(known, _)| *known == name.value)
         {
             return Ok(rel.clone());
         }
@@ -102,10 +125,16 @@ impl Planner<'_> {
                 .columns
                 .iter()
                 .position(|(_, field)| field.name == ident.value)
-                .ok_or_else(|| Error::validation(format!("unknown column `{}`", ident.value), ident.position))
+                .ok_or_else(|| {
+                    Error::validation(format!("unknown column `{}`", ident.value), ident.position)
+                })
         };
         let time = find(&call.time_column)?;
-        let partition = call.partition.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        let partition = call
+            .partition
+            .iter()
+            .map(find)
+            .collect::<Result<Vec<_>, _>>()?;
         match input.fields[time].role {
             Role::Rowtime => {}
             Role::Proctime => {
@@ -117,13 +146,20 @@ impl Planner<'_> {
             }
             _ => {
                 return Err(Error::validation(
-                    format!("`{}` is no time attribute; a window needs a column with a WATERMARK", call.time_column.value),
+                    format!(
+                        "`{}` is no time attribute; a window needs a column with a WATERMARK",
+                        call.time_column.value
+                    ),
                     call.time_column.position,
                 ));
             }
         }
         if !partition.is_empty() && call.name != "SESSION" {
-            return Err(Error::unsupported(format!("PARTITION BY in {}", call.name), call.position, "; GROUP BY the columns"));
+            return Err(Error::unsupported(
+                format!("PARTITION BY in {}", call.name),
+                call.position,
+                "; GROUP BY the columns",
+            ));
         }
         let kind = self.window_kind(call)?;
         let ltz = matches!(input.fields[time].ty.root, TypeRoot::TimestampLtz(_));
@@ -134,7 +170,11 @@ impl Planner<'_> {
             }
         }
         let wall = SqlType::required(TypeRoot::Timestamp(3));
-        let last = if ltz { SqlType::required(TypeRoot::TimestampLtz(3)) } else { wall.clone() };
+        let last = if ltz {
+            SqlType::required(TypeRoot::TimestampLtz(3))
+        } else {
+            wall.clone()
+        };
         for (name, ty, role) in [
             ("window_start", wall.clone(), Role::WindowStart),
             ("window_end", wall, Role::WindowEnd(ltz)),
@@ -181,7 +221,9 @@ impl Planner<'_> {
             };
             let typed = analyzer.expr(expr)?;
             let millis = match &typed.kind {
-                TypedKind::Literal(datafusion::common::ScalarValue::DurationMillisecond(millis)) => *millis,
+                TypedKind::Literal(datafusion::common::ScalarValue::DurationMillisecond(
+                    millis,
+                )) => *millis,
                 _ => whole(&typed).filter(|_| false),
             };
             match (at, millis) {
@@ -189,7 +231,11 @@ impl Planner<'_> {
                 _ => return Err(wrong("the arguments must be intervals of days or less")),
             }
         }
-        let need = |at: usize| values[at].filter(|value| *value > 0).ok_or_else(|| wrong("needs positive intervals"));
+        let need = |at: usize| {
+            values[at]
+                .filter(|value| *value > 0)
+                .ok_or_else(|| wrong("needs positive intervals"))
+        };
         Ok(match call.name.as_str() {
             "TUMBLE" => WindowKind::Tumble {
                 size: need(0)?,
@@ -224,7 +270,11 @@ impl Planner<'_> {
         at: Position,
     ) -> Result<Source, Error> {
         if matches!(kind, JoinKind::Right | JoinKind::Full) {
-            return Err(Error::unsupported(format!("{kind:?} JOIN"), at, "; LEFT and INNER are"));
+            return Err(Error::unsupported(
+                format!("{kind:?} JOIN"),
+                at,
+                "; LEFT and INNER are",
+            ));
         }
         let left = self.from(left, env)?;
         if let TableKind::Named {
@@ -270,13 +320,23 @@ impl Planner<'_> {
         // Without a condition yet: WHERE may bring one.
         let (pairs, condition) = keys.unwrap_or_default();
         if outer && condition.is_some() {
-            return Err(Error::unsupported("LEFT JOIN with a condition that is no equality", at, ""));
+            return Err(Error::unsupported(
+                "LEFT JOIN with a condition that is no equality",
+                at,
+                "",
+            ));
         }
         let n_left = left.0.fields.len();
         let (left_rel, left_keys) = with_keys(&left.0, pairs.iter().map(|(left, _)| left.clone()));
-        let shifted = pairs.iter().map(|(_, right)| right.remap(&|column| column - n_left));
+        let shifted = pairs
+            .iter()
+            .map(|(_, right)| right.remap(&|column| column - n_left));
         let (right_rel, right_keys) = with_keys(&right.0, shifted);
-        let fields: Vec<Field> = scope.columns.iter().map(|(_, field)| field.clone()).collect();
+        let fields: Vec<Field> = scope
+            .columns
+            .iter()
+            .map(|(_, field)| field.clone())
+            .collect();
         let changes = if outer || !left.0.is_append() || !right.0.is_append() {
             ChangelogMode::Retract
         } else {
@@ -288,7 +348,14 @@ impl Planner<'_> {
             right_keys,
             condition,
         };
-        let rel = assemble([left_rel, right_rel], [n_left, right.0.fields.len()], fields, condition, changes, op);
+        let rel = assemble(
+            [left_rel, right_rel],
+            [n_left, right.0.fields.len()],
+            fields,
+            condition,
+            changes,
+            op,
+        );
         Ok((rel, scope))
     }
 
@@ -316,7 +383,12 @@ impl Planner<'_> {
                     "; join the table regularly, or by event time",
                 ));
             }
-            _ => return Err(Error::validation("FOR SYSTEM_TIME AS OF needs the left side's rowtime", as_of.position)),
+            _ => {
+                return Err(Error::validation(
+                    "FOR SYSTEM_TIME AS OF needs the left side's rowtime",
+                    as_of.position,
+                ));
+            }
         };
         let Some((versions, primary, right_time)) = versions_of(&right.0) else {
             return Err(Error::validation(
@@ -335,16 +407,25 @@ impl Planner<'_> {
         let n_left = left.0.fields.len();
         let (pairs, condition) = split_condition(analyzer.boolean(on)?, n_left);
         let (left_rel, left_keys) = with_keys(&left.0, pairs.iter().map(|(left, _)| left.clone()));
-        let shifted = pairs.iter().map(|(_, right)| right.remap(&|column| column - n_left));
+        let shifted = pairs
+            .iter()
+            .map(|(_, right)| right.remap(&|column| column - n_left));
         let (right_rel, right_keys) = with_keys(&versions, shifted);
         let mut asked = right_keys.clone();
         let mut wanted = primary;
         asked.sort_unstable();
         wanted.sort_unstable();
         if asked != wanted {
-            return Err(Error::validation("a temporal join needs an equality for each column of the versioned table's key, and no other", at));
+            return Err(Error::validation(
+                "a temporal join needs an equality for each column of the versioned table's key, and no other",
+                at,
+            ));
         }
-        let fields: Vec<Field> = scope.columns.iter().map(|(_, field)| field.clone()).collect();
+        let fields: Vec<Field> = scope
+            .columns
+            .iter()
+            .map(|(_, field)| field.clone())
+            .collect();
         let op = |condition| Op::TemporalJoin {
             outer,
             left_keys,
@@ -355,9 +436,20 @@ impl Planner<'_> {
         };
         let changes = ChangelogMode::InsertOnly;
         if !left.0.is_append() {
-            return Err(Error::unsupported("a temporal join of an updating left side", at, ""));
+            return Err(Error::unsupported(
+                "a temporal join of an updating left side",
+                at,
+                "",
+            ));
         }
-        let rel = assemble([left_rel, right_rel], [n_left, versions.fields.len()], fields, condition, changes, op);
+        let rel = assemble(
+            [left_rel, right_rel],
+            [n_left, versions.fields.len()],
+            fields,
+            condition,
+            changes,
+            op,
+        );
         Ok((rel, scope))
     }
 }
@@ -373,8 +465,15 @@ fn assemble(
 ) -> Arc<Rel> {
     let extra_left = inputs[0].fields.len() - widths[0];
     let extra_right = inputs[1].fields.len() - widths[1];
-    let condition = condition
-        .map(|condition| condition.remap(&|column| if column < widths[0] { column } else { column + extra_left }));
+    let condition = condition.map(|condition| {
+        condition.remap(&|column| {
+            if column < widths[0] {
+                column
+            } else {
+                column + extra_left
+            }
+        })
+    });
     let mut wide: Vec<Field> = fields[..widths[0]].to_vec();
     wide.extend(inputs[0].fields[widths[0]..].iter().cloned());
     wide.extend(fields[widths[0]..].iter().cloned());
@@ -392,7 +491,11 @@ fn assemble(
         .iter()
         .enumerate()
         .map(|(index, field)| {
-            let column = if index < widths[0] { index } else { index + extra_left };
+            let column = if index < widths[0] {
+                index
+            } else {
+                index + extra_left
+            };
             (field.name.clone(), Typed::column(column, field.ty.clone()))
         })
         .collect();
@@ -405,11 +508,20 @@ fn rename(rel: Arc<Rel>, names: &[Ident]) -> Result<Arc<Rel>, Error> {
     };
     if names.len() != rel.fields.len() {
         return Err(Error::validation(
-            format!("{} column names for {} columns", names.len(), rel.fields.len()),
+            format!(
+                "{} column names for {} columns",
+                names.len(),
+                rel.fields.len()
+            ),
             first.position,
         ));
     }
-    let items = rel.all().into_iter().zip(names).map(|((_, expr), name)| (name.value.clone(), expr)).collect();
+    let items = rel
+        .all()
+        .into_iter()
+        .zip(names)
+        .map(|((_, expr), name)| (name.value.clone(), expr))
+        .collect();
     Ok(Rel::calc(rel, None, items))
 }
 
@@ -417,14 +529,28 @@ fn rename(rel: Arc<Rel>, names: &[Ident]) -> Result<Arc<Rel>, Error> {
 fn joined_scope(left: &Scope, right: &Scope, outer: bool, keeps_left_time: bool) -> Scope {
     let plain = |(name, field): &(Option<String>, Field), nullable: bool, keep: bool| {
         let mut field = field.clone();
-        if !keep && matches!(field.role, Role::Rowtime | Role::WindowEnd(_) | Role::WindowStart) {
+        if !keep
+            && matches!(
+                field.role,
+                Role::Rowtime | Role::WindowEnd(_) | Role::WindowStart
+            )
+        {
             field.role = Role::Plain;
         }
         field.ty.nullable |= nullable;
         (name.clone(), field)
     };
-    let mut columns: Vec<_> = left.columns.iter().map(|column| plain(column, false, keeps_left_time)).collect();
-    columns.extend(right.columns.iter().map(|column| plain(column, outer, false)));
+    let mut columns: Vec<_> = left
+        .columns
+        .iter()
+        .map(|column| plain(column, false, keeps_left_time))
+        .collect();
+    columns.extend(
+        right
+            .columns
+            .iter()
+            .map(|column| plain(column, outer, false)),
+    );
     Scope { columns }
 }
 
@@ -440,13 +566,20 @@ pub(super) fn conjuncts(condition: Typed, out: &mut Vec<Typed>) {
 }
 
 /// Equalities between the sides, and what else is asked.
-pub(super) fn split_condition(condition: Typed, n_left: usize) -> (Vec<(Typed, Typed)>, Option<Typed>) {
+pub(super) fn split_condition(
+    condition: Typed,
+    n_left: usize,
+) -> (Vec<(Typed, Typed)>, Option<Typed>) {
     let mut parts = Vec::new();
     conjuncts(condition, &mut parts);
     let side = |expr: &Typed| {
         let (mut left, mut right) = (false, false);
         expr.mark_columns(&mut |column| {
-            if column < n_left { left = true } else { right = true }
+            if column < n_left {
+                left = true
+            } else {
+                right = true
+            }
         });
         (left, right)
     };
@@ -498,8 +631,15 @@ fn versions_of(rel: &Arc<Rel>) -> Option<(Arc<Rel>, Vec<usize>, usize)> {
     match &rel.op {
         Op::Scan(table) if !table.primary_key.is_empty() && table.watermark.is_some() => {
             let position = |name: &String| rel.fields.iter().position(|field| field.name == *name);
-            let keys = table.primary_key.iter().map(position).collect::<Option<Vec<_>>>()?;
-            let time = rel.fields.iter().position(|field| field.role == Role::Rowtime)?;
+            let keys = table
+                .primary_key
+                .iter()
+                .map(position)
+                .collect::<Option<Vec<_>>>()?;
+            let time = rel
+                .fields
+                .iter()
+                .position(|field| field.role == Role::Rowtime)?;
             Some((rel.clone(), keys, time))
         }
         Op::Dedup {
@@ -513,11 +653,18 @@ fn versions_of(rel: &Arc<Rel>) -> Option<(Arc<Rel>, Vec<usize>, usize)> {
         } => {
             let (input, keys, time) = versions_of(&rel.inputs[0])?;
             let at = |column: usize| {
-                exprs.iter().position(|expr| matches!(expr.kind, TypedKind::Column(found) if found == column))
+                exprs.iter().position(
+                    |expr| matches!(expr.kind, TypedKind::Column(found) if found == column),
+                )
             };
             let keys = keys.into_iter().map(at).collect::<Option<Vec<_>>>()?;
             let time = at(time)?;
-            let items = rel.fields.iter().map(|field| field.name.clone()).zip(exprs.iter().cloned()).collect();
+            let items = rel
+                .fields
+                .iter()
+                .map(|field| field.name.clone())
+                .zip(exprs.iter().cloned())
+                .collect();
             Some((Rel::calc(input, None, items), keys, time))
         }
         _ => None,

@@ -12,7 +12,9 @@ use super::{Lookup, Planner, coerce};
 use crate::error::{Error, Position};
 use crate::graph::ChangelogMode;
 use crate::operators::aggregate::Function;
-use crate::sql::ast::{Expr, ExprKind, JoinKind, Over, Query, Select, SelectItem, SetExpr, SetOperator};
+use crate::sql::ast::{
+    Expr, ExprKind, JoinKind, Over, Query, Select, SelectItem, SetExpr, SetOperator,
+};
 use crate::table::{SqlType, TypeRoot};
 
 /// What names mean where a query stands.
@@ -50,16 +52,27 @@ impl Planner<'_> {
                 rel
             } else {
                 if columns.len() != rel.fields.len() {
-                    return Err(Error::validation("the WITH query has another number of columns", name.position));
+                    return Err(Error::validation(
+                        "the WITH query has another number of columns",
+                        name.position,
+                    ));
                 }
-                let items = rel.all().into_iter().zip(columns).map(|((_, expr), name)| (name.value.clone(), expr));
+                let items = rel
+                    .all()
+                    .into_iter()
+                    .zip(columns)
+                    .map(|((_, expr), name)| (name.value.clone(), expr));
                 let items = items.collect();
                 Rel::calc(rel, None, items)
             };
             env.ctes.push((name.value.clone(), rel));
         }
         if let Some(order) = query.order.first() {
-            return Err(Error::unsupported("ORDER BY of a whole query", order.expr.position, "; sort when you read the result"));
+            return Err(Error::unsupported(
+                "ORDER BY of a whole query",
+                order.expr.position,
+                "; sort when you read the result",
+            ));
         }
         if let Some(limit) = query.limit.as_ref().or(query.offset.as_ref()) {
             return Err(Error::unsupported("LIMIT", limit.position, ""));
@@ -90,22 +103,40 @@ impl Planner<'_> {
 
     fn select(&self, select: &Select, env: &Env) -> Result<Arc<Rel>, Error> {
         if let Some(hint) = select.hints.first() {
-            return Err(Error::unsupported(format!("the hint {}", hint.name), hint.position, ""));
+            return Err(Error::unsupported(
+                format!("the hint {}", hint.name),
+                hint.position,
+                "",
+            ));
         }
         let Some(from) = &select.from else {
-            return Err(Error::unsupported("SELECT without FROM", select.position, ""));
+            return Err(Error::unsupported(
+                "SELECT without FROM",
+                select.position,
+                "",
+            ));
         };
         let (mut rel, mut scope) = self.from(from, env)?;
         if let Some(filter) = &select.filter {
             let typed = self.analyzer(&scope, None).boolean(filter)?;
             rel = apply_filter(rel, typed);
         }
-        if let Op::Join { left_keys, kind: JoinKind::Cross, .. } = &unfiltered(&rel).op
+        if let Op::Join {
+            left_keys,
+            kind: JoinKind::Cross,
+            ..
+        } = &unfiltered(&rel).op
             && left_keys.is_empty()
         {
-            return Err(Error::unsupported("a join without an equality", from.position, ""));
+            return Err(Error::unsupported(
+                "a join without an equality",
+                from.position,
+                "",
+            ));
         }
-        let aggregates = !select.group.is_empty() || select.having.is_some() || select.items.iter().any(has_aggregate);
+        let aggregates = !select.group.is_empty()
+            || select.having.is_some()
+            || select.items.iter().any(has_aggregate);
         if aggregates {
             return self.aggregate(select, &rel, &scope);
         }
@@ -116,17 +147,25 @@ impl Planner<'_> {
             match item {
                 SelectItem::Expr(expr, alias) => {
                     let typed = match (&numbered, row_number(expr)) {
-                        (Some(column), Some(_)) => Typed::column(*column, rel.fields[*column].ty.clone()),
+                        (Some(column), Some(_)) => {
+                            Typed::column(*column, rel.fields[*column].ty.clone())
+                        }
                         _ => analyzer.expr(expr)?,
                     };
-                    let name = alias.as_ref().map_or_else(|| derived(expr, items.len()), |alias| alias.value.clone());
+                    let name = alias
+                        .as_ref()
+                        .map_or_else(|| derived(expr, items.len()), |alias| alias.value.clone());
                     items.push((name, typed));
                 }
                 _ => items.extend(stars(item, &scope, numbered)?),
             }
         }
         let projected = Rel::calc(rel, None, items);
-        Ok(if select.distinct { distinct(projected) } else { projected })
+        Ok(if select.distinct {
+            distinct(projected)
+        } else {
+            projected
+        })
     }
 
     fn analyzer<'s>(&self, scope: &'s Scope, grouping: Option<&'s Grouping>) -> Analyzer<'s> {
@@ -138,7 +177,12 @@ impl Planner<'_> {
     }
 
     /// Puts a row number below the projection if an item asks for one; gives its column.
-    fn row_numbers(&self, select: &Select, rel: &mut Arc<Rel>, scope: &mut Scope) -> Result<Option<usize>, Error> {
+    fn row_numbers(
+        &self,
+        select: &Select,
+        rel: &mut Arc<Rel>,
+        scope: &mut Scope,
+    ) -> Result<Option<usize>, Error> {
         let mut found: Option<(&Over, Position)> = None;
         for item in &select.items {
             if let SelectItem::Expr(expr, _) = item
@@ -169,7 +213,9 @@ impl Planner<'_> {
         }
         let order = match &over.order[..] {
             [order] => match analyzer.expr(&order.expr)?.kind {
-                TypedKind::Column(column) if matches!(rel.fields[column].role, Role::Rowtime | Role::Proctime) => {
+                TypedKind::Column(column)
+                    if matches!(rel.fields[column].role, Role::Rowtime | Role::Proctime) =>
+                {
                     Some((column, order.descending))
                 }
                 _ => None,
@@ -183,9 +229,16 @@ impl Planner<'_> {
                 "; Top-N is not offered yet",
             ));
         }
-        let input = if items.len() > width { Rel::calc(rel.clone(), None, items) } else { rel.clone() };
+        let input = if items.len() > width {
+            Rel::calc(rel.clone(), None, items)
+        } else {
+            rel.clone()
+        };
         let mut fields = input.fields.clone();
-        fields.push(Field::plain("$row_number", SqlType::required(TypeRoot::BigInt)));
+        fields.push(Field::plain(
+            "$row_number",
+            SqlType::required(TypeRoot::BigInt),
+        ));
         let number = fields.len() - 1;
         for (index, field) in fields.iter().enumerate().skip(width) {
             let _ = index;
@@ -203,8 +256,17 @@ impl Planner<'_> {
 
     fn aggregate(&self, select: &Select, rel: &Arc<Rel>, scope: &Scope) -> Result<Arc<Rel>, Error> {
         let plain = self.analyzer(scope, None);
-        let groups = select.group.iter().map(|expr| plain.expr(expr)).collect::<Result<Vec<_>, _>>()?;
-        let names: Vec<String> = select.group.iter().enumerate().map(|(at, expr)| derived(expr, at)).collect();
+        let groups = select
+            .group
+            .iter()
+            .map(|expr| plain.expr(expr))
+            .collect::<Result<Vec<_>, _>>()?;
+        let names: Vec<String> = select
+            .group
+            .iter()
+            .enumerate()
+            .map(|(at, expr)| derived(expr, at))
+            .collect();
         let grouping = Grouping {
             groups,
             ..Grouping::default()
@@ -213,29 +275,60 @@ impl Planner<'_> {
         let mut items = Vec::new();
         for item in &select.items {
             let SelectItem::Expr(expr, alias) = item else {
-                return Err(Error::validation("* cannot be used with GROUP BY or aggregates", select.position));
+                return Err(Error::validation(
+                    "* cannot be used with GROUP BY or aggregates",
+                    select.position,
+                ));
             };
-            let name = alias.as_ref().map_or_else(|| derived(expr, items.len()), |alias| alias.value.clone());
+            let name = alias
+                .as_ref()
+                .map_or_else(|| derived(expr, items.len()), |alias| alias.value.clone());
             items.push((name, analyzer.expr(expr)?));
         }
-        let having = select.having.as_ref().map(|having| analyzer.boolean(having)).transpose()?;
+        let having = select
+            .having
+            .as_ref()
+            .map(|having| analyzer.boolean(having))
+            .transpose()?;
         let grouped = grouped(rel, &grouping, &names, select.position)?;
         let result = Rel::calc(grouped, having, items);
-        Ok(if select.distinct { distinct(result) } else { result })
+        Ok(if select.distinct {
+            distinct(result)
+        } else {
+            result
+        })
     }
 }
 
 /// The step that groups `rel`: its columns are the groups, then the calls.
-fn grouped(rel: &Arc<Rel>, grouping: &Grouping, names: &[String], at: Position) -> Result<Arc<Rel>, Error> {
+fn grouped(
+    rel: &Arc<Rel>,
+    grouping: &Grouping,
+    names: &[String],
+    at: Position,
+) -> Result<Arc<Rel>, Error> {
     let mut calls = grouping.calls.borrow().clone();
     for call in &mut calls {
         call.retracts = !rel.is_append();
-        if call.retracts && matches!(call.function, Function::First | Function::Last | Function::ListAgg) {
-            return Err(Error::unsupported(format!("{:?} over rows that can be taken back", call.function), at, ""));
+        if call.retracts
+            && matches!(
+                call.function,
+                Function::First | Function::Last | Function::ListAgg
+            )
+        {
+            return Err(Error::unsupported(
+                format!("{:?} over rows that can be taken back", call.function),
+                at,
+                "",
+            ));
         }
     }
     let n_groups = grouping.groups.len();
-    let mut items: Vec<(String, Typed)> = names.iter().cloned().zip(grouping.groups.iter().cloned()).collect();
+    let mut items: Vec<(String, Typed)> = names
+        .iter()
+        .cloned()
+        .zip(grouping.groups.iter().cloned())
+        .collect();
     for (index, argument) in grouping.arguments.borrow().iter().enumerate() {
         items.push((format!("$argument{index}"), argument.clone()));
     }
@@ -263,10 +356,14 @@ fn grouped(rel: &Arc<Rel>, grouping: &Grouping, names: &[String], at: Position) 
         fields.push(Field::plain(format!("$call{index}"), call.result.clone()));
     }
     let (op, changes) = match windowed {
-        Some(end) => (Op::WindowAggregate { end, keys, calls }, ChangelogMode::InsertOnly),
-        None if calls.is_empty() && input.is_append() => {
-            (Op::GroupAggregate { keys, calls }, ChangelogMode::InsertOnly)
-        }
+        Some(end) => (
+            Op::WindowAggregate { end, keys, calls },
+            ChangelogMode::InsertOnly,
+        ),
+        None if calls.is_empty() && input.is_append() => (
+            Op::GroupAggregate { keys, calls },
+            ChangelogMode::InsertOnly,
+        ),
         None => (Op::GroupAggregate { keys, calls }, ChangelogMode::Retract),
     };
     Ok(Arc::new(Rel {
@@ -278,7 +375,10 @@ fn grouped(rel: &Arc<Rel>, grouping: &Grouping, names: &[String], at: Position) 
 }
 
 /// Session windows know their bounds only when they close: the window columns are made by the operator.
-#[expect(clippy::too_many_arguments, reason = "the parts of one step, taken apart by its only caller")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one step, taken apart by its only caller"
+)]
 fn session(
     window: &Arc<Rel>,
     gap: i64,
@@ -292,7 +392,11 @@ fn session(
     let input = &window.inputs[0];
     let n_input = input.fields.len();
     if !input.is_append() {
-        return Err(Error::unsupported("SESSION over rows that can be taken back", at, ""));
+        return Err(Error::unsupported(
+            "SESSION over rows that can be taken back",
+            at,
+            "",
+        ));
     }
     // Groups that are window columns leave; the others and the arguments stay.
     let (mut kept, mut windows, mut places) = (Vec::new(), Vec::new(), Vec::new());
@@ -336,7 +440,11 @@ fn session(
         argument.mark_columns(&mut |column| reads_window |= column >= n_input);
     }
     if reads_window {
-        return Err(Error::unsupported("an aggregate over a session's window columns", at, ""));
+        return Err(Error::unsupported(
+            "an aggregate over a session's window columns",
+            at,
+            "",
+        ));
     }
     let moved = |column: usize| column - n_groups + n_keys;
     for call in &mut calls {
@@ -346,7 +454,10 @@ fn session(
         call.filter = call.filter.map(moved);
     }
     kept.extend(arguments.iter().cloned());
-    kept.push(("$time".to_owned(), Typed::column(time, input.fields[time].ty.clone())));
+    kept.push((
+        "$time".to_owned(),
+        Typed::column(time, input.fields[time].ty.clone()),
+    ));
     let time = kept.len() - 1;
     let input = Rel::calc(input.clone(), None, kept);
     let mut fields = input.fields[..n_keys].to_vec();
@@ -380,7 +491,12 @@ fn session(
         .map(|(is_window, place)| if is_window { n_keys + place } else { place })
         .chain((0..n_calls).map(|call| n_keys + n_windows + call));
     let items = order
-        .map(|column| (rel.fields[column].name.clone(), Typed::column(column, rel.fields[column].ty.clone())))
+        .map(|column| {
+            (
+                rel.fields[column].name.clone(),
+                Typed::column(column, rel.fields[column].ty.clone()),
+            )
+        })
         .collect();
     Ok(Rel::calc(rel, None, items))
 }
@@ -399,16 +515,29 @@ fn has_aggregate(item: &SelectItem) -> bool {
 fn contains_aggregate(expr: &Expr) -> bool {
     match &expr.kind {
         ExprKind::Call(call) => {
-            (super::is_aggregate(&call.name) && call.over.is_none()) || call.args.iter().any(contains_aggregate)
+            (super::is_aggregate(&call.name) && call.over.is_none())
+                || call.args.iter().any(contains_aggregate)
         }
-        ExprKind::Not(a) | ExprKind::Negate(a) | ExprKind::IsNull(a, _) | ExprKind::IsTruth(a, ..) | ExprKind::Field(a, _) | ExprKind::IsJson(a, ..) => contains_aggregate(a),
+        ExprKind::Not(a)
+        | ExprKind::Negate(a)
+        | ExprKind::IsNull(a, _)
+        | ExprKind::IsTruth(a, ..)
+        | ExprKind::Field(a, _)
+        | ExprKind::IsJson(a, ..) => contains_aggregate(a),
         ExprKind::Cast { value, .. } | ExprKind::Like { value, .. } => contains_aggregate(value),
-        ExprKind::Binary(_, a, b) | ExprKind::IsDistinct(a, b, _) | ExprKind::Index(a, b) | ExprKind::AtTimeZone(a, b) => {
-            contains_aggregate(a) || contains_aggregate(b)
+        ExprKind::Binary(_, a, b)
+        | ExprKind::IsDistinct(a, b, _)
+        | ExprKind::Index(a, b)
+        | ExprKind::AtTimeZone(a, b) => contains_aggregate(a) || contains_aggregate(b),
+        ExprKind::Between(a, b, c, _) => {
+            [a, b, c].into_iter().any(|inner| contains_aggregate(inner))
         }
-        ExprKind::Between(a, b, c, _) => [a, b, c].into_iter().any(|inner| contains_aggregate(inner)),
-        ExprKind::InList(a, list, _) => contains_aggregate(a) || list.iter().any(contains_aggregate),
-        ExprKind::Array(list) | ExprKind::Map(list) | ExprKind::Row(list) => list.iter().any(contains_aggregate),
+        ExprKind::InList(a, list, _) => {
+            contains_aggregate(a) || list.iter().any(contains_aggregate)
+        }
+        ExprKind::Array(list) | ExprKind::Map(list) | ExprKind::Row(list) => {
+            list.iter().any(contains_aggregate)
+        }
         ExprKind::Case {
             operand,
             branches,
@@ -416,7 +545,9 @@ fn contains_aggregate(expr: &Expr) -> bool {
         } => {
             operand.as_deref().is_some_and(contains_aggregate)
                 || otherwise.as_deref().is_some_and(contains_aggregate)
-                || branches.iter().any(|(when, then)| contains_aggregate(when) || contains_aggregate(then))
+                || branches
+                    .iter()
+                    .any(|(when, then)| contains_aggregate(when) || contains_aggregate(then))
         }
         _ => false,
     }
@@ -431,7 +562,11 @@ fn derived(expr: &Expr, position: usize) -> String {
     }
 }
 
-fn stars(item: &SelectItem, scope: &Scope, hidden: Option<usize>) -> Result<Vec<(String, Typed)>, Error> {
+fn stars(
+    item: &SelectItem,
+    scope: &Scope,
+    hidden: Option<usize>,
+) -> Result<Vec<(String, Typed)>, Error> {
     let wanted = match item {
         SelectItem::QualifiedStar(table) => Some(table),
         _ => None,
@@ -446,7 +581,10 @@ fn stars(item: &SelectItem, scope: &Scope, hidden: Option<usize>) -> Result<Vec<
         .map(|(index, (_, field))| (field.name.clone(), Typed::column(index, field.ty.clone())))
         .collect();
     match wanted {
-        Some(table) if items.is_empty() => Err(Error::validation(format!("unknown table `{}`", table.value), table.position)),
+        Some(table) if items.is_empty() => Err(Error::validation(
+            format!("unknown table `{}`", table.value),
+            table.position,
+        )),
         _ => Ok(items),
     }
 }
@@ -471,17 +609,30 @@ fn distinct(rel: Arc<Rel>) -> Arc<Rel> {
 
 fn union(left: &Arc<Rel>, right: &Arc<Rel>, at: Position) -> Result<Arc<Rel>, Error> {
     if left.fields.len() != right.fields.len() {
-        return Err(Error::validation("both sides of UNION need the same number of columns", at));
+        return Err(Error::validation(
+            "both sides of UNION need the same number of columns",
+            at,
+        ));
     }
     let mut fields = Vec::new();
     for (left, right) in left.fields.iter().zip(&right.fields) {
         let ty = coerce::common(&left.ty, &right.ty).ok_or_else(|| {
-            Error::validation(format!("UNION of {} and {} for column `{}`", left.ty, right.ty, left.name), at)
+            Error::validation(
+                format!(
+                    "UNION of {} and {} for column `{}`",
+                    left.ty, right.ty, left.name
+                ),
+                at,
+            )
         })?;
         fields.push(Field {
             name: left.name.clone(),
             ty,
-            role: if left.role == right.role { left.role } else { Role::Plain },
+            role: if left.role == right.role {
+                left.role
+            } else {
+                Role::Plain
+            },
         });
     }
     let mut inputs = Vec::new();
@@ -499,7 +650,11 @@ fn union(left: &Arc<Rel>, right: &Arc<Rel>, at: Position) -> Result<Arc<Rel>, Er
         op: Op::Union,
         inputs,
         fields,
-        changes: if append { ChangelogMode::InsertOnly } else { ChangelogMode::Retract },
+        changes: if append {
+            ChangelogMode::InsertOnly
+        } else {
+            ChangelogMode::Retract
+        },
     }))
 }
 
@@ -525,7 +680,9 @@ fn apply_filter(rel: Arc<Rel>, filter: Typed) -> Arc<Rel> {
         let columns: Option<Vec<(usize, usize)>> = pairs
             .iter()
             .map(|(left, right)| match (&left.kind, &right.kind) {
-                (TypedKind::Column(left), TypedKind::Column(right)) => Some((*left, right - n_left)),
+                (TypedKind::Column(left), TypedKind::Column(right)) => {
+                    Some((*left, right - n_left))
+                }
                 _ => None,
             })
             .collect();
@@ -567,7 +724,9 @@ fn dedup(rel: &Arc<Rel>, filter: &Typed) -> Option<Arc<Rel>> {
     };
     let number = numbered.fields.len() - 1;
     let is_number = |expr: &Typed| match expr.kind {
-        TypedKind::Column(column) => matches!(exprs[column].kind, TypedKind::Column(found) if found == number),
+        TypedKind::Column(column) => {
+            matches!(exprs[column].kind, TypedKind::Column(found) if found == number)
+        }
         _ => false,
     };
     let mut parts = Vec::new();
@@ -584,7 +743,11 @@ fn dedup(rel: &Arc<Rel>, filter: &Typed) -> Option<Arc<Rel>> {
     }
     let input = &numbered.inputs[0];
     let proctime = input.fields[*order].role == Role::Proctime;
-    let changes = if *descending { ChangelogMode::Retract } else { ChangelogMode::InsertOnly };
+    let changes = if *descending {
+        ChangelogMode::Retract
+    } else {
+        ChangelogMode::InsertOnly
+    };
     let one = Arc::new(Rel {
         op: Op::Dedup {
             keys: partition.clone(),
@@ -601,9 +764,10 @@ fn dedup(rel: &Arc<Rel>, filter: &Typed) -> Option<Arc<Rel>> {
         .zip(exprs)
         .map(|(field, expr)| {
             let expr = expr.rewrite(&mut |inner| match inner.kind {
-                TypedKind::Column(column) if column == number => {
-                    Some(Typed::literal(1_i64.into(), SqlType::required(TypeRoot::BigInt)))
-                }
+                TypedKind::Column(column) if column == number => Some(Typed::literal(
+                    1_i64.into(),
+                    SqlType::required(TypeRoot::BigInt),
+                )),
                 _ => None,
             });
             (field.name.clone(), expr)

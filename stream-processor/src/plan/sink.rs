@@ -31,13 +31,19 @@ pub(crate) fn written(table: &TableDefinition) -> Vec<&Column> {
 
 impl Planner<'_> {
     /// The rows to write, in the table's columns, and the table with its hints.
-    pub(super) fn insert(&self, insert: &Insert) -> Result<(Arc<Rel>, Arc<TableDefinition>, bool), Error> {
+    pub(super) fn insert(
+        &self,
+        insert: &Insert,
+    ) -> Result<(Arc<Rel>, Arc<TableDefinition>, bool), Error> {
         let env = Env::here(self.lookup);
         let at = insert.path[0].position;
         let table = match self.lookup.find(&insert.path, env.place())? {
             (_, Relation::Table(table)) => table,
             (path, Relation::View(_)) => {
-                return Err(Error::validation(format!("{path} is a view and cannot be written"), at));
+                return Err(Error::validation(
+                    format!("{path} is a view and cannot be written"),
+                    at,
+                ));
             }
         };
         let table = super::from::with_hints(table, &insert.hints)?;
@@ -48,10 +54,19 @@ impl Planner<'_> {
             columns
                 .iter()
                 .position(|column| column.name == ident.value)
-                .ok_or_else(|| Error::validation(format!("no column `{}` in {}", ident.value, table.path), ident.position))
+                .ok_or_else(|| {
+                    Error::validation(
+                        format!("no column `{}` in {}", ident.value, table.path),
+                        ident.position,
+                    )
+                })
         };
         if !insert.columns.is_empty() {
-            targets = insert.columns.iter().map(position_of).collect::<Result<_, _>>()?;
+            targets = insert
+                .columns
+                .iter()
+                .map(position_of)
+                .collect::<Result<_, _>>()?;
         }
         let mut values: Vec<Option<Typed>> = vec![None; columns.len()];
         let analyzer_scope = super::expr::Scope::default();
@@ -67,7 +82,12 @@ impl Planner<'_> {
         }
         if targets.len() != query.fields.len() {
             return Err(Error::validation(
-                format!("{} takes {} columns, the query has {}", table.path, targets.len(), query.fields.len()),
+                format!(
+                    "{} takes {} columns, the query has {}",
+                    table.path,
+                    targets.len(),
+                    query.fields.len()
+                ),
                 insert.position,
             ));
         }
@@ -80,16 +100,27 @@ impl Planner<'_> {
                 Some(value) => value,
                 None => Typed::null(&column.data_type)?,
             };
-            items.push((column.name.clone(), self.store(value, column, insert.position)?));
+            items.push((
+                column.name.clone(),
+                self.store(value, column, insert.position)?,
+            ));
         }
-        let rowtimes = query.fields.iter().filter(|field| field.role == Role::Rowtime).count();
+        let rowtimes = query
+            .fields
+            .iter()
+            .filter(|field| field.role == Role::Rowtime)
+            .count();
         if rowtimes > 1 {
             return Err(Error::validation(
                 "the query has more than one rowtime attribute column: CAST the others to TIMESTAMP(3)",
                 insert.position,
             ));
         }
-        Ok((Rel::calc(query, None, items), table.clone(), insert.overwrite))
+        Ok((
+            Rel::calc(query, None, items),
+            table.clone(),
+            insert.overwrite,
+        ))
     }
 
     /// `value` as the column's type, if Flink stores it so unasked.
@@ -97,7 +128,10 @@ impl Planner<'_> {
         let (from, to) = (value.ty.clone(), &column.data_type);
         if !value.is_null_literal() && !storable(&from.root, &to.root) {
             return Err(Error::validation(
-                format!("column `{}` is {to}, the query gives {from}; CAST it", column.name),
+                format!(
+                    "column `{}` is {to}, the query gives {from}; CAST it",
+                    column.name
+                ),
                 at,
             ));
         }
@@ -137,7 +171,9 @@ impl Planner<'_> {
             .collect();
         match self.lookup.find(&path, self.lookup.here())? {
             (_, Relation::Table(table)) => Ok(table),
-            (path, Relation::View(_)) => Err(Error::invalid(format!("the late table {path} is a view"))),
+            (path, Relation::View(_)) => {
+                Err(Error::invalid(format!("the late table {path} is a view")))
+            }
         }
     }
 }
@@ -159,11 +195,18 @@ fn storable(from: &TypeRoot, to: &TypeRoot) -> bool {
         (a, Float) => is_integer(a) || *a == Float,
         (Timestamp(_) | TimestampLtz(_), Timestamp(_) | TimestampLtz(_)) => true,
         (Date, Timestamp(_)) => true,
-        (TypeRoot::Binary(_) | TypeRoot::Varbinary(_), TypeRoot::Binary(_) | TypeRoot::Varbinary(_)) => true,
-        (TypeRoot::Array(a), TypeRoot::Array(b)) | (TypeRoot::Multiset(a), TypeRoot::Multiset(b)) => a.root == b.root,
+        (
+            TypeRoot::Binary(_) | TypeRoot::Varbinary(_),
+            TypeRoot::Binary(_) | TypeRoot::Varbinary(_),
+        ) => true,
+        (TypeRoot::Array(a), TypeRoot::Array(b))
+        | (TypeRoot::Multiset(a), TypeRoot::Multiset(b)) => a.root == b.root,
         (TypeRoot::Map(k1, v1), TypeRoot::Map(k2, v2)) => k1.root == k2.root && v1.root == v2.root,
         (TypeRoot::Row(a), TypeRoot::Row(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|((_, a), (_, b))| storable(&a.root, &b.root))
+            a.len() == b.len()
+                && a.iter()
+                    .zip(b)
+                    .all(|((_, a), (_, b))| storable(&a.root, &b.root))
         }
         _ => false,
     }

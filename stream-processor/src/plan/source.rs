@@ -20,7 +20,9 @@ pub(crate) fn check_table(table: &mut TableDefinition, zone: Tz) -> Result<(), E
     // Computed columns see the physical and metadata ones wherever they stand.
     for column in &table.columns {
         if !matches!(column.kind, ColumnKind::Computed(_)) {
-            scope.columns.push((None, Field::plain(&column.name, column.data_type.clone())));
+            scope
+                .columns
+                .push((None, Field::plain(&column.name, column.data_type.clone())));
         }
     }
     for index in 0..table.columns.len() {
@@ -30,10 +32,17 @@ pub(crate) fn check_table(table: &mut TableDefinition, zone: Tz) -> Result<(), E
         let typed = typed(text, &scope, zone, &table.columns[index].name)?;
         table.columns[index].data_type = typed.ty;
     }
-    let mut names: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+    let mut names: Vec<&str> = table
+        .columns
+        .iter()
+        .map(|column| column.name.as_str())
+        .collect();
     names.sort_unstable();
     if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Error::invalid(format!("column `{}` is declared twice", twice[0])));
+        return Err(Error::invalid(format!(
+            "column `{}` is declared twice",
+            twice[0]
+        )));
     }
     let Some((name, text)) = &table.watermark else {
         return Ok(());
@@ -58,10 +67,20 @@ pub(crate) fn check_table(table: &mut TableDefinition, zone: Tz) -> Result<(), E
                 "the row-time column `{name}` must be TIMESTAMP(3) or TIMESTAMP_LTZ(3), not {other}"
             )));
         }
-        None => return Err(Error::invalid(format!("WATERMARK FOR `{name}`: no such column"))),
+        None => {
+            return Err(Error::invalid(format!(
+                "WATERMARK FOR `{name}`: no such column"
+            )));
+        }
     }
-    if !matches!(expr.ty.root, TypeRoot::Timestamp(_) | TypeRoot::TimestampLtz(_)) {
-        return Err(Error::invalid(format!("the watermark of `{name}` cannot be {}", expr.ty)));
+    if !matches!(
+        expr.ty.root,
+        TypeRoot::Timestamp(_) | TypeRoot::TimestampLtz(_)
+    ) {
+        return Err(Error::invalid(format!(
+            "the watermark of `{name}` cannot be {}",
+            expr.ty
+        )));
     }
     Ok(())
 }
@@ -77,9 +96,9 @@ fn typed_in(text: &str, scope: &Scope, zone: Tz, column: &str) -> Result<Typed, 
         zone,
     };
     let analysed = |expr: Expr| analyzer.expr(&expr);
-    parse_expression(text).and_then(analysed).map_err(|error| {
-        Error::invalid(format!("in the expression of column `{column}`: {error}"))
-    })
+    parse_expression(text)
+        .and_then(analysed)
+        .map_err(|error| Error::invalid(format!("in the expression of column `{column}`: {error}")))
 }
 
 /// A scan of every column.
@@ -88,8 +107,12 @@ pub(crate) fn scan(table: Arc<TableDefinition>) -> Arc<Rel> {
         .columns
         .iter()
         .map(|column| {
-            let is_proctime = matches!(&column.kind, ColumnKind::Computed(text) if is_proctime(text));
-            let is_rowtime = table.watermark.as_ref().is_some_and(|(name, _)| *name == column.name);
+            let is_proctime =
+                matches!(&column.kind, ColumnKind::Computed(text) if is_proctime(text));
+            let is_rowtime = table
+                .watermark
+                .as_ref()
+                .is_some_and(|(name, _)| *name == column.name);
             Field {
                 name: column.name.clone(),
                 ty: column.data_type.clone(),
@@ -102,7 +125,9 @@ pub(crate) fn scan(table: Arc<TableDefinition>) -> Arc<Rel> {
         })
         .collect();
     let option = |key: &str| table.options.get(key).map(String::as_str);
-    let format = option("value.format").or(option("format")).unwrap_or_default();
+    let format = option("value.format")
+        .or(option("format"))
+        .unwrap_or_default();
     let changes = if option("connector") == Some("upsert-kafka") {
         ChangelogMode::Upsert
     } else if format.ends_with("debezium-json") {
@@ -124,7 +149,11 @@ fn is_proctime(text: &str) -> bool {
 }
 
 /// What the source must read, compute and emit so that the columns `wanted` come out in that order.
-pub(crate) fn spec(table: &Arc<TableDefinition>, wanted: &[usize], zone: Tz) -> Result<SourceSpec, Error> {
+pub(crate) fn spec(
+    table: &Arc<TableDefinition>,
+    wanted: &[usize],
+    zone: Tz,
+) -> Result<SourceSpec, Error> {
     let n_columns = table.columns.len();
     let full = Scope {
         columns: table
@@ -143,7 +172,9 @@ pub(crate) fn spec(table: &Arc<TableDefinition>, wanted: &[usize], zone: Tz) -> 
         None => None,
         Some((name, text)) => {
             let column = table.columns.iter().position(|column| column.name == *name);
-            column.map(|column| Ok::<_, Error>((column, typed_in(text, &full, zone, name)?))).transpose()?
+            column
+                .map(|column| Ok::<_, Error>((column, typed_in(text, &full, zone, name)?)))
+                .transpose()?
         }
     };
     // Everything that is wanted or that something wanted reads.
@@ -155,7 +186,9 @@ pub(crate) fn spec(table: &Arc<TableDefinition>, wanted: &[usize], zone: Tz) -> 
         need(*column, &exprs, &mut needed);
         expr.mark_columns(&mut |index| need(index, &exprs, &mut needed));
     }
-    let read: Vec<usize> = (0..n_columns).filter(|index| needed[*index] && exprs[*index].is_none()).collect();
+    let read: Vec<usize> = (0..n_columns)
+        .filter(|index| needed[*index] && exprs[*index].is_none())
+        .collect();
     let mut place = vec![usize::MAX; n_columns];
     let mut fields: Vec<ArrowField> = Vec::new();
     for index in &read {
@@ -168,7 +201,8 @@ pub(crate) fn spec(table: &Arc<TableDefinition>, wanted: &[usize], zone: Tz) -> 
             continue;
         };
         // Flink's computed columns read only physical and metadata columns.
-        let proctime = matches!(&expr.kind, TypedKind::Call(kernel, _) if &*kernel.name == "PROCTIME");
+        let proctime =
+            matches!(&expr.kind, TypedKind::Call(kernel, _) if &*kernel.name == "PROCTIME");
         let schema = Schema::new(fields.clone());
         let expression = if proctime {
             None

@@ -12,7 +12,7 @@ mod query;
 mod types;
 
 use crate::error::{Error, Position};
-use crate::sql::ast::{Command, Expr, Ident, Query};
+use crate::sql::ast::{Command, Expr, Ident};
 use crate::sql::lexer::{Spanned, Token, tokenize};
 use crate::table::SqlType;
 

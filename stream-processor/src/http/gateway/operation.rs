@@ -24,9 +24,17 @@ const POLL: Duration = Duration::from_millis(200);
 /// What a statement ended with.
 pub(super) enum Finished {
     /// Rows that are known.
-    Rows { columns: Vec<(String, SqlType)>, rows: Vec<Row>, job: Option<JobId> },
+    Rows {
+        columns: Vec<(String, SqlType)>,
+        rows: Vec<Row>,
+        job: Option<JobId>,
+    },
     /// A query whose rows come as it runs.
-    Query { columns: Vec<(String, SqlType)>, job: JobId, rows: Arc<CollectQueue> },
+    Query {
+        columns: Vec<(String, SqlType)>,
+        job: JobId,
+        rows: Arc<CollectQueue>,
+    },
 }
 
 /// A statement under way or ended.
@@ -117,7 +125,8 @@ impl Operation {
     /// How the statement ended, if it does so soon.
     async fn ended(&self) -> Option<Status> {
         let mut status = self.status.subscribe();
-        let ended = tokio::time::timeout(POLL, status.wait_for(|status| *status != Status::Running)).await;
+        let ended =
+            tokio::time::timeout(POLL, status.wait_for(|status| *status != Status::Running)).await;
         // The sender is our own, so the wait cannot fail.
         ended.ok()?.ok().map(|status| status.clone())
     }
@@ -127,11 +136,15 @@ impl Operation {
         match self.ended().await {
             None => return Ok(Page::NotReady { token }),
             Some(Status::Failed(message)) => return Err(Failure::execution(message)),
-            Some(Status::Canceled) => return Err(Failure::execution("the operation was cancelled")),
+            Some(Status::Canceled) => {
+                return Err(Failure::execution("the operation was cancelled"));
+            }
             Some(Status::Running | Status::Finished) => {}
         }
         let mut result = self.result.lock().await;
-        let Some(reader) = result.as_mut() else { return Ok(Page::NotReady { token }) };
+        let Some(reader) = result.as_mut() else {
+            return Ok(Page::NotReady { token });
+        };
         reader.fetch(token, &self.jobs, self.page_rows).await
     }
 
@@ -140,7 +153,11 @@ impl Operation {
         self.advance(Status::Canceled);
         self.task.lock().abort_all();
         let result = self.result.lock().await;
-        if let Some(Reader { finished: Finished::Query { job, .. }, .. }) = &*result {
+        if let Some(Reader {
+            finished: Finished::Query { job, .. },
+            ..
+        }) = &*result
+        {
             self.jobs.close_query(job).await;
         }
     }
@@ -150,7 +167,13 @@ impl Operation {
 
 impl Reader {
     fn new(finished: Finished) -> Self {
-        Reader { finished, token: None, last: Page::NotReady { token: 0 }, read: 0, arrived: VecDeque::new() }
+        Reader {
+            finished,
+            token: None,
+            last: Page::NotReady { token: 0 },
+            read: 0,
+            arrived: VecDeque::new(),
+        }
     }
 
     async fn fetch(&mut self, token: u64, jobs: &Jobs, page_rows: usize) -> Result<Page, Failure> {
@@ -159,18 +182,30 @@ impl Reader {
         }
         let expected = self.token.map_or(0, |last| last + 1);
         if token != expected || matches!(self.last, Page::End { .. }) {
-            return Err(Failure::execution(format!("Expecting token to be {expected}, but found {token}.")));
+            return Err(Failure::execution(format!(
+                "Expecting token to be {expected}, but found {token}."
+            )));
         }
         self.last = match &self.finished {
             Finished::Rows { columns, rows, job } => {
                 let rows = &rows[self.read.min(rows.len())..];
                 let rows = rows[..rows.len().min(page_rows)].to_vec();
                 if rows.is_empty() && token > 0 {
-                    Page::End { columns: columns.clone(), job: job.clone(), is_query: job.is_none() }
+                    Page::End {
+                        columns: columns.clone(),
+                        job: job.clone(),
+                        is_query: job.is_none(),
+                    }
                 } else {
                     self.read += rows.len();
                     let (columns, job) = (columns.clone(), job.clone());
-                    Page::Payload { columns, rows, is_query: false, job, next: token + 1 }
+                    Page::Payload {
+                        columns,
+                        rows,
+                        is_query: false,
+                        job,
+                        next: token + 1,
+                    }
                 }
             }
             Finished::Query { columns, job, rows } => {
@@ -182,13 +217,26 @@ impl Reader {
                         Arrivals::NoMore => {
                             self.token = Some(token);
                             let job = Some(job.clone());
-                            self.last = Page::End { columns: columns.clone(), job, is_query: true };
+                            self.last = Page::End {
+                                columns: columns.clone(),
+                                job,
+                                is_query: true,
+                            };
                             return Ok(self.last.clone());
                         }
                     }
                 }
-                let rows = self.arrived.drain(..self.arrived.len().min(page_rows)).collect();
-                Page::Payload { columns: columns.clone(), rows, job: Some(job.clone()), is_query: true, next: token + 1 }
+                let rows = self
+                    .arrived
+                    .drain(..self.arrived.len().min(page_rows))
+                    .collect();
+                Page::Payload {
+                    columns: columns.clone(),
+                    rows,
+                    job: Some(job.clone()),
+                    is_query: true,
+                    next: token + 1,
+                }
             }
         };
         self.token = Some(token);
@@ -228,7 +276,11 @@ async fn arrivals(
     }
     match state {
         JobState::Failed if batches.is_empty() => {
-            let reason = entry.view().failures.first().map_or(String::new(), |(_, reason)| reason.clone());
+            let reason = entry
+                .view()
+                .failures
+                .first()
+                .map_or(String::new(), |(_, reason)| reason.clone());
             Err(Failure::execution(reason))
         }
         state if state.is_final() && batches.is_empty() => Ok(Arrivals::NoMore),

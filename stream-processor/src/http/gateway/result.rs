@@ -36,7 +36,11 @@ pub(super) enum Page {
         next: u64,
     },
     /// There are no more.
-    End { columns: Vec<(String, SqlType)>, job: Option<JobId>, is_query: bool },
+    End {
+        columns: Vec<(String, SqlType)>,
+        job: Option<JobId>,
+        is_query: bool,
+    },
 }
 
 impl Page {
@@ -47,13 +51,25 @@ impl Page {
         };
         let uri = |token: u64| format!("{prefix}/{token}?rowFormat={name}");
         match self {
-            Page::NotReady { token } => json!({ "resultType": "NOT_READY", "nextResultUri": uri(*token) }),
-            Page::Payload { columns, rows, job, is_query, next } => {
+            Page::NotReady { token } => {
+                json!({ "resultType": "NOT_READY", "nextResultUri": uri(*token) })
+            }
+            Page::Payload {
+                columns,
+                rows,
+                job,
+                is_query,
+                next,
+            } => {
                 let mut page = body("PAYLOAD", columns, rows, job.as_ref(), *is_query, format);
                 page["nextResultUri"] = Value::String(uri(*next));
                 page
             }
-            Page::End { columns, job, is_query } => body("EOS", columns, &[], job.as_ref(), *is_query, format),
+            Page::End {
+                columns,
+                job,
+                is_query,
+            } => body("EOS", columns, &[], job.as_ref(), *is_query, format),
         }
     }
 }
@@ -77,7 +93,11 @@ fn body(
             json!({ "kind": kind_name(*kind), "fields": fields })
         })
         .collect();
-    let row_format = if format == RowFormat::Json { "JSON" } else { "PLAIN_TEXT" };
+    let row_format = if format == RowFormat::Json {
+        "JSON"
+    } else {
+        "PLAIN_TEXT"
+    };
     let mut page = json!({
         "resultType": kind,
         "isQueryResult": is_query,
@@ -95,7 +115,9 @@ fn written(value: &Value, format: RowFormat) -> Value {
         (RowFormat::Json, value) => value.clone(),
         (RowFormat::PlainText, Value::Null) => Value::String("<NULL>".to_owned()),
         (RowFormat::PlainText, Value::String(text)) => Value::String(text.clone()),
-        (RowFormat::PlainText, Value::Bool(value)) => Value::String(value.to_string().to_uppercase()),
+        (RowFormat::PlainText, Value::Bool(value)) => {
+            Value::String(value.to_string().to_uppercase())
+        }
         (RowFormat::PlainText, other) => Value::String(other.to_string()),
     }
 }
@@ -135,10 +157,14 @@ pub(super) fn decoded(
 pub(super) fn typed(text: Option<String>, of: &SqlType) -> Value {
     let Some(text) = text else { return Value::Null };
     let parsed = match of.root {
-        TypeRoot::Boolean | TypeRoot::TinyInt | TypeRoot::SmallInt | TypeRoot::Int | TypeRoot::BigInt => {
-            serde_json::from_str(&text.to_lowercase()).ok()
+        TypeRoot::Boolean
+        | TypeRoot::TinyInt
+        | TypeRoot::SmallInt
+        | TypeRoot::Int
+        | TypeRoot::BigInt => serde_json::from_str(&text.to_lowercase()).ok(),
+        TypeRoot::Float | TypeRoot::Double | TypeRoot::Decimal(..) => {
+            serde_json::from_str(&text).ok()
         }
-        TypeRoot::Float | TypeRoot::Double | TypeRoot::Decimal(..) => serde_json::from_str(&text).ok(),
         _ => None,
     };
     parsed.unwrap_or(Value::String(text))
@@ -155,14 +181,20 @@ fn logical_type(of: &SqlType) -> Value {
         TypeRoot::BigInt => simple("BIGINT"),
         TypeRoot::Float => simple("FLOAT"),
         TypeRoot::Double => simple("DOUBLE"),
-        TypeRoot::Decimal(precision, scale) => json!({ "type": "DECIMAL", "precision": precision, "scale": scale }),
+        TypeRoot::Decimal(precision, scale) => {
+            json!({ "type": "DECIMAL", "precision": precision, "scale": scale })
+        }
         TypeRoot::Char(length) => json!({ "type": "CHAR", "length": length }),
         TypeRoot::Varchar(length) => json!({ "type": "VARCHAR", "length": length }),
         TypeRoot::Binary(length) => json!({ "type": "BINARY", "length": length }),
         TypeRoot::Varbinary(length) => json!({ "type": "VARBINARY", "length": length }),
         TypeRoot::Date => simple("DATE"),
-        TypeRoot::Time(precision) => json!({ "type": "TIME_WITHOUT_TIME_ZONE", "precision": precision }),
-        TypeRoot::Timestamp(precision) => json!({ "type": "TIMESTAMP_WITHOUT_TIME_ZONE", "precision": precision }),
+        TypeRoot::Time(precision) => {
+            json!({ "type": "TIME_WITHOUT_TIME_ZONE", "precision": precision })
+        }
+        TypeRoot::Timestamp(precision) => {
+            json!({ "type": "TIMESTAMP_WITHOUT_TIME_ZONE", "precision": precision })
+        }
         TypeRoot::TimestampLtz(precision) => {
             json!({ "type": "TIMESTAMP_WITH_LOCAL_TIME_ZONE", "precision": precision })
         }
@@ -173,8 +205,12 @@ fn logical_type(of: &SqlType) -> Value {
             let resolution = "DAY_TO_SECOND";
             json!({ "type": "INTERVAL_DAY_TIME", "resolution": resolution, "precision": 2, "fractionalPrecision": 3 })
         }
-        TypeRoot::Array(element) => json!({ "type": "ARRAY", "elementType": logical_type(element) }),
-        TypeRoot::Multiset(element) => json!({ "type": "MULTISET", "elementType": logical_type(element) }),
+        TypeRoot::Array(element) => {
+            json!({ "type": "ARRAY", "elementType": logical_type(element) })
+        }
+        TypeRoot::Multiset(element) => {
+            json!({ "type": "MULTISET", "elementType": logical_type(element) })
+        }
         TypeRoot::Map(key, value) => {
             json!({ "type": "MAP", "keyType": logical_type(key), "valueType": logical_type(value) })
         }

@@ -70,17 +70,26 @@ impl Sessions {
     pub(super) fn open(&self, properties: BTreeMap<String, String>) -> Result<String, Failure> {
         let mut open = self.open.lock();
         if open.len() >= self.most {
-            return Err(Failure::execution(format!("{} sessions are open, as many as `max_sessions` allows", self.most)));
+            return Err(Failure::execution(format!(
+                "{} sessions are open, as many as `max_sessions` allows",
+                self.most
+            )));
         }
         let mut options = self.options.clone();
-        let statements = properties.iter().map(|(key, value)| set_statement(key, value)).collect();
+        let statements = properties
+            .iter()
+            .map(|(key, value)| set_statement(key, value))
+            .collect();
         options.defaults.extend(properties);
         let handle = uuid::Uuid::new_v4().to_string();
         let session = Session {
             jobs: self.jobs.clone(),
             most_operations: self.most_operations,
             used_at: AtomicI64::new(clock()),
-            state: tokio::sync::Mutex::new(Inner { session: sql::Session::new(options), statements }),
+            state: tokio::sync::Mutex::new(Inner {
+                session: sql::Session::new(options),
+                statements,
+            }),
             operations: Mutex::default(),
         };
         open.insert(handle.clone(), Arc::new(session));
@@ -90,7 +99,8 @@ impl Sessions {
     /// An open session, which counts as used now.
     pub(super) fn get(&self, handle: &str) -> Result<Arc<Session>, Failure> {
         let found = self.open.lock().get(handle).cloned();
-        let session = found.ok_or_else(|| Failure::not_found(format!("Session '{handle}' does not exist.")))?;
+        let session = found
+            .ok_or_else(|| Failure::not_found(format!("Session '{handle}' does not exist.")))?;
         session.used_at.store(clock(), Ordering::Relaxed);
         Ok(session)
     }
@@ -104,9 +114,14 @@ impl Sessions {
     }
 
     pub(super) async fn expire(&self, now: i64) {
-        let is_old = |session: &Session| now - session.used_at.load(Ordering::Relaxed) > self.timeout_ms;
-        let old: Vec<_> =
-            self.open.lock().extract_if(.., |_, session| is_old(session)).map(|(_, session)| session).collect();
+        let is_old =
+            |session: &Session| now - session.used_at.load(Ordering::Relaxed) > self.timeout_ms;
+        let old: Vec<_> = self
+            .open
+            .lock()
+            .extract_if(.., |_, session| is_old(session))
+            .map(|(_, session)| session)
+            .collect();
         for session in old {
             session.end().await;
         }
@@ -114,7 +129,11 @@ impl Sessions {
 }
 
 fn set_statement(key: &str, value: &str) -> String {
-    format!("SET '{}' = '{}'", key.replace('\'', "''"), value.replace('\'', "''"))
+    format!(
+        "SET '{}' = '{}'",
+        key.replace('\'', "''"),
+        value.replace('\'', "''")
+    )
 }
 
 // === impl Session ===
@@ -128,7 +147,9 @@ impl Session {
     pub(super) async fn configure(&self, statement: &str) -> Result<(), Failure> {
         let mut state = self.state.lock().await;
         match state.session.execute(statement).await? {
-            StatementResult::Job(_) => Err(Failure::bad_request("only DDL, USE and SET can configure a session")),
+            StatementResult::Job(_) => Err(Failure::bad_request(
+                "only DDL, USE and SET can configure a session",
+            )),
             StatementResult::Ok | StatementResult::Rows { .. } => {
                 state.statements.push(statement.to_owned());
                 Ok(())
@@ -143,7 +164,9 @@ impl Session {
         config: BTreeMap<String, String>,
     ) -> Result<Started, Failure> {
         if let Some(key) = config.keys().next() {
-            return Err(Failure::bad_request(format!("`executionConfig` is not supported (`{key}`); use SET instead")));
+            return Err(Failure::bad_request(format!(
+                "`executionConfig` is not supported (`{key}`); use SET instead"
+            )));
         }
         let handle = uuid::Uuid::new_v4().to_string();
         let session = Arc::clone(self);
@@ -153,7 +176,10 @@ impl Session {
         let mut operations = self.operations.lock();
         operations.insert(handle.clone(), operation);
         if operations.len() > self.most_operations {
-            let ended = operations.iter().find(|(_, operation)| operation.is_over()).map(|(handle, _)| handle.clone());
+            let ended = operations
+                .iter()
+                .find(|(_, operation)| operation.is_over())
+                .map(|(handle, _)| handle.clone());
             ended.and_then(|handle| operations.remove(&handle));
         }
         Ok(Started { handle })
@@ -169,11 +195,18 @@ impl Session {
             }
             StatementResult::Rows { columns, rows } => {
                 let row = |row: Vec<Option<String>>| {
-                    let cells = row.into_iter().zip(&columns).map(|(cell, (_, of))| typed(cell, of));
+                    let cells = row
+                        .into_iter()
+                        .zip(&columns)
+                        .map(|(cell, (_, of))| typed(cell, of));
                     (RowKind::Insert, cells.collect())
                 };
                 let rows = rows.into_iter().map(row).collect();
-                Ok(Finished::Rows { columns, rows, job: None })
+                Ok(Finished::Rows {
+                    columns,
+                    rows,
+                    job: None,
+                })
             }
             StatementResult::Job(graph) => match collected_columns(&graph) {
                 Some(columns) => {
@@ -181,7 +214,12 @@ impl Session {
                     Ok(Finished::Query { columns, job, rows })
                 }
                 None => {
-                    let statements = state.statements.iter().cloned().chain([statement.to_owned()]).collect();
+                    let statements = state
+                        .statements
+                        .iter()
+                        .cloned()
+                        .chain([statement.to_owned()])
+                        .collect();
                     let job = self.jobs.submit(graph, statements, clock()).await?;
                     let text = job.to_string();
                     Ok(one_row("job id", &text, Some(job)))
@@ -192,7 +230,9 @@ impl Session {
 
     pub(super) fn operation(&self, handle: &str) -> Result<Arc<Operation>, Failure> {
         let found = self.operations.lock().get(handle).cloned();
-        found.ok_or_else(|| Failure::not_found(format!("Can not find the submitted operation '{handle}'.")))
+        found.ok_or_else(|| {
+            Failure::not_found(format!("Can not find the submitted operation '{handle}'."))
+        })
     }
 
     pub(super) async fn close_operation(&self, handle: &str) -> Result<(), Failure> {
@@ -203,7 +243,9 @@ impl Session {
     }
 
     async fn end(&self) {
-        let all: Vec<_> = std::mem::take(&mut *self.operations.lock()).into_values().collect();
+        let all: Vec<_> = std::mem::take(&mut *self.operations.lock())
+            .into_values()
+            .collect();
         for operation in all {
             operation.cancel().await;
         }
@@ -211,7 +253,10 @@ impl Session {
 }
 
 fn one_row(column: &str, value: &str, job: Option<JobId>) -> Finished {
-    let text = SqlType { root: TypeRoot::Varchar(2_147_483_647), nullable: true };
+    let text = SqlType {
+        root: TypeRoot::Varchar(2_147_483_647),
+        nullable: true,
+    };
     Finished::Rows {
         columns: vec![(column.to_owned(), text)],
         rows: vec![(RowKind::Insert, vec![value.into()])],
@@ -224,12 +269,22 @@ fn collected_columns(graph: &StreamGraph) -> Option<Vec<(String, SqlType)>> {
     let [sink] = graph
         .nodes
         .iter()
-        .filter_map(|node| if let NodeKind::Sink(sink) = &node.kind { Some(sink) } else { None })
+        .filter_map(|node| {
+            if let NodeKind::Sink(sink) = &node.kind {
+                Some(sink)
+            } else {
+                None
+            }
+        })
         .collect::<Vec<_>>()[..]
     else {
         return None;
     };
-    let is_collect = sink.table.options.get("connector").is_some_and(|connector| connector == "collect");
+    let is_collect = sink
+        .table
+        .options
+        .get("connector")
+        .is_some_and(|connector| connector == "collect");
     let column = |column: &crate::table::Column| (column.name.clone(), column.data_type.clone());
     is_collect.then(|| sink.table.columns.iter().map(column).collect())
 }

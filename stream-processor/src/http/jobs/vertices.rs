@@ -13,19 +13,33 @@ const NANOS: u64 = 1_000_000;
 
 /// Records that are there to read and not read, if a source knows.
 pub(super) fn lag(view: &JobView) -> Option<u64> {
-    let known = view.nodes.iter().flatten().map(|instance| instance.lag.load(Ordering::Relaxed));
-    known.filter(|lag| *lag != u64::MAX).reduce(|left, right| left + right)
+    let known = view
+        .nodes
+        .iter()
+        .flatten()
+        .map(|instance| instance.lag.load(Ordering::Relaxed));
+    known
+        .filter(|lag| *lag != u64::MAX)
+        .reduce(|left, right| left + right)
 }
 
 /// Rows that came after their window had closed.
 pub(super) fn late(view: &JobView) -> u64 {
-    view.nodes.iter().flatten().map(|instance| instance.late.load(Ordering::Relaxed)).sum()
+    view.nodes
+        .iter()
+        .flatten()
+        .map(|instance| instance.late.load(Ordering::Relaxed))
+        .sum()
 }
 
 pub(super) fn all(job: &Entry) -> Value {
     let view = job.view();
     let vertices = job.vertices();
-    vertices.iter().enumerate().map(|(index, vertex)| page(&view, index, vertex)).collect()
+    vertices
+        .iter()
+        .enumerate()
+        .map(|(index, vertex)| page(&view, index, vertex))
+        .collect()
 }
 
 pub(super) fn one(job: &Entry, id: &str) -> Option<Value> {
@@ -40,7 +54,10 @@ pub(super) fn metrics(job: &Entry, id: &str) -> Option<Value> {
     let index = vertices.iter().position(|vertex| vertex.uid == id)?;
     let view = job.view();
     let figures = figures(instances(&view, index));
-    let listed = figures.as_object()?.iter().map(|(name, value)| json!({ "id": name, "value": value.to_string() }));
+    let listed = figures
+        .as_object()?
+        .iter()
+        .map(|(name, value)| json!({ "id": name, "value": value.to_string() }));
     Some(listed.collect())
 }
 
@@ -89,11 +106,21 @@ fn page(view: &JobView, index: usize, vertex: &Vertex) -> Value {
 /// Sums over the instances; the watermark is the lowest.
 fn figures(instances: &[Arc<NodeMetrics>]) -> Value {
     let sum = |counter: fn(&NodeMetrics) -> &AtomicU64| -> u64 {
-        instances.iter().map(|instance| counter(instance).load(Ordering::Relaxed)).sum()
+        instances
+            .iter()
+            .map(|instance| counter(instance).load(Ordering::Relaxed))
+            .sum()
     };
-    let watermark = instances.iter().map(|instance| instance.watermark.load(Ordering::Relaxed)).min();
-    let lags = instances.iter().map(|instance| instance.lag.load(Ordering::Relaxed));
-    let lag = lags.filter(|lag| *lag != u64::MAX).reduce(|left, right| left + right);
+    let watermark = instances
+        .iter()
+        .map(|instance| instance.watermark.load(Ordering::Relaxed))
+        .min();
+    let lags = instances
+        .iter()
+        .map(|instance| instance.lag.load(Ordering::Relaxed));
+    let lag = lags
+        .filter(|lag| *lag != u64::MAX)
+        .reduce(|left, right| left + right);
     json!({
         "read-records": sum(|of| &of.records_in),
         "write-records": sum(|of| &of.records_out),
