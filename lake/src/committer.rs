@@ -23,6 +23,7 @@ use crate::catalog::RestCatalog;
 use crate::committable::{Committable, NewFile, Writer};
 use crate::{Error, Result, Table};
 use draft::Added;
+pub(crate) use draft::{manifest_writer, new_snapshot_id, replace_manifests};
 pub use progress::Progress;
 
 /// How often and how long a commit is retried.

@@ -4,7 +4,7 @@
 //! same table rules, and neither should own them. Batches come in as Arrow, leave as Parquet files
 //! through [`writer`] and [`upsert`], and become visible when [`committer`] publishes a snapshot through
 //! any Iceberg REST catalog ([`catalog`]). [`read`] answers which files a snapshot consists of;
-//! Upkeep keeps that list short. It knows nothing of Kafka, SQL or any service of ours.
+//! [`maintenance`] keeps that list short. It knows nothing of Kafka, SQL or any service of ours.
 
 pub mod catalog;
 pub mod committable;
@@ -12,6 +12,7 @@ pub mod committer;
 pub mod deletes;
 mod error;
 pub mod io;
+pub mod maintenance;
 
 pub mod partition;
 pub mod read;

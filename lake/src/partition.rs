@@ -11,8 +11,9 @@ use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::row::{OwnedRow, RowConverter, SortField};
+use chrono::DateTime;
 use iceberg::arrow::{arrow_primitive_to_literal, type_to_arrow_type};
-use iceberg::spec::{PartitionSpec, Schema, Struct, Transform, Type};
+use iceberg::spec::{Literal, PartitionSpec, PrimitiveLiteral, Schema, Struct, Transform, Type};
 use iceberg::transform::{BoxedTransformFunction, create_transform_function};
 
 use crate::{Error, Result};
@@ -209,18 +210,36 @@ impl Partitioner {
             }
             escape_into(&mut path, &field.name);
             path.push('=');
-            escape_into(
-                &mut path,
-                &field
-                    .transform
-                    .to_human_string(&field.result, literal.as_ref()),
-            );
+            escape_into(&mut path, &human(field, literal.as_ref()));
             literals.push(literal);
         }
         Ok(Partition {
             values: Struct::from_iter(literals),
             path,
         })
+    }
+}
+
+/// A partition value as Iceberg names directories: `2026-01-02-03` for an hour, `2026-01` for a month.
+fn human(field: &Field, value: Option<&Literal>) -> String {
+    let ordinal = match value {
+        Some(Literal::Primitive(PrimitiveLiteral::Int(ordinal))) => Some(i64::from(*ordinal)),
+        _ => None,
+    };
+    match (field.transform, ordinal) {
+        (Transform::Year, Some(years)) => (1970 + years).to_string(),
+        (Transform::Month, Some(months)) => {
+            format!(
+                "{:04}-{:02}",
+                1970 + months.div_euclid(12),
+                months.rem_euclid(12) + 1
+            )
+        }
+        (Transform::Hour, Some(hours)) => DateTime::from_timestamp(hours * 3600, 0).map_or_else(
+            || hours.to_string(),
+            |hour| hour.format("%Y-%m-%d-%H").to_string(),
+        ),
+        _ => field.transform.to_human_string(&field.result, value),
     }
 }
 

@@ -213,7 +213,7 @@ impl TableWriter {
         let mut open: Vec<_> = self.open.drain().collect();
         open.sort_by(|(left, _), (right, _)| left.path.cmp(&right.path));
         for (_, open) in open {
-            let file = self.close(open.file).await?;
+            let file = close(&self.table, open.file).await?;
             self.done.extend(file);
         }
         Ok(std::mem::take(&mut self.done))
@@ -258,7 +258,7 @@ impl TableWriter {
         if open.file.size() >= self.options.target_file_size
             && let Some(open) = self.open.remove(partition)
         {
-            let file = self.close(open.file).await?;
+            let file = close(&self.table, open.file).await?;
             self.done.extend(file);
         }
         Ok(place)
@@ -271,7 +271,7 @@ impl TableWriter {
             .min_by_key(|(_, open)| open.last_used)
             .map(|(partition, _)| Arc::clone(partition));
         if let Some(open) = oldest.and_then(|partition| self.open.remove(&partition)) {
-            let file = self.close(open.file).await?;
+            let file = close(&self.table, open.file).await?;
             self.done.extend(file);
         }
         Ok(())
@@ -294,21 +294,22 @@ impl TableWriter {
         }
         Ok(())
     }
+}
 
-    async fn close(&self, file: ParquetFile) -> Result<Option<NewFile>> {
-        let metadata = self.table.metadata();
-        let schema = metadata.current_schema();
-        let spec_id = self.partitioner.spec_id();
-        let Some(mut entry) = file.finish(schema).await? else {
-            return Ok(None);
-        };
-        let entry = entry
-            .content(DataContentType::Data)
-            .partition_spec_id(spec_id)
-            .build()
-            .map_err(|error| Error::Invalid(format!("the data file is incomplete: {error}")))?;
-        NewFile::new(entry, spec_id, schema.schema_id(), metadata).map(Some)
-    }
+/// Completes a data file; not a method, because a writer must not be borrowed across an await.
+async fn close(table: &Table, file: ParquetFile) -> Result<Option<NewFile>> {
+    let metadata = table.metadata();
+    let schema = metadata.current_schema();
+    let spec_id = metadata.default_partition_spec_id();
+    let Some(mut entry) = file.finish(schema).await? else {
+        return Ok(None);
+    };
+    let entry = entry
+        .content(DataContentType::Data)
+        .partition_spec_id(spec_id)
+        .build()
+        .map_err(|error| Error::Invalid(format!("the data file is incomplete: {error}")))?;
+    NewFile::new(entry, spec_id, schema.schema_id(), metadata).map(Some)
 }
 
 #[cfg(test)]

@@ -1,0 +1,249 @@
+//! Keeps streaming tables healthy while they are written to.
+//!
+//! A stream that commits every second leaves 86 400 small files, manifests and snapshots a day, and an
+//! upsert stream leaves deletes that every read pays for. [`run`] goes over all tables of a catalog and
+//! merges manifests, rewrites small files and files with deletes, and expires old snapshots with their
+//! files. It yields to writers: its commits are retried a few times and then left for the next round,
+//! and nothing it does makes a writer's commit wait or fail for good.
+
+mod compact;
+mod expire;
+mod manifests;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use iceberg::spec::TableMetadata;
+use iceberg::{NamespaceIdent, TableIdent};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::RestCatalog;
+use crate::committer::CommitOptions;
+use crate::error::one_line;
+use crate::read::ManifestCache;
+use crate::{Error, Result, Table};
+
+/// When upkeep acts, and how much it may do at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// Pause between two rounds over all tables.
+    #[serde(with = "humantime_serde")]
+    pub interval: Duration,
+    /// Size that small files are joined to; the table's `write.target-file-size-bytes` goes before it.
+    pub target_file_size: ByteSize,
+    /// Small files in one partition at which they are joined.
+    pub min_input_files: usize,
+    /// Delete files that reach a data file at which it is rewritten.
+    pub max_delete_files: usize,
+    /// Bytes read by one rewrite; the rest is left for the next round.
+    pub max_rewrite_size: ByteSize,
+    /// Memory for deleted keys during a rewrite; a table that needs more is left alone.
+    pub max_deleted_keys: ByteSize,
+    /// Manifests at which the small ones are merged.
+    pub max_manifests: usize,
+    /// Snapshots always kept; the table's `history.expire.min-snapshots-to-keep` goes before it.
+    pub keep_snapshots: usize,
+    /// Age up to which snapshots are kept; the table's `history.expire.max-snapshot-age-ms` goes before it.
+    #[serde(with = "humantime_serde")]
+    pub keep_for: Duration,
+    /// Snapshots expired in one commit; the rest is left for the next round.
+    pub max_expired: usize,
+    /// Memory for parsed manifests.
+    pub manifest_cache: ByteSize,
+}
+
+/// What a round did to one table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Manifests that were merged into fewer.
+    pub merged_manifests: usize,
+    /// Data files that were rewritten.
+    pub rewritten_files: usize,
+    /// Delete files that no longer applied to anything and went.
+    pub dropped_deletes: usize,
+    /// Snapshots that were expired.
+    pub expired_snapshots: usize,
+    /// Files that were deleted with them.
+    pub deleted_files: usize,
+}
+
+/// Attempts before a change is left for the next round.
+const ATTEMPTS: u32 = 4;
+
+// === impl Policy ===
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(20),
+            target_file_size: ByteSize::mib(128),
+            min_input_files: 12,
+            max_delete_files: 8,
+            max_rewrite_size: ByteSize::mib(512),
+            max_deleted_keys: ByteSize::mib(128),
+            max_manifests: 40,
+            keep_snapshots: 60,
+            keep_for: Duration::from_secs(30 * 60),
+            max_expired: 500,
+            manifest_cache: ByteSize::mib(16),
+        }
+    }
+}
+
+impl Policy {
+    /// Checks the values against each other; the message names the key.
+    pub fn validate(&self) -> Result<()> {
+        let positive = [
+            ("min_input_files", self.min_input_files),
+            ("max_delete_files", self.max_delete_files),
+            ("max_manifests", self.max_manifests),
+            ("keep_snapshots", self.keep_snapshots),
+            ("max_expired", self.max_expired),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(Error::Invalid(format!(
+                "maintenance `{key}` must be at least 1"
+            )));
+        }
+        if self.interval.is_zero() {
+            return Err(Error::Invalid(
+                "maintenance `interval` must be positive".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Goes over all tables of `catalog` again and again until `shutdown`. A table that fails is logged and
+/// tried again in the next round; only a policy that makes no sense ends the loop.
+pub async fn run(catalog: RestCatalog, policy: Policy, shutdown: CancellationToken) -> Result<()> {
+    policy.validate()?;
+    let cache = ManifestCache::new(usize_of(policy.manifest_cache));
+    let mut settled: HashMap<TableIdent, Option<i64>> = HashMap::new();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(policy.interval) => {}
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = round(&catalog, &policy, &cache, &mut settled) => {}
+        }
+    }
+}
+
+async fn round(
+    catalog: &RestCatalog,
+    policy: &Policy,
+    cache: &ManifestCache,
+    settled: &mut HashMap<TableIdent, Option<i64>>,
+) {
+    let tables = match all_tables(catalog).await {
+        Ok(tables) => tables,
+        Err(error) => {
+            tracing::debug!(error = one_line(&error), "the catalog could not be listed");
+            return;
+        }
+    };
+    settled.retain(|ident, _| tables.contains(ident));
+    for ident in tables {
+        let table = match catalog.load_table(&ident).await {
+            Ok(table) => table,
+            Err(error) => {
+                tracing::debug!(table = %ident, error = one_line(&error), "table could not be loaded");
+                continue;
+            }
+        };
+        if settled.get(&ident) == Some(&table.metadata().current_snapshot_id()) {
+            continue;
+        }
+        match maintain(catalog, &table, policy, cache).await {
+            // Snapshots over the number kept still have to grow old enough to go.
+            Ok(report)
+                if report == Report::default()
+                    && table.metadata().snapshots().len() <= policy.keep_snapshots =>
+            {
+                settled.insert(ident, table.metadata().current_snapshot_id());
+            }
+            Ok(report) if report == Report::default() => {}
+            Ok(report) => tracing::debug!(table = %ident, ?report, "table maintained"),
+            Err(error) if error.is_retryable() => {
+                tracing::debug!(table = %ident, error = one_line(&error), "left for the next round");
+            }
+            Err(Error::StateUnknown { .. }) => {}
+            Err(error) => {
+                tracing::warn!(table = %ident, error = one_line(&error), "table not maintained");
+            }
+        }
+    }
+}
+
+/// Does everything that `policy` asks for on one table, once.
+pub async fn maintain(
+    catalog: &RestCatalog,
+    table: &Table,
+    policy: &Policy,
+    cache: &ManifestCache,
+) -> Result<Report> {
+    let mut report = Report::default();
+    if table.metadata().current_snapshot().is_none() {
+        return Ok(report);
+    }
+    let mut table = table.clone();
+    // Row lineage (version 3) would have to be carried through a rewrite, which is not done yet.
+    if table.metadata().format_version() == iceberg::spec::FormatVersion::V2 {
+        if let Some((newer, rewritten)) = compact::compact(catalog, &table, policy, cache).await? {
+            table = newer;
+            report.rewritten_files = rewritten.files;
+            report.dropped_deletes = rewritten.dropped_deletes;
+        }
+        if let Some((newer, merged)) = manifests::merge(catalog, &table, policy, cache).await? {
+            table = newer;
+            report.merged_manifests = merged;
+        }
+    }
+    let expired = expire::expire(catalog, &table, policy, cache).await?;
+    report.expired_snapshots = expired.snapshots;
+    report.deleted_files = expired.files;
+    Ok(report)
+}
+
+async fn all_tables(catalog: &RestCatalog) -> Result<Vec<TableIdent>> {
+    let mut namespaces: Vec<NamespaceIdent> = catalog.namespaces(None).await?;
+    let mut tables = Vec::new();
+    while let Some(namespace) = namespaces.pop() {
+        tables.extend(catalog.tables(&namespace).await?);
+        namespaces.extend(catalog.namespaces(Some(&namespace)).await?);
+    }
+    Ok(tables)
+}
+
+fn commit_options() -> CommitOptions {
+    CommitOptions {
+        attempts: ATTEMPTS,
+        ..CommitOptions::default()
+    }
+}
+
+fn usize_of(size: ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
+}
+
+/// A number in the table's properties; one that is no number is an error, not ignored.
+fn property<T: std::str::FromStr>(metadata: &TableMetadata, key: &str) -> Result<Option<T>> {
+    metadata
+        .properties()
+        .get(key)
+        .map(|value| {
+            value.parse().map_err(|_| {
+                Error::Invalid(format!("table property `{key}` is `{value}`, not a number"))
+            })
+        })
+        .transpose()
+}
+
+#[cfg(test)]
+mod tests;

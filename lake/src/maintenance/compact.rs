@@ -1,0 +1,400 @@
+//! Rewrites small data files, and data files that many deletes reach, into files of the target size.
+//!
+//! The new files keep the sequence number of the snapshot they were made from. So a key that a writer
+//! deletes while the rewrite runs is still deleted in the new files, and only a new position delete on a
+//! replaced file, which the rewrite cannot have seen, makes it start over.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, SchemaRef};
+use futures::TryStreamExt;
+use iceberg::spec::{Operation, Snapshot, Struct};
+
+use super::{Policy, commit_options, property, usize_of};
+use crate::catalog::RestCatalog;
+use crate::committable::NewFile;
+use crate::committer::{self, Change};
+use crate::deletes::{self, DeletedKeys};
+use crate::read::{Deletes, LiveFile, ManifestCache, SnapshotFiles};
+use crate::schema::{RowShape, cast};
+use crate::writer::{TableWriter, WriterOptions};
+use crate::{Error, Result, Table};
+
+/// Files below this share of the target size count as small.
+const SMALL: f64 = 0.75;
+/// A file joins a rewrite only if the smaller ones together are at least this share of its size, so
+/// that a large file is not written again for a handful of tiny ones.
+const WORTHWHILE: f64 = 0.25;
+
+/// What a rewrite did.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rewritten {
+    pub(super) files: usize,
+    pub(super) dropped_deletes: usize,
+}
+
+/// Rewrites what the policy asks for, at most its bound, and returns the new version of the table.
+pub(super) async fn compact(
+    catalog: &RestCatalog,
+    table: &Table,
+    policy: &Policy,
+    cache: &ManifestCache,
+) -> Result<Option<(Table, Rewritten)>> {
+    let Some(snapshot) = table.metadata().current_snapshot() else {
+        return Ok(None);
+    };
+    let live = SnapshotFiles::load(table, snapshot, cache, |_| true).await?;
+    let chosen = choose(table, &live, policy)?;
+    let dangling = dangling(&live, &chosen, snapshot);
+    if chosen.is_empty() && dangling.is_empty() {
+        return Ok(None);
+    }
+    let added = match rewrite(table, &live, &chosen, policy).await {
+        Ok(added) => added,
+        Err(Error::Unsupported(what)) => {
+            tracing::debug!(table = %table.ident(), what, "files are left as they are");
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let done = Rewritten {
+        files: chosen.len(),
+        dropped_deletes: dangling.len(),
+    };
+    let replaced: HashSet<String> = chosen.iter().map(|file| file.path().to_owned()).collect();
+    let change = Change {
+        added,
+        sequence: Some(snapshot.sequence_number()),
+        removed: replaced.iter().cloned().chain(dangling).collect(),
+        operation: Operation::Replace,
+        summary: HashMap::new(),
+        properties: HashMap::new(),
+    };
+    let table = commit(catalog, table, snapshot, &change, &replaced, cache).await?;
+    Ok(Some((table, done)))
+}
+
+/// Commits the rewrite, unless a position delete has hit one of the replaced files meanwhile. The new
+/// files of a rewrite that is refused belong to no snapshot and are deleted; of one whose outcome is
+/// unknown they are kept.
+async fn commit(
+    catalog: &RestCatalog,
+    table: &Table,
+    base: &Snapshot,
+    change: &Change,
+    replaced: &HashSet<String>,
+    cache: &ManifestCache,
+) -> Result<Table> {
+    let mut attempt = 0;
+    let mut current = table.clone();
+    loop {
+        // One attempt at a time: each newer version has to be looked at before it is built upon.
+        let once = committer::CommitOptions {
+            attempts: 1,
+            ..commit_options()
+        };
+        let error = match committer::apply(catalog, &current, change, &once, |_| Ok(())).await {
+            Ok(table) => return Ok(table),
+            Err(error @ Error::StateUnknown { .. }) => return Err(error),
+            Err(error) => error,
+        };
+        attempt += 1;
+        if !error.is_retryable() || attempt >= super::ATTEMPTS {
+            discard(table, &change.added).await;
+            return Err(error);
+        }
+        current = catalog.refresh(&current).await?;
+        if let Some(path) = newly_deleted_from(&current, base, replaced, cache).await? {
+            discard(table, &change.added).await;
+            return Err(Error::Conflict {
+                what: format!("table `{}`", table.ident()),
+                why: format!("rows of `{path}` were deleted while it was rewritten"),
+            });
+        }
+    }
+}
+
+/// A replaced file that a position delete newer than `base` may name.
+async fn newly_deleted_from(
+    table: &Table,
+    base: &Snapshot,
+    replaced: &HashSet<String>,
+    cache: &ManifestCache,
+) -> Result<Option<String>> {
+    let Some(snapshot) = table.metadata().current_snapshot() else {
+        return Ok(None);
+    };
+    let live = SnapshotFiles::load(table, snapshot, cache, |_| true).await?;
+    for file in live
+        .data()
+        .iter()
+        .filter(|file| replaced.contains(file.path()))
+    {
+        let deletes = live.deletes_of(file);
+        if deletes
+            .positions
+            .iter()
+            .any(|delete| delete.sequence > base.sequence_number())
+        {
+            return Ok(Some(file.path().to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+async fn discard(table: &Table, files: &[NewFile]) {
+    for file in files {
+        if let Err(error) = table.file_io().delete(&file.path).await {
+            tracing::debug!(path = file.path, %error, "file of a refused rewrite stays behind");
+        }
+    }
+}
+
+/// The files to rewrite. Only files of the current partition spec are taken, since new files are
+/// written under it.
+fn choose<'a>(
+    table: &Table,
+    live: &'a SnapshotFiles,
+    policy: &Policy,
+) -> Result<Vec<&'a LiveFile>> {
+    let metadata = table.metadata();
+    let target = property(metadata, "write.target-file-size-bytes")?
+        .unwrap_or(policy.target_file_size.as_u64());
+    let spec_id = metadata.default_partition_spec_id();
+    let mut partitions: HashMap<&Struct, Vec<&LiveFile>> = HashMap::new();
+    for file in live.data().iter().filter(|file| file.spec_id == spec_id) {
+        partitions
+            .entry(file.file().partition())
+            .or_default()
+            .push(file);
+    }
+    let mut partitions: Vec<Vec<&LiveFile>> = partitions.into_values().collect();
+    // The partition with most files first: it gains most from the bounded work of this round.
+    partitions.sort_by_key(|files| Reverse(files.len()));
+    let mut budget = policy.max_rewrite_size.as_u64();
+    let mut chosen = Vec::new();
+    for files in partitions {
+        for file in choose_in(files, live, policy, target) {
+            let size = file.file().file_size_in_bytes();
+            if size > budget {
+                return Ok(chosen);
+            }
+            budget -= size;
+            chosen.push(file);
+        }
+    }
+    Ok(chosen)
+}
+
+fn choose_in<'a>(
+    mut files: Vec<&'a LiveFile>,
+    live: &SnapshotFiles,
+    policy: &Policy,
+    target: u64,
+) -> Vec<&'a LiveFile> {
+    files.sort_by_key(|file| file.file().file_size_in_bytes());
+    let burdened: Vec<&LiveFile> = files
+        .iter()
+        .copied()
+        .filter(|file| {
+            let Deletes {
+                positions,
+                equality,
+            } = live.deletes_of(file);
+            positions.len() + equality.len() >= policy.max_delete_files
+        })
+        .collect();
+    let mut small: Vec<&LiveFile> = Vec::new();
+    let mut total = 0_u64;
+    for file in &files {
+        let size = file.file().file_size_in_bytes();
+        let is_small = (size as f64) < target as f64 * SMALL;
+        let is_worth_it = small.len() < 2 || total as f64 >= size as f64 * WORTHWHILE;
+        if !is_small || !is_worth_it {
+            break;
+        }
+        total += size;
+        small.push(file);
+    }
+    if small.len() < policy.min_input_files {
+        return burdened;
+    }
+    let joined: HashSet<&str> = small.iter().map(|file| file.path()).collect();
+    small.extend(
+        burdened
+            .into_iter()
+            .filter(|file| !joined.contains(file.path())),
+    );
+    small
+}
+
+/// Delete files that reach no data file once `chosen` are replaced by files of the current sequence.
+fn dangling(live: &SnapshotFiles, chosen: &[&LiveFile], snapshot: &Snapshot) -> Vec<String> {
+    let replaced: HashSet<&str> = chosen.iter().map(|file| file.path()).collect();
+    let mut needed: HashSet<&str> = HashSet::new();
+    for file in live
+        .data()
+        .iter()
+        .filter(|file| !replaced.contains(file.path()))
+    {
+        let Deletes {
+            positions,
+            equality,
+        } = live.deletes_of(file);
+        needed.extend(
+            positions
+                .iter()
+                .chain(&equality)
+                .map(|delete| delete.path()),
+        );
+    }
+    live.deletes()
+        .iter()
+        .filter(|delete| delete.sequence <= snapshot.sequence_number())
+        .filter(|delete| !needed.contains(delete.path()))
+        .map(|delete| delete.path().to_owned())
+        .collect()
+}
+
+/// Writes the rows of `chosen` that are not deleted into new files.
+async fn rewrite(
+    table: &Table,
+    live: &SnapshotFiles,
+    chosen: &[&LiveFile],
+    policy: &Policy,
+) -> Result<Vec<NewFile>> {
+    let mut options = WriterOptions::of(table.metadata())?;
+    if property::<u64>(table.metadata(), "write.target-file-size-bytes")?.is_none() {
+        options.target_file_size = usize_of(policy.target_file_size);
+    }
+    let mut writer = TableWriter::new(table, options)?;
+    let shape = RowShape::new(table.metadata().current_schema())?;
+    let mut keys: HashMap<Vec<String>, DeletedKeys> = HashMap::new();
+    for file in chosen {
+        let result = rewrite_one(table, live, file, &shape, &mut keys, policy, &mut writer).await;
+        if let Err(error) = result {
+            let written = writer.finish().await.unwrap_or_default();
+            discard(table, &written).await;
+            return Err(error);
+        }
+    }
+    writer.finish().await
+}
+
+async fn rewrite_one(
+    table: &Table,
+    live: &SnapshotFiles,
+    file: &LiveFile,
+    shape: &RowShape,
+    keys: &mut HashMap<Vec<String>, DeletedKeys>,
+    policy: &Policy,
+    writer: &mut TableWriter,
+) -> Result<()> {
+    let applied = live.deletes_of(file);
+    let gone = deletes::positions(table, file.path(), &applied.positions).await?;
+    // Files of one partition share most of their delete files; the keys are read once for a set.
+    let set: Vec<String> = applied
+        .equality
+        .iter()
+        .map(|delete| delete.path().to_owned())
+        .collect();
+    if !keys.contains_key(&set) {
+        keys.clear();
+        let bound = usize_of(policy.max_deleted_keys);
+        let loaded = DeletedKeys::load(table, &applied.equality, bound).await?;
+        keys.insert(set.clone(), loaded);
+    }
+    let deleted_keys = keys.get(&set);
+    let size = file.file().file_size_in_bytes();
+    let mut rows = deletes::open(table, file.path(), size)
+        .await?
+        .build()
+        .map_err(Error::parquet("open", file.path()))?;
+    let mut position = 0_u64;
+    while let Some(batch) = rows
+        .try_next()
+        .await
+        .map_err(Error::parquet("read", file.path()))?
+    {
+        let n_rows = batch.num_rows();
+        let mut kept = match deleted_keys {
+            Some(keys) if !keys.is_empty() => keys
+                .kept(n_rows, file.sequence, |id| {
+                    let index = deletes::index_of(batch.schema_ref(), id)?;
+                    Some(batch.column(index).clone())
+                })?
+                .iter()
+                .map(|kept| kept.unwrap_or(false))
+                .collect(),
+            _ => vec![true; n_rows],
+        };
+        let end = position + n_rows as u64;
+        let first = gone.partition_point(|row| *row < position);
+        for row in gone[first..].iter().take_while(|row| **row < end) {
+            if let Some(kept) = usize::try_from(row - position)
+                .ok()
+                .and_then(|row| kept.get_mut(row))
+            {
+                *kept = false;
+            }
+        }
+        position = end;
+        let batch = shaped(&batch, shape.arrow_schema(), file.path())?;
+        let batch = filter_record_batch(&batch, &BooleanArray::from(kept))
+            .map_err(Error::arrow("take deleted rows out"))?;
+        if batch.num_rows() > 0 {
+            writer.write(&batch).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The table's columns, found in the file by field id.
+fn shaped(batch: &RecordBatch, target: &SchemaRef, path: &str) -> Result<RecordBatch> {
+    let columns = target
+        .fields()
+        .iter()
+        .map(|field| {
+            let id = field
+                .metadata()
+                .get(parquet::arrow::PARQUET_FIELD_ID_META_KEY)
+                .and_then(|id| id.parse().ok());
+            match id.and_then(|id| deletes::index_of(batch.schema_ref(), id)) {
+                Some(index) => {
+                    let column = batch.column(index);
+                    let is_nested = matches!(
+                        field.data_type(),
+                        DataType::Struct(_) | DataType::List(_) | DataType::Map(_, _)
+                    );
+                    if is_nested && column.data_type() != field.data_type() {
+                        return Err(Error::Unsupported(format!(
+                            "rewriting `{path}`, in which nested column `{}` has an older type,",
+                            field.name()
+                        )));
+                    }
+                    cast(column, field)
+                }
+                None if field.is_nullable() && has_ids(batch) => Ok(arrow::array::new_null_array(
+                    field.data_type(),
+                    batch.num_rows(),
+                )),
+                None => Err(Error::Unsupported(format!(
+                    "rewriting `{path}`, which lacks column `{}` or field ids,",
+                    field.name()
+                ))),
+            }
+        })
+        .collect::<Result<Vec<_>>>()?;
+    RecordBatch::try_new(target.clone(), columns).map_err(Error::arrow("rewrite rows"))
+}
+
+fn has_ids(batch: &RecordBatch) -> bool {
+    batch.schema_ref().fields().iter().any(|field| {
+        field
+            .metadata()
+            .contains_key(parquet::arrow::PARQUET_FIELD_ID_META_KEY)
+    })
+}
