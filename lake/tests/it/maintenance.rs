@@ -112,9 +112,9 @@ async fn upserts_keep_their_meaning_while_files_are_rewritten() {
     let table = make_table(&catalog, "busy", false).await;
     let shutdown = CancellationToken::new();
     let mut upkeep = tokio::task::JoinSet::new();
-    // Snapshots live for a second, so that the reads below are not robbed of their files.
+    // Snapshots live long enough that the reads below are not robbed of their files.
     let policy = Policy {
-        keep_for: Duration::from_secs(1),
+        keep_for: Duration::from_secs(6),
         ..eager()
     };
     upkeep.spawn(run(catalog.clone(), policy, shutdown.clone()));
@@ -175,7 +175,7 @@ async fn upserts_keep_their_meaning_while_files_are_rewritten() {
 
 /// Waits until upkeep has brought the table to rest: no deletes and one snapshot. Returns its files.
 async fn at_rest(catalog: &RestCatalog) -> usize {
-    testkit::wait_until("no delete files", Duration::from_secs(20), || async {
+    testkit::wait_until("no delete files", Duration::from_secs(40), || async {
         let table = catalog.load_table(&ident("busy")).await.ok()?;
         let snapshot = table.metadata().current_snapshot()?.clone();
         let cache = ManifestCache::new(1 << 20);
