@@ -312,13 +312,19 @@ pub(crate) async fn read(catalog: &RestCatalog, name: &str) -> Vec<(i64, String,
     let live = SnapshotFiles::load(&table, snapshot, &cache, |_| true)
         .await
         .unwrap();
+    // The keys of these tables name the partition, so deleted keys of all partitions can be held together.
+    let equality: Vec<_> = live
+        .deletes()
+        .iter()
+        .filter(|delete| delete.file().equality_ids().is_some())
+        .collect();
+    let keys = lake::deletes::DeletedKeys::load(&table, &equality, 1 << 20)
+        .await
+        .unwrap();
     let mut found = Vec::new();
     for file in live.data() {
         let deletes = live.deletes_of(file);
         let gone = lake::deletes::positions(&table, file.path(), &deletes.positions)
-            .await
-            .unwrap();
-        let keys = lake::deletes::DeletedKeys::load(&table, &deletes.equality, 1 << 20)
             .await
             .unwrap();
         let size = file.file().file_size_in_bytes();
