@@ -130,7 +130,7 @@ async fn upserts_keep_their_meaning_while_files_are_rewritten() {
     let seed = testkit::seed();
     let mut random = StdRng::seed_from_u64(seed);
     let mut expected: BTreeMap<i64, i64> = BTreeMap::new();
-    for checkpoint in 1..=40 {
+    for checkpoint in 1..=24 {
         for _ in 0..random.random_range(1..4) {
             let id = random.random_range(0..20);
             let value = random.random_range(0..1000);
