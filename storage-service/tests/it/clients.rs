@@ -11,7 +11,7 @@ use object_store::{
 
 use crate::harness::{ACCESS_KEY, Running, SECRET_KEY, start};
 
-fn builder(store: &Running) -> AmazonS3Builder {
+pub(crate) fn builder(store: &Running) -> AmazonS3Builder {
     AmazonS3Builder::new()
         .with_endpoint(store.url(""))
         .with_allow_http(true)

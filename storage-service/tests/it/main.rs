@@ -8,5 +8,6 @@
 mod clients;
 mod harness;
 mod lifecycle;
+mod load;
 mod python;
 mod signature;
