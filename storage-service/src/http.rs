@@ -2,8 +2,10 @@
 //!
 //! [`gate`] judges a request before s3s computes its signature; [`service`] is what s3s calls for each operation.
 
+mod attributes;
 mod bucket;
 mod convert;
+mod deletion;
 mod error;
 pub(crate) mod framing;
 pub(crate) mod gate;

@@ -1,20 +1,18 @@
-//! Operations on single objects: put, get, head, copy, delete, attributes.
+//! Operations on single objects: put, get, head, copy.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use s3s::dto::{
-    CopyObjectInput, CopyObjectOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
-    DeleteObjectsOutput, DeletedObject, ETagCondition, GetObjectAttributesInput,
-    GetObjectAttributesOutput, GetObjectAttributesParts, GetObjectInput, GetObjectOutput,
-    HeadObjectInput, HeadObjectOutput, MetadataDirective, ObjectAttributes, PutObjectInput,
-    PutObjectOutput, StorageClass, StreamingBlob, TaggingDirective, Timestamp,
+    CopyObjectInput, CopyObjectOutput, ETagCondition, GetObjectInput, GetObjectOutput,
+    HeadObjectInput, HeadObjectOutput, MetadataDirective, PutObjectInput, PutObjectOutput,
+    StreamingBlob, TaggingDirective,
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use super::convert::{
-    checksum_fields, checksum_type, copy_source, etag, millis, now, only_version, page_size,
-    signed, small, tag, timestamp, with_checksum,
+    checksum_fields, checksum_type, copy_source, etag, millis, now, only_version, signed, small,
+    tag, timestamp, with_checksum,
 };
 use super::error::{custom, invalid, refuse, refused};
 use super::service::Sending;
@@ -422,172 +420,4 @@ pub(super) async fn copy(
         ..Default::default()
     };
     Ok(S3Response::new(output))
-}
-
-pub(super) async fn delete(
-    store: &Store,
-    input: DeleteObjectInput,
-) -> S3Result<S3Response<DeleteObjectOutput>> {
-    only_version(input.version_id.as_deref())?;
-    check_key(&input.key)?;
-    let condition = write_condition(input.if_match.as_ref(), None);
-    store
-        .delete(&input.bucket, &input.key, condition)
-        .await
-        .map_err(refuse)?;
-    let output = DeleteObjectOutput::default();
-    Ok(S3Response::with_status(
-        output,
-        http::StatusCode::NO_CONTENT,
-    ))
-}
-
-pub(super) async fn delete_many(
-    store: &Store,
-    input: DeleteObjectsInput,
-) -> S3Result<S3Response<DeleteObjectsOutput>> {
-    let objects = input.delete.objects;
-    if objects.is_empty() || objects.len() > 1000 {
-        return Err(S3Error::with_message(
-            S3ErrorCode::MalformedXML,
-            "a multiple delete names 1 to 1000 objects",
-        ));
-    }
-    let mut wanted = Vec::with_capacity(objects.len());
-    let mut errors = Vec::new();
-    for object in objects {
-        let refusal = only_version(object.version_id.as_deref()).and(check_key(&object.key));
-        match refusal {
-            Err(error) => errors.push(failure(object.key, &error)),
-            Ok(()) if object.last_modified_time.is_some() || object.size.is_some() => {
-                let error = S3Error::with_message(
-                    S3ErrorCode::NotImplemented,
-                    "deletes can be conditional on the entity tag only",
-                );
-                errors.push(failure(object.key, &error));
-            }
-            Ok(()) => {
-                let matches = object
-                    .e_tag
-                    .map(|etag| crate::store::Tag::Is(etag.into_value()));
-                wanted.push((
-                    object.key,
-                    WriteCondition {
-                        matches,
-                        none_match: None,
-                    },
-                ));
-            }
-        }
-    }
-    let keys: Vec<String> = wanted.iter().map(|(key, _)| key.clone()).collect();
-    let outcomes = store
-        .delete_many(&input.bucket, wanted)
-        .await
-        .map_err(refuse)?;
-    let mut deleted = Vec::new();
-    for (key, outcome) in keys.into_iter().zip(outcomes) {
-        match outcome {
-            None => deleted.push(DeletedObject {
-                key: Some(key),
-                ..Default::default()
-            }),
-            Some(refusal) => errors.push(failure(key, &refused(&refusal))),
-        }
-    }
-    let quiet = input.delete.quiet.unwrap_or(false);
-    Ok(S3Response::new(DeleteObjectsOutput {
-        deleted: (!quiet).then_some(deleted),
-        errors: Some(errors),
-        request_charged: None,
-    }))
-}
-
-fn failure(key: String, error: &S3Error) -> s3s::dto::Error {
-    s3s::dto::Error {
-        code: Some(error.code().as_str().to_owned()),
-        key: Some(key),
-        message: error.message().map(str::to_owned),
-        version_id: None,
-    }
-}
-
-pub(super) async fn attributes(
-    store: &Store,
-    input: GetObjectAttributesInput,
-) -> S3Result<S3Response<GetObjectAttributesOutput>> {
-    only_version(input.version_id.as_deref())?;
-    let found = store
-        .find(&input.bucket, &input.key)
-        .await
-        .map_err(refuse)?;
-    let object = &found.object;
-    // Clients send one header with commas, which s3s takes for one name.
-    let asked = |name: &str| {
-        let mut names = input
-            .object_attributes
-            .iter()
-            .flat_map(|header| header.as_str().split(','));
-        names.any(|one| one.trim() == name)
-    };
-    let checksum = object
-        .checksum
-        .as_ref()
-        .filter(|_| asked(ObjectAttributes::CHECKSUM));
-    let checksum = checksum.map(
-        |sum| with_checksum!(Checksum, Some(sum), { checksum_type: Some(checksum_type(sum.kind)) }),
-    );
-    let parts = asked(ObjectAttributes::OBJECT_PARTS) && !found.parts.is_empty();
-    let object_parts = match parts {
-        true => Some(object_parts(
-            &found,
-            input.part_number_marker,
-            input.max_parts,
-        )?),
-        false => None,
-    };
-    let storage_class = asked(ObjectAttributes::STORAGE_CLASS)
-        .then(|| StorageClass::from_static(StorageClass::STANDARD));
-    Ok(S3Response::new(GetObjectAttributesOutput {
-        checksum,
-        e_tag: asked(ObjectAttributes::ETAG).then(|| etag(&object.etag)),
-        last_modified: Some::<Timestamp>(timestamp(object.modified)),
-        object_parts,
-        object_size: asked(ObjectAttributes::OBJECT_SIZE).then(|| signed(object.size)),
-        storage_class,
-        ..Default::default()
-    }))
-}
-
-fn object_parts(
-    found: &Found,
-    marker: Option<i32>,
-    max: Option<i32>,
-) -> S3Result<GetObjectAttributesParts> {
-    let max = page_size(max, "max-parts")?;
-    let after = marker.unwrap_or(0);
-    let mut rest = found
-        .parts
-        .iter()
-        .filter(|part| i32::from(part.number) > after);
-    let page: Vec<_> = rest.by_ref().take(max).collect();
-    let more = rest.next().is_some();
-    let next = page.last().map(|part| i32::from(part.number));
-    let parts = page
-        .into_iter()
-        .map(|part| {
-            with_checksum!(ObjectPart, part.checksum.as_ref(), {
-                part_number: Some(i32::from(part.number)),
-                size: Some(signed(part.size)),
-            })
-        })
-        .collect();
-    Ok(GetObjectAttributesParts {
-        is_truncated: Some(more),
-        max_parts: Some(small(max)),
-        next_part_number_marker: next,
-        part_number_marker: Some(after),
-        parts: Some(parts),
-        total_parts_count: Some(small(found.parts.len())),
-    })
 }

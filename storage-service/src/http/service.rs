@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::Counter;
 use s3s::stream::{ByteStream, RemainingLength};
 use s3s::{S3, S3Request, S3Response, S3Result, StdError, dto};
 
-use super::{bucket, listing, multipart, object, tagging};
+use super::{attributes, bucket, deletion, listing, multipart, object, tagging};
 use crate::metrics::Metrics;
 use crate::store::{Download, Store};
 
@@ -170,21 +170,21 @@ impl S3 for Service {
         &self,
         request: S3Request<dto::DeleteObjectInput>,
     ) -> S3Result<S3Response<dto::DeleteObjectOutput>> {
-        object::delete(&self.store, request.input).await
+        deletion::one(&self.store, request.input).await
     }
 
     async fn delete_objects(
         &self,
         request: S3Request<dto::DeleteObjectsInput>,
     ) -> S3Result<S3Response<dto::DeleteObjectsOutput>> {
-        object::delete_many(&self.store, request.input).await
+        deletion::many(&self.store, request.input).await
     }
 
     async fn get_object_attributes(
         &self,
         request: S3Request<dto::GetObjectAttributesInput>,
     ) -> S3Result<S3Response<dto::GetObjectAttributesOutput>> {
-        object::attributes(&self.store, request.input).await
+        attributes::get(&self.store, request.input).await
     }
 
     async fn get_object_tagging(

@@ -594,7 +594,7 @@ fn model_list(keys: &[String], query: &ListQuery) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     /// However a listing is paged, its pages together are the listing.
     #[test]
