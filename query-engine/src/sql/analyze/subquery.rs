@@ -1,0 +1,143 @@
+//! Subqueries inside expressions: scalar, IN, EXISTS and quantified comparisons.
+//!
+//! As a conjunct of a filter, IN and EXISTS become DataFusion's semi and anti joins. Anywhere else IN and quantified
+//! comparisons run over the collected values of the subquery, which keeps three-valued logic in every position.
+
+use std::sync::Arc;
+
+use datafusion::common::Spans;
+use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery, lit};
+
+use super::Analyzer;
+use super::expr::{Context, Typed};
+use super::scope::{Field, Relation};
+use crate::failure::{Code, Failure, Pos, Result};
+use crate::functions::{aggregates, array};
+use crate::sql::ast::{self, Compare, Query};
+use crate::types::{Type, common};
+
+impl Analyzer<'_> {
+    fn inner_query(&mut self, query: &Query, cx: &Context<'_>) -> Result<(Relation, Vec<Expr>)> {
+        if !cx.lambda.is_empty() {
+            return Err(Failure::unsupported(query.pos, "a subquery in a lambda"));
+        }
+        // A scope between would hide the outer query's own; the subquery's scopes hang off the one they are in.
+        let relation = self.query(query, Some(cx.scope))?;
+        let outer = relation.plan.all_out_ref_exprs();
+        let fields: Vec<Field> = relation.fields.iter().filter(|field| !field.hidden).cloned().collect();
+        let plan = self.visible(relation)?;
+        Ok((Relation { plan, fields }, outer))
+    }
+
+    fn one_column(&mut self, pos: Pos, query: &Query, cx: &Context<'_>) -> Result<(LogicalPlan, Field, Vec<Expr>)> {
+        let (relation, outer) = self.inner_query(query, cx)?;
+        match relation.fields.as_slice() {
+            [only] => Ok((relation.plan, only.clone(), outer)),
+            many => Err(Failure::at(Code::TypeMismatch, pos, format!("Multiple columns returned by subquery are not yet supported. Found {}", many.len()))),
+        }
+    }
+
+    pub(super) fn scalar_subquery(&mut self, pos: Pos, query: &Query, cx: &mut Context<'_>) -> Result<Typed> {
+        self.not_under_try(pos, "a subquery")?;
+        let (plan, field, outer) = self.one_column(pos, query, cx)?;
+        Ok(Typed::new(Expr::ScalarSubquery(subquery(plan, outer)), field.ty))
+    }
+
+    pub(super) fn exists(&mut self, pos: Pos, query: &Query, conjunct: bool, negated: bool, cx: &mut Context<'_>) -> Result<Typed> {
+        self.not_under_try(pos, "EXISTS")?;
+        let (relation, outer) = self.inner_query(query, cx)?;
+        if conjunct {
+            return Ok(Typed::boolean(Expr::Exists(Exists::new(subquery(relation.plan, outer), negated))));
+        }
+        if !outer.is_empty() {
+            return Err(Failure::unsupported(pos, "a correlated EXISTS anywhere but as a condition of WHERE"));
+        }
+        let column = self.fresh("agg");
+        let count = aggregates::plain("count", vec![lit(1_i64)], false, None, Vec::new())?.alias(column.clone());
+        let plan = LogicalPlanBuilder::from(relation.plan).limit(0, Some(1))?.aggregate(Vec::<Expr>::new(), vec![count])?.build()?;
+        let found = Expr::ScalarSubquery(subquery(plan, Vec::new()));
+        Ok(Typed::boolean(if negated { found.eq(lit(0_i64)) } else { found.gt(lit(0_i64)) }))
+    }
+
+    pub(super) fn in_query(
+        &mut self,
+        pos: Pos,
+        left: &ast::Expr,
+        query: &Query,
+        conjunct: bool,
+        negated: bool,
+        cx: &mut Context<'_>,
+    ) -> Result<Typed> {
+        self.not_under_try(pos, "IN")?;
+        let left = self.expr(left, cx)?;
+        let (plan, field, outer) = self.one_column(pos, query, cx)?;
+        let Some(ty) = common(&left.ty, &field.ty).filter(|ty| !matches!(ty, Type::Row(_) | Type::Array(_) | Type::Map(..))) else {
+            return Err(Failure::at(
+                Code::TypeMismatch,
+                pos,
+                format!("Value expression and result of subquery must be of the same type: {} vs {}", left.ty, field.ty),
+            ));
+        };
+        if ty == Type::Unknown {
+            return Err(Failure::unsupported(pos, "IN with values of unknown type"));
+        }
+        let left = self.coerce(left, &ty)?;
+        let (plan, column) = self.converted(plan, &field, &ty)?;
+        if conjunct && !ty.has_float() {
+            let inner = subquery(plan, outer);
+            return Ok(Typed::boolean(Expr::InSubquery(InSubquery::new(Box::new(left), inner, negated))));
+        }
+        if !outer.is_empty() {
+            return Err(Failure::unsupported(pos, "a correlated IN subquery anywhere but as a condition of WHERE"));
+        }
+        let values = self.collected(plan, column)?;
+        let found = array::quantified(left, values, &ty, Compare::Eq, false);
+        Ok(Typed::boolean(if negated { Expr::Not(Box::new(found)) } else { found }))
+    }
+
+    pub(super) fn quantified(
+        &mut self,
+        pos: Pos,
+        op: Compare,
+        all: bool,
+        left: &ast::Expr,
+        query: &Query,
+        cx: &mut Context<'_>,
+    ) -> Result<Typed> {
+        self.not_under_try(pos, "a quantified comparison")?;
+        let left = self.expr(left, cx)?;
+        let (plan, field, outer) = self.one_column(pos, query, cx)?;
+        if !outer.is_empty() {
+            return Err(Failure::unsupported(pos, "a correlated quantified comparison"));
+        }
+        let ty = common(&left.ty, &field.ty).filter(|ty| ty.is_orderable() && !matches!(ty, Type::Row(_) | Type::Array(_) | Type::Unknown));
+        let Some(ty) = ty else {
+            return Err(Failure::at(Code::TypeMismatch, pos, format!("Cannot apply operator: {} {} {}", left.ty, op.symbol(), field.ty)));
+        };
+        let left = self.coerce(left, &ty)?;
+        let (plan, column) = self.converted(plan, &field, &ty)?;
+        let values = self.collected(plan, column)?;
+        Ok(Typed::boolean(array::quantified(left, values, &ty, op, all)))
+    }
+
+    /// The subquery's only column in another type.
+    fn converted(&mut self, plan: LogicalPlan, field: &Field, ty: &Type) -> Result<(LogicalPlan, String)> {
+        let column = self.fresh("value");
+        let value = self.coerce(field.typed(), ty)?.alias(column.clone());
+        Ok((LogicalPlanBuilder::from(plan).project([value])?.build()?, column))
+    }
+
+    /// All values of a one-column plan as one array.
+    fn collected(&mut self, plan: LogicalPlan, column: String) -> Result<Expr> {
+        let made = self.fresh("agg");
+        let value = Expr::Column(datafusion::common::Column::new_unqualified(column));
+        let all = aggregates::plain("array_agg", vec![value], true, None, Vec::new())?.alias(made);
+        let plan = LogicalPlanBuilder::from(plan).aggregate(Vec::<Expr>::new(), vec![all])?.build()?;
+        Ok(Expr::ScalarSubquery(subquery(plan, Vec::new())))
+    }
+}
+
+fn subquery(plan: LogicalPlan, outer_ref_columns: Vec<Expr>) -> Subquery {
+    Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() }
+}
