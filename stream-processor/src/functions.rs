@@ -88,7 +88,6 @@ pub(crate) enum Kind {
     AnyText,
     Int,
     Double,
-    Boolean,
 }
 
 impl Kind {
@@ -98,7 +97,6 @@ impl Kind {
             Kind::AnyText => (SqlType::string().root, true),
             Kind::Int => (TypeRoot::BigInt, is_numeric(&arg.ty.root)),
             Kind::Double => (TypeRoot::Double, is_numeric(&arg.ty.root)),
-            Kind::Boolean => (TypeRoot::Boolean, arg.ty.root == TypeRoot::Boolean),
         };
         let ty = SqlType {
             root,
@@ -125,7 +123,6 @@ pub(crate) enum Cells {
     Text(StringArray),
     Int(Int64Array),
     Double(Float64Array),
-    Boolean(BooleanArray),
 }
 
 impl Cells {
@@ -134,7 +131,6 @@ impl Cells {
             DataType::Utf8 => Cells::Text(array.as_string::<i32>().clone()),
             DataType::Int64 => Cells::Int(array.as_primitive::<Int64Type>().clone()),
             DataType::Float64 => Cells::Double(array.as_primitive::<Float64Type>().clone()),
-            DataType::Boolean => Cells::Boolean(array.as_boolean().clone()),
             other => return Err(failed(format!("no argument of {other}"))),
         })
     }
@@ -144,7 +140,6 @@ impl Cells {
             Cells::Text(cells) => cells.is_null(row),
             Cells::Int(cells) => cells.is_null(row),
             Cells::Double(cells) => cells.is_null(row),
-            Cells::Boolean(cells) => cells.is_null(row),
         }
     }
 

@@ -89,6 +89,10 @@ fn java_number(zero: bool, negative: bool, magnitude: f64, shortest: &str) -> St
     if zero {
         return format!("{sign}0.0");
     }
+    if shortest == "5e-324" {
+        // Java wants two digits, of which this number has only one.
+        return format!("{sign}4.9E-324");
+    }
     let (mantissa, exponent) = shortest.split_once('e').unwrap_or((shortest, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));

@@ -73,7 +73,7 @@ impl Ord for Cell {
 
 /// An argument column, brought to one of four shapes.
 enum Column {
-    None(usize),
+    None,
     Int(Int64Array),
     Double(Float64Array),
     Decimal(Decimal128Array),
@@ -83,7 +83,7 @@ enum Column {
 impl Column {
     fn of(call: &AggregateCall, batch: &RecordBatch) -> Result<Self, Error> {
         let Some((index, _)) = &call.argument else {
-            return Ok(Column::None(batch.num_rows()));
+            return Ok(Column::None);
         };
         let array = batch.column(*index);
         let failed = |error| Error::caused("could not read an aggregate's argument", error);
@@ -110,7 +110,7 @@ impl Column {
 
     fn is_null(&self, row: usize) -> bool {
         match self {
-            Column::None(_) => false,
+            Column::None => false,
             Column::Int(array) => array.is_null(row),
             Column::Double(array) => array.is_null(row),
             Column::Decimal(array) => array.is_null(row),
@@ -120,7 +120,7 @@ impl Column {
 
     fn cell(&self, row: usize) -> Cell {
         match self {
-            Column::None(_) => Cell::Int(0),
+            Column::None => Cell::Int(0),
             Column::Int(array) => Cell::Int(array.value(row)),
             Column::Double(array) => Cell::Double(array.value(row)),
             Column::Decimal(array) => Cell::Decimal(array.value(row)),

@@ -138,8 +138,7 @@ impl Groups {
 fn unchanged(old: &RecordBatch, new: &RecordBatch, n_keys: usize) -> Result<Vec<bool>, Error> {
     let mut same = vec![true; old.num_rows()];
     for (before, after) in old.columns().iter().zip(new.columns()).skip(n_keys) {
-        let distinct =
-            datafusion::arrow::compute::kernels::cmp::distinct(before, after).map_err(failed)?;
+        let distinct = arrow::compute::kernels::cmp::distinct(before, after).map_err(failed)?;
         for (row, same) in same.iter_mut().enumerate() {
             *same &= !distinct.value(row);
         }

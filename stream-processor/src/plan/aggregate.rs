@@ -174,7 +174,6 @@ fn result_type(
                 "",
             ));
         }
-        (Function::Count, _) => TypeRoot::BigInt,
         (_, root) => root.clone(),
     };
     Ok(SqlType {

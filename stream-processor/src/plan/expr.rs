@@ -643,7 +643,8 @@ fn number(text: &str) -> Option<Typed> {
     }
     if let Some((whole, fraction)) = text.split_once('.') {
         let scale = fraction.len();
-        let digits = whole.trim_start_matches(['-', '0']).len() + scale;
+        // The zero before the point counts, as in Flink.
+        let digits = whole.trim_start_matches('-').len() + scale;
         let precision = digits.max(scale).max(1);
         if precision > 38 {
             return None;

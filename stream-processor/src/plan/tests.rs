@@ -1,1 +1,236 @@
-//! Whole scripts planned.
+//! Whole scripts planned, without connectors.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use crate::error::Error;
+use crate::graph::{NodeKind, StreamGraph};
+use crate::sql::{
+    CatalogConnector, ExternalCatalog, Session, SessionOptions, StatementResult, split,
+};
+use crate::table::TableDefinition;
+
+/// A catalog that forgets when it is dropped.
+#[derive(Debug, Default)]
+struct Remembered {
+    databases: Mutex<Vec<String>>,
+    tables: Mutex<BTreeMap<(String, String), TableDefinition>>,
+}
+
+#[derive(Debug)]
+struct Connector(Arc<Remembered>);
+
+#[async_trait]
+impl CatalogConnector for Connector {
+    async fn connect(
+        &self,
+        _: &str,
+        _: &BTreeMap<String, String>,
+    ) -> Result<Arc<dyn ExternalCatalog>, Error> {
+        Ok(self.0.clone())
+    }
+}
+
+#[async_trait]
+impl ExternalCatalog for Remembered {
+    async fn databases(&self) -> Result<Vec<String>, Error> {
+        Ok(self.databases.lock().clone())
+    }
+
+    async fn create_database(
+        &self,
+        database: &str,
+        _: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        self.databases.lock().push(database.to_owned());
+        Ok(())
+    }
+
+    async fn drop_database(&self, database: &str) -> Result<(), Error> {
+        self.databases.lock().retain(|known| known != database);
+        Ok(())
+    }
+
+    async fn tables(&self, database: &str) -> Result<Vec<String>, Error> {
+        let tables = self.tables.lock();
+        Ok(tables
+            .keys()
+            .filter(|(of, _)| of == database)
+            .map(|(_, name)| name.clone())
+            .collect())
+    }
+
+    async fn table(&self, database: &str, table: &str) -> Result<Option<TableDefinition>, Error> {
+        Ok(self
+            .tables
+            .lock()
+            .get(&(database.to_owned(), table.to_owned()))
+            .cloned())
+    }
+
+    async fn create_table(&self, table: &TableDefinition) -> Result<(), Error> {
+        let mut table = table.clone();
+        table
+            .options
+            .insert("connector".to_owned(), "iceberg".to_owned());
+        let key = (table.path.database.clone(), table.path.table.clone());
+        self.tables.lock().insert(key, table);
+        Ok(())
+    }
+
+    async fn drop_table(&self, database: &str, table: &str) -> Result<(), Error> {
+        self.tables
+            .lock()
+            .remove(&(database.to_owned(), table.to_owned()));
+        Ok(())
+    }
+}
+
+async fn last_job(script: &str) -> Result<StreamGraph, Error> {
+    let mut session = Session::new(SessionOptions {
+        catalogs: Some(Arc::new(Connector(Arc::default()))),
+        ..SessionOptions::default()
+    });
+    let mut job = None;
+    for statement in split(script)? {
+        if let StatementResult::Job(graph) = session.execute_at(&statement).await? {
+            job = Some(graph);
+        }
+    }
+    job.ok_or_else(|| Error::failed("the script has no job"))
+}
+
+const SOURCE: &str = "CREATE TABLE t (id STRING, n INT, ts TIMESTAMP(3), p AS PROCTIME(),
+    WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector' = 'kafka');";
+
+async fn refused(query: &str) -> String {
+    last_job(&format!("{SOURCE}{query}"))
+        .await
+        .unwrap_err()
+        .to_string()
+}
+
+#[tokio::test]
+async fn the_clickstream_job_reads_its_topic_once_and_writes_nine_tables() {
+    let graph = last_job(include_str!("../../../sql/clickstream.sql"))
+        .await
+        .unwrap();
+    let names = |wanted: &str| -> Vec<String> {
+        let named = graph
+            .nodes
+            .iter()
+            .filter(|node| node.name.starts_with(wanted));
+        named.map(|node| node.name.clone()).collect()
+    };
+    assert_eq!(
+        names("Source"),
+        ["Source: clickstream", "Source: accounts", "Source: pages"]
+    );
+    assert_eq!(names("Sink").len(), 9, "{:?}", names("Sink"));
+    assert_eq!(names("Deduplicate").len(), 1);
+    let ordered = graph
+        .nodes
+        .iter()
+        .enumerate()
+        .all(|(index, node)| node.inputs.iter().all(|edge| edge.from.0 < index));
+    assert!(ordered, "inputs come before those that read them");
+    assert_eq!(graph.name, "clickstream");
+}
+
+#[tokio::test]
+async fn only_read_columns_are_decoded() {
+    let graph = last_job(&format!("{SOURCE} SELECT id FROM t WHERE n > 1"))
+        .await
+        .unwrap();
+    let NodeKind::Source(spec) = &graph.nodes[0].kind else {
+        panic!("no source first")
+    };
+    // `ts` is read for the watermark alone.
+    assert_eq!(
+        (spec.read.as_slice(), spec.output.as_slice()),
+        (&[0, 1, 2][..], &[0, 1][..])
+    );
+}
+
+#[tokio::test]
+async fn results_have_flinks_types() {
+    let graph = last_job(&format!(
+        "{SOURCE} SELECT AVG(n), SUM(n), COUNT(n), 1.0 / 3, SUM(n) / 2, 0.908 * SUM(CAST(n AS BIGINT)),
+           AVG(CAST(n AS DECIMAL(10, 2))), SUM(CAST(n AS DECIMAL(10, 2)))
+         FROM t"
+    ))
+    .await
+    .unwrap();
+    let NodeKind::Sink(spec) = &graph.nodes.last().unwrap().kind else {
+        panic!("no sink last")
+    };
+    let types: Vec<String> = spec
+        .table
+        .columns
+        .iter()
+        .map(|column| column.data_type.with_nullable(true).to_string())
+        .collect();
+    assert_eq!(
+        types,
+        [
+            "INT",
+            "INT",
+            "BIGINT",
+            "DECIMAL(13, 12)",
+            "INT",
+            "DECIMAL(24, 3)",
+            "DECIMAL(38, 6)",
+            "DECIMAL(38, 2)"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_offered_is_named_with_its_place() {
+    for (query, message) in [
+        ("SELECT idd FROM t", "did you mean `id`?"),
+        (
+            "SELECT SOUNDEX(id) FROM t",
+            "the function SOUNDEX is not supported at line 3, column 8",
+        ),
+        (
+            "SELECT id FROM t ORDER BY n",
+            "ORDER BY of a whole query is not supported",
+        ),
+        (
+            "SELECT id FROM t GROUP BY n",
+            "neither grouped nor aggregated",
+        ),
+        (
+            "SELECT * FROM t a FULL JOIN t b ON a.id = b.id",
+            "Full JOIN is not supported",
+        ),
+        (
+            "SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(n), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end",
+            "`n` is no time attribute",
+        ),
+        (
+            "SELECT id, ROW_NUMBER() OVER (PARTITION BY id ORDER BY ts) FROM t",
+            "ROW_NUMBER without a condition",
+        ),
+    ] {
+        let error = refused(&format!("\n{query}")).await;
+        assert!(error.contains(message), "{query}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn updates_are_refused_by_append_only_tables() {
+    let error = refused(
+        "CREATE TABLE s (id STRING, c BIGINT) WITH ('connector' = 'filesystem', 'format' = 'json');
+         INSERT INTO s SELECT id, COUNT(*) FROM t GROUP BY id",
+    )
+    .await;
+    assert!(
+        error.contains("does not support consuming update changes"),
+        "{error}"
+    );
+}

@@ -14,6 +14,7 @@ mod types;
 use crate::error::{Error, Position};
 use crate::sql::ast::{Command, Expr, Ident};
 use crate::sql::lexer::{Spanned, Token, tokenize};
+#[cfg(test)]
 use crate::table::SqlType;
 
 /// How deep expressions and queries may nest, so that no text can overflow the stack.
@@ -105,6 +106,7 @@ pub(crate) fn parse_expression(text: &str) -> Result<Expr, Error> {
 /// A lone query: the text of a view.
 
 /// A type as in DDL.
+#[cfg(test)]
 pub(crate) fn parse_type(text: &str) -> Result<SqlType, Error> {
     let mut parser = Parser::new(text, Position { line: 1, column: 1 })?;
     let parsed = parser.sql_type()?;
