@@ -164,7 +164,7 @@ async fn upserts_keep_their_meaning_while_files_are_rewritten() {
     assert_eq!(read(&catalog, "busy").await, expected, "seed {seed}");
     assert_eq!(
         committer.progress().await.unwrap().unwrap().checkpoint_id,
-        40
+        24
     );
     shutdown.cancel();
     while let Some(ended) = upkeep.join_next().await {
