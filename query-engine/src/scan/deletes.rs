@@ -154,7 +154,8 @@ impl ExecutionPlan for EqualityDeletesExec {
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        // It does keep the order, but promises none of its own: a sort must not be pushed below it.
+        vec![false]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
