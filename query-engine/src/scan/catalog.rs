@@ -39,11 +39,6 @@ impl LakeCatalog {
         }
     }
 
-    /// The client underneath, for statements that change the catalog.
-    pub(crate) fn client(&self) -> &RestCatalog {
-        &self.catalog
-    }
-
     /// All namespaces, nested ones as their parts joined by dots, sorted.
     pub(crate) async fn namespaces(&self) -> Result<Vec<NamespaceIdent>> {
         let mut found = self.catalog.namespaces(None).await?;

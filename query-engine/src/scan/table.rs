@@ -112,11 +112,6 @@ impl IcebergTable {
         })
     }
 
-    /// The table version behind it.
-    pub(crate) fn table(&self) -> &Table {
-        &self.table
-    }
-
     /// The snapshot that is read, `None` for a table without rows yet.
     pub(crate) fn snapshot_id(&self) -> Option<i64> {
         self.snapshot
