@@ -14,6 +14,9 @@ const CODECS: [(&str, Compression); 5] = [
     ("zstd", Compression::Zstd),
 ];
 
+/// Value, partition, timestamp and headers, as the script prints them.
+type Message = (String, i32, i64, Vec<(String, String)>);
+
 const READ: &str = r#"
 import json, os
 from confluent_kafka import Consumer, TopicPartition
@@ -90,8 +93,7 @@ async fn librdkafka_reads_what_we_write() {
     let printed = script(&broker, READ, "TOPICS", topics.join(",")).await;
     assert_eq!(printed.lines().count(), 5);
     for (line, (codec, _)) in printed.lines().zip(CODECS) {
-        let found: BTreeMap<String, (String, i32, i64, Vec<(String, String)>)> =
-            serde_json::from_str(line).unwrap();
+        let found: BTreeMap<String, Message> = serde_json::from_str(line).unwrap();
         for index in 0..200_i64 {
             let key = format!("key-{index}");
             let expected = (
