@@ -140,7 +140,7 @@ pub(crate) fn higher_order(name: &str, value: Typed, param: String, body: Typed)
             let function = nested::array_transform::array_transform_higher_order_function();
             let ty = Type::array(bodied);
             let call = higher_order_call(function, value.expr, param, body.expr);
-            Typed::new(super::cast::plain(call, &ty), ty)
+            Typed::new(super::row::relabelled(call, &ty), ty)
         }
         "filter" => {
             let function = nested::array_filter::array_filter_higher_order_function();
@@ -150,7 +150,7 @@ pub(crate) fn higher_order(name: &str, value: Typed, param: String, body: Typed)
             // The verdicts of all elements, judged with three-valued logic.
             let function = nested::array_transform::array_transform_higher_order_function();
             let verdicts = higher_order_call(function, value.expr, param, body.expr);
-            matches(name, super::cast::plain(verdicts, &Type::array(Type::Boolean)))
+            matches(name, super::row::relabelled(verdicts, &Type::array(Type::Boolean)))
         }
     })
 }

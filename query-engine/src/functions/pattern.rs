@@ -34,7 +34,7 @@ impl Signature {
     /// Reads `name(types) result`; a trailing `...` repeats the last argument. The text is ours, so it must be right.
     pub(crate) fn parse(text: &str) -> Signature {
         let (name, rest) = text.split_once('(').expect("a signature has an argument list");
-        let close = rest.rfind(") ").expect("a signature has a result");
+        let close = closing(rest).expect("a signature has a result");
         let (written, returns) = (&rest[..close], rest[close + 2..].trim());
         let variadic = written.ends_with("...");
         let args = split(written.trim_end_matches("...")).iter().map(|arg| pattern(arg)).collect();
@@ -75,6 +75,15 @@ impl Signature {
         };
         Some((types, fill(&self.result, model, &bound)?))
     }
+}
+
+/// Where the parenthesis closes that was open before the text.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 1;
+    text.char_indices().find_map(|(at, c)| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        (depth == 0).then_some(at)
+    })
 }
 
 fn split(text: &str) -> Vec<String> {

@@ -49,3 +49,36 @@ pub(crate) fn field_of(row: &ArrayRef, index: usize) -> Result<ArrayRef> {
     let mask = datafusion::arrow::compute::is_null(row)?;
     Ok(datafusion::arrow::compute::nullif(column, &mask)?)
 }
+
+/// A lake column in the shape the engine uses: nested fields keep their places and lose their names.
+pub(crate) fn relabelled(expr: Expr, ty: &Type) -> Expr {
+    let shape = ty.arrow();
+    let wanted = shape.clone();
+    let run = move |args: &Args| relabel(args.array(0), &wanted);
+    Kernel::call("relabel", ty.to_string(), shape, OnFailure::Raise, vec![expr], Arc::new(run))
+}
+
+fn relabel(array: &ArrayRef, shape: &DataType) -> Result<ArrayRef> {
+    use datafusion::arrow::array::{ListArray, MapArray};
+    match (array.data_type(), shape) {
+        (found, shape) if found == shape => Ok(Arc::clone(array)),
+        (DataType::Struct(_), DataType::Struct(fields)) => {
+            let row: &StructArray = array.as_struct();
+            let columns = row.columns().iter().zip(fields).map(|(column, field)| relabel(column, field.data_type()));
+            let columns = columns.collect::<Result<Vec<_>>>()?;
+            done(StructArray::try_new_with_length(fields.clone(), columns, row.nulls().cloned(), row.len())?)
+        }
+        (DataType::List(_), DataType::List(field)) => {
+            let list: &ListArray = array.as_list();
+            let values = relabel(list.values(), field.data_type())?;
+            done(ListArray::try_new(Arc::clone(field), list.offsets().clone(), values, list.nulls().cloned())?)
+        }
+        (DataType::Map(..), DataType::Map(field, sorted)) => {
+            let map: &MapArray = array.as_map();
+            let entries: ArrayRef = Arc::new(map.entries().clone());
+            let entries = relabel(&entries, field.data_type())?.as_struct().clone();
+            done(MapArray::try_new(Arc::clone(field), map.offsets().clone(), entries, map.nulls().cloned(), *sorted)?)
+        }
+        _ => Ok(datafusion::arrow::compute::cast(array, shape)?),
+    }
+}

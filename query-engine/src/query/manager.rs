@@ -1,9 +1,11 @@
 //! Takes queries in, bounds how many run and wait, and forgets them when their clients do.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
@@ -101,10 +103,15 @@ impl Manager {
         self.left_queue(query);
         self.engine.metrics.running.inc();
         let _running = Running(&self.engine.metrics.running);
-        let outcome = Box::pin(Arc::clone(&self.engine).run(self, query, sender)).await;
-        match outcome {
-            Ok(()) => query.finish(),
-            Err(failure) => query.fail(failure),
+        let running = Box::pin(Arc::clone(&self.engine).run(self, query, sender));
+        // A bug in one query must not leave its client waiting for ever.
+        match AssertUnwindSafe(running).catch_unwind().await {
+            Ok(Ok(())) => query.finish(),
+            Ok(Err(failure)) => query.fail(failure),
+            Err(_) => {
+                tracing::error!(query_id = %query.id, "query panicked");
+                query.fail(Failure::new(Code::GenericInternalError, "the query engine failed in an unexpected way"));
+            }
         }
     }
 

@@ -67,7 +67,11 @@ impl Analyzer<'_> {
             let mut expr = Expr::Column(Column::new(Some(source.clone()), column.source.clone()));
             let found = schema.field_with_name(&column.source)?.data_type().clone();
             if found != column.ty.arrow() {
-                expr = Expr::Cast(datafusion::logical_expr::Cast::new(Box::new(expr), column.ty.arrow()));
+                expr = if matches!(column.ty, Type::Row(_) | Type::Array(_) | Type::Map(..)) {
+                    crate::functions::row::relabelled(expr, &column.ty)
+                } else {
+                    Expr::Cast(datafusion::logical_expr::Cast::new(Box::new(expr), column.ty.arrow()))
+                };
             }
             exprs.push(expr.alias(fresh.clone()));
             fields.push(Field {
