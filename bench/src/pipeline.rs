@@ -1,0 +1,102 @@
+//! How fast events go from the emitter to gold, and what that costs.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use crate::process::{Running, Site, print};
+use crate::trino;
+
+const SQL: &str = include_str!("../../sql/clickstream.sql");
+
+/// Starts the services and the demo's job with checkpoints each `checkpoint` seconds, but no demo events.
+async fn start(binary: &Path, checkpoint: u64) -> anyhow::Result<(Site, Running)> {
+    let site = Site::new(binary)?;
+    let running = site.start(&["up", "--rate", "1", "--set", "demo.events=false", "--set", &interval(checkpoint)]).await?;
+    Ok((site, running))
+}
+
+fn interval(seconds: u64) -> String {
+    debug_assert!(SQL.contains("execution.checkpointing.interval"));
+    format!("demo.checkpoint_interval={seconds}s")
+}
+
+/// One run of `events` events as fast as they go.
+pub(crate) async fn measure(binary: &Path, events: u64, checkpoint: u64) -> anyhow::Result<()> {
+    let (site, running) = start(binary, checkpoint).await?;
+    let server = site.address("query_engine.listen");
+    let http = reqwest::Client::new();
+    let before = running.cpu()?;
+    let begun = Instant::now();
+    let count = events.to_string();
+    let arguments = ["emit", "--rate", "0", "--count", &count];
+    let emitter = site.run(&arguments);
+    let watch = async {
+        let mut peak = 0.0_f64;
+        loop {
+            peak = peak.max(running.memory()?);
+            let rows = trino::number(&http, &server, "SELECT count(*) FROM bronze.clickstream").await;
+            if rows.unsigned_abs() >= events {
+                return anyhow::Ok((peak, begun.elapsed()));
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    };
+    let (summary, watched) = tokio::join!(emitter, watch);
+    let (peak, bronze) = watched?;
+    print(summary.context("the emitter failed")?.trim());
+    let silver = trino::number(&http, &server, "SELECT count(*) FROM silver.clickstream").await;
+    let gold = trino::number(&http, &server, "SELECT sum(events) FROM gold.activity_per_minute").await;
+    let seconds = bronze.as_secs_f64();
+    print(&format!("{events} events in bronze after {seconds:.1} s: {:.0} events/s", events as f64 / seconds));
+    print(&format!("silver {silver} rows, gold counts {gold} events; peak {peak:.0} MB resident"));
+    print_cpu(&running, &before, events)?;
+    running.stop().await?;
+    Ok(())
+}
+
+/// CPU seconds per million events by thread name, the emitter's process apart.
+fn print_cpu(
+    running: &Running,
+    before: &std::collections::BTreeMap<String, f64>,
+    events: u64,
+) -> anyhow::Result<()> {
+    let mut spent: Vec<_> = running
+        .cpu()?
+        .into_iter()
+        .map(|(name, after)| (after - before.get(&name).copied().unwrap_or(0.0), name))
+        .filter(|(seconds, _)| *seconds >= 0.05)
+        .collect();
+    spent.sort_by(|left, right| right.0.total_cmp(&left.0));
+    print("CPU by thread name: seconds, and seconds per million events");
+    for (seconds, name) in spent {
+        print(&format!("  {name:16} {seconds:7.2} {:7.2}", seconds * 1e6 / events as f64));
+    }
+    Ok(())
+}
+
+/// Memory every ten seconds under load.
+pub(crate) async fn soak(binary: &Path, rate: u64, seconds: u64) -> anyhow::Result<()> {
+    let (site, running) = start(binary, 5).await?;
+    let rate = rate.to_string();
+    let mut emitter = site.command(&["emit", "--rate", &rate]).spawn().context("could not start the emitter")?;
+    let begun = Instant::now();
+    let mut readings = Vec::new();
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        readings.push(running.memory()?);
+        print(&format!("{:4.0} s {:6.0} MB", begun.elapsed().as_secs_f64(), readings.last().unwrap_or(&0.0)));
+    }
+    emitter.kill().await.context("could not end the emitter")?;
+    let peak = readings.iter().copied().fold(0.0, f64::max);
+    let half = readings.len() / 2;
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len().max(1) as f64;
+    print(&format!(
+        "peak {peak:.0} MB; mean of the first half {:.0} MB, of the second {:.0} MB",
+        mean(&readings[..half]),
+        mean(&readings[half..])
+    ));
+    running.stop().await?;
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! Lays the sources of configuration over each other leaf by leaf, remembering where each leaf came from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::Config;
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A file.
+    File(PathBuf),
+    /// An environment variable.
+    Variable(String),
+    /// An option of the command line.
+    Option(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::File(path) => write!(formatter, "{}", path.display()),
+            Origin::Variable(name) => formatter.write_str(name),
+            Origin::Option(option) => formatter.write_str(option),
+        }
+    }
+}
+
+/// The origin of every key that is not a default.
+#[derive(Debug, Default)]
+pub(crate) struct Origins(BTreeMap<String, Origin>);
+
+impl Origins {
+    pub(crate) fn get(&self, key: &str) -> Option<&Origin> {
+        self.0.get(key)
+    }
+
+    pub(crate) fn is_default(&self, key: &str) -> bool {
+        !self.0.contains_key(key)
+    }
+}
+
+/// The layers so far.
+pub(super) struct Layers {
+    values: Table,
+    origins: Origins,
+}
+
+impl Layers {
+    pub(super) fn new(defaults: &Config) -> anyhow::Result<Self> {
+        let values = Table::try_from(defaults).context("the defaults can be written as TOML")?;
+        Ok(Layers { values, origins: Origins::default() })
+    }
+
+    /// A file; an error names its line and column.
+    pub(super) fn add_file(&mut self, path: &Path, text: &str) -> anyhow::Result<()> {
+        toml::from_str::<Config>(text)
+            .map_err(|error| anyhow!("{}: {}", path.display(), error.to_string().trim_end()))?;
+        let table: Table =
+            text.parse().with_context(|| format!("{} is no TOML", path.display()))?;
+        for (key, value) in leaves(String::new(), &Value::Table(table)) {
+            self.put(&key, value, Origin::File(path.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// `STREAMFORGE__QUERY_ENGINE__LISTEN` and its value.
+    pub(super) fn add_variable(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
+        let key = name.trim_start_matches("STREAMFORGE__").to_lowercase().replace("__", ".");
+        self.add_text(&key, value, Origin::Variable(name.to_owned()))
+    }
+
+    /// `query_engine.listen=127.0.0.1:8080`.
+    pub(super) fn add_setting(&mut self, setting: &str) -> anyhow::Result<()> {
+        let Some((key, value)) = setting.split_once('=') else {
+            bail!("--set {setting}: a setting is written KEY=VALUE");
+        };
+        self.add_text(key.trim(), value.trim(), Origin::Option(format!("--set {key}")))
+    }
+
+    /// A bare number, boolean or list is meant as such where the key takes one, else the text is a string.
+    fn add_text(&mut self, key: &str, text: &str, origin: Origin) -> anyhow::Result<()> {
+        let typed = format!("value = {text}").parse::<Table>().ok();
+        let typed = typed.and_then(|mut table| table.remove("value"));
+        if let Some(value) = typed
+            && self.add_value(key, value, origin.clone()).is_ok()
+        {
+            return Ok(());
+        }
+        self.add_value(key, Value::String(text.to_owned()), origin)
+    }
+
+    /// One leaf, checked by itself so that an error can name its origin.
+    pub(super) fn add_value(
+        &mut self,
+        key: &str,
+        value: Value,
+        origin: Origin,
+    ) -> anyhow::Result<()> {
+        let mut alone = value.clone();
+        for part in key.rsplit('.') {
+            alone = Value::Table(Table::from_iter([(part.to_owned(), alone)]));
+        }
+        Config::deserialize(alone)
+            .map_err(|error| anyhow!("{origin}: `{key}`: {}", error.to_string().trim_end()))?;
+        self.put(key, value, origin);
+        Ok(())
+    }
+
+    fn put(&mut self, key: &str, value: Value, origin: Origin) {
+        let mut parts: Vec<_> = key.split('.').collect();
+        let last = parts.pop().unwrap_or_default();
+        let mut table = &mut self.values;
+        for part in parts {
+            let next = table.entry(part).or_insert_with(|| Value::Table(Table::new()));
+            if !next.is_table() {
+                *next = Value::Table(Table::new());
+            }
+            let Value::Table(inner) = next else { return };
+            table = inner;
+        }
+        table.insert(last.to_owned(), value);
+        self.origins.0.insert(key.to_owned(), origin);
+    }
+
+    pub(super) fn finish(self) -> anyhow::Result<(Config, Origins)> {
+        let config = Config::deserialize(Value::Table(self.values))
+            .map_err(|error| anyhow!("the configuration does not fit together: {error}"))?;
+        Ok((config, self.origins))
+    }
+}
+
+/// Every leaf of `value` with its dotted key; lists are leaves.
+pub(super) fn leaves(key: String, value: &Value) -> Vec<(String, Value)> {
+    let Value::Table(table) = value else { return vec![(key, value.clone())] };
+    let join = |part: &str| if key.is_empty() { part.to_owned() } else { format!("{key}.{part}") };
+    table.iter().flat_map(|(part, inner)| leaves(join(part), inner)).collect()
+}

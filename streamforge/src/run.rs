@@ -1,0 +1,237 @@
+//! Runs the chosen services in one process until Ctrl-C or the first of them fails.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::cli::{Run, Settings};
+use crate::config::{self, Config, Loaded};
+use crate::data_dir::{self, Claim};
+use crate::output;
+use crate::service::Service;
+use crate::{credentials, wiring};
+
+/// How long a drain may take before what is left is abandoned.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long a service may take until it can do its work.
+const START: Duration = Duration::from_secs(60);
+
+/// `streamforge run SERVICE…`.
+pub(crate) async fn run_command(settings: &Settings, options: &Run) -> anyhow::Result<ExitCode> {
+    let loaded = config::load(settings)?;
+    let mut platform = Platform::start(&loaded, &options.services).await?;
+    platform.wait_until_ready().await?;
+    platform.print_addresses();
+    output::line("ready");
+    platform.run_until_stopped().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The services of this process.
+pub(crate) struct Platform {
+    /// With every address filled in.
+    pub(crate) config: Config,
+    /// Ends everything when it is cancelled.
+    pub(crate) shutdown: CancellationToken,
+    /// What runs; a task that ends before the shutdown ends the process.
+    pub(crate) running: JoinSet<anyhow::Result<()>>,
+    bound: Vec<(Service, Vec<SocketAddr>)>,
+    credentials_path: PathBuf,
+    _claim: Claim,
+}
+
+impl Platform {
+    /// Binds every address, claims the data directory, then starts the services; nothing is written if one of the
+    /// first two fails.
+    pub(crate) async fn start(loaded: &Loaded, services: &[Service]) -> anyhow::Result<Self> {
+        let chosen: Vec<_> =
+            Service::ALL.into_iter().filter(|service| services.contains(service)).collect();
+        let mut listeners = Vec::new();
+        let mut bound = Vec::new();
+        let checked = wiring::with_credentials(&loaded.config, &credentials::Credentials::placeholder());
+        for service in chosen {
+            validate(service, &checked)?;
+            let (sockets, addresses) = listen(service, &loaded.config).await?;
+            listeners.push((service, sockets));
+            bound.push((service, addresses));
+        }
+        let data_dir = &loaded.config.platform.data_dir;
+        let started: Vec<_> = bound.iter().map(|(service, _)| *service).collect();
+        let claim = data_dir::claim(data_dir, &started)?;
+        let secrets = credentials::load_or_create(data_dir)?;
+        let endpoints = wiring::found(&loaded.config.endpoints, &bound);
+        let config = wiring::wire(loaded, &endpoints, &secrets)?;
+        let shutdown = CancellationToken::new();
+        let mut running = JoinSet::new();
+        for (service, sockets) in listeners {
+            running.spawn(Box::pin(serve(service, config.clone(), sockets, shutdown.clone())));
+        }
+        let credentials_path = credentials::path(data_dir);
+        Ok(Platform { config, shutdown, running, bound, credentials_path, _claim: claim })
+    }
+
+    /// Asks each service's `/readyz` until all have said yes, or one has ended.
+    pub(crate) async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let client = reqwest::Client::new();
+        let urls: Vec<_> = self.bound.iter().map(|(service, at)| (*service, ready_url(*service, at))).collect();
+        let all = async {
+            for (service, url) in urls {
+                while !is_ready(&client, &url).await {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                info!(%service, "ready");
+            }
+        };
+        tokio::select! {
+            () = all => Ok(()),
+            Some(ended) = self.running.join_next() => Err(ended_early(ended)),
+            () = tokio::time::sleep(START) => Err(anyhow!("a service was not ready after {START:?}")),
+        }
+    }
+
+    /// Where everything is, for people and for scripts.
+    pub(crate) fn print_addresses(&self) {
+        for (service, addresses) in &self.bound {
+            let scheme = if *service == Service::StreamingServer { "" } else { "http://" };
+            output::line(&format!("{:18} {:18} {scheme}{}", service.name(), service.protocol(), addresses[0]));
+            match service {
+                Service::StreamingServer => extra("metrics", addresses[1]),
+                Service::StreamProcessor => extra("Flink jobs", addresses[1]),
+                _ => {}
+            }
+        }
+        output::line(&format!("{:18} {:18} {}", "credentials", "", self.credentials_path.display()));
+    }
+
+    /// Until Ctrl-C, SIGTERM or the first end of a service; then the drain.
+    pub(crate) async fn run_until_stopped(mut self) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("could not watch for SIGTERM")?;
+        let outcome = tokio::select! {
+            _ = tokio::signal::ctrl_c() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+            Some(ended) = self.running.join_next() => Err(ended_early(ended)),
+        };
+        info!("stopping");
+        self.stop().await?;
+        outcome
+    }
+
+    /// Drains: what was begun is finished, the jobs take a last checkpoint.
+    async fn stop(&mut self) -> anyhow::Result<()> {
+        self.shutdown.cancel();
+        let drain = async {
+            while let Some(ended) = self.running.join_next().await {
+                ended.context("a service panicked while it stopped")??;
+            }
+            anyhow::Ok(())
+        };
+        match tokio::time::timeout(DRAIN, drain).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(anyhow!("could not stop cleanly within {DRAIN:?}; the next start recovers")),
+        }
+    }
+}
+
+fn extra(what: &str, address: SocketAddr) {
+    output::line(&format!("{:18} {what:18} http://{address}", ""));
+}
+
+fn ended_early(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(Ok(())) => anyhow!("a service ended by itself"),
+        Ok(Err(error)) => error,
+        Err(error) => anyhow!(error).context("a service panicked"),
+    }
+}
+
+fn ready_url(service: Service, addresses: &[SocketAddr]) -> String {
+    let index = match service {
+        Service::StreamingServer | Service::StreamProcessor => 1,
+        _ => 0,
+    };
+    format!("http://{}/readyz", addresses[index])
+}
+
+async fn is_ready(client: &reqwest::Client, url: &str) -> bool {
+    let answer = client.get(url).timeout(Duration::from_secs(1)).send().await;
+    answer.is_ok_and(|answer| answer.status().is_success())
+}
+
+async fn listen(service: Service, config: &Config) -> anyhow::Result<(Vec<TcpListener>, Vec<SocketAddr>)> {
+    let mut sockets = Vec::new();
+    let mut addresses = Vec::new();
+    for (key, address) in service.addresses(config) {
+        let socket = TcpListener::bind(address).await.map_err(|error| could_not_listen(service, key, address, error))?;
+        addresses.push(socket.local_addr().context("a bound socket has an address")?);
+        sockets.push(socket);
+    }
+    Ok((sockets, addresses))
+}
+
+fn could_not_listen(service: Service, key: &str, address: SocketAddr, error: io::Error) -> anyhow::Error {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        anyhow!(
+            "{service} could not listen on {address}: another program has that port; stop it, or choose another with \
+             --set {key}={}:PORT",
+            address.ip()
+        )
+    } else {
+        anyhow!(error).context(format!("{service} could not listen on {address} (`{key}`)"))
+    }
+}
+
+fn validate(service: Service, config: &Config) -> anyhow::Result<()> {
+    match service {
+        Service::StreamingServer => config.streaming_server.validate()?,
+        Service::StorageService => config.storage_service.validate()?,
+        Service::IcebergCatalog => config.iceberg_catalog.validate()?,
+        Service::StreamProcessor => config.stream_processor.validate()?,
+        Service::QueryEngine => config.query_engine.validate()?,
+        Service::VizDashboard => config.viz_dashboard.validate()?,
+    }
+    Ok(())
+}
+
+/// Runs one service; the only place that names all their `serve`s.
+async fn serve(
+    service: Service,
+    config: Config,
+    mut sockets: Vec<TcpListener>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let first = sockets.remove(0);
+    let second = sockets.pop();
+    let outcome = match (service, second) {
+        (Service::StreamingServer, Some(admin)) => {
+            streaming_server::serve(config.streaming_server, first, admin, shutdown).await.map_err(anyhow::Error::from)
+        }
+        (Service::StreamProcessor, Some(jobs)) => {
+            stream_processor::serve(config.stream_processor, first, jobs, shutdown).await.map_err(anyhow::Error::from)
+        }
+        (Service::StorageService, _) => {
+            storage_service::serve(config.storage_service, first, shutdown).await.map_err(anyhow::Error::from)
+        }
+        (Service::IcebergCatalog, _) => {
+            iceberg_catalog::serve(config.iceberg_catalog, first, shutdown).await.map_err(anyhow::Error::from)
+        }
+        (Service::QueryEngine, _) => {
+            query_engine::serve(config.query_engine, first, shutdown).await.map_err(anyhow::Error::from)
+        }
+        (Service::VizDashboard, _) => {
+            viz_dashboard::serve(config.viz_dashboard, first, shutdown).await.map_err(anyhow::Error::from)
+        }
+        (Service::StreamingServer | Service::StreamProcessor, None) => {
+            unreachable!("both have two addresses, and each was bound")
+        }
+    };
+    outcome.with_context(|| format!("{service} failed"))
+}

@@ -1,0 +1,12 @@
+//! The platform through its binary: what a newcomer does, what real clients see, what survives a kill.
+//!
+//! Nothing of ours is linked here but `testkit`: every test starts the program and speaks to it over its protocols.
+
+mod platform;
+
+mod clients;
+mod commands;
+mod exactly_once;
+mod newcomer;
+mod refusals;
+mod swap;

@@ -1,0 +1,65 @@
+//! What a newcomer sees: one command, every table filled, a stop that keeps everything.
+
+use std::time::{Duration, Instant};
+
+use crate::platform::Site;
+
+/// Every table of the demo, and a query that is true of it once it works.
+pub(crate) const TABLES: [(&str, &str); 8] = [
+    ("bronze.clickstream", "count(*) > 0"),
+    ("silver.clickstream", "count(*) > 0 AND count(*) = count(DISTINCT event_identifier)"),
+    ("silver.clickstream_rejected", "count(*) > 0 AND count(*) = count(reason)"),
+    ("silver.conversions", "count(*) > 0 AND min(monetary_value) > 50"),
+    ("gold.activity_per_minute", "count(*) > 0 AND min(events) > 0"),
+    ("gold.sessions", "count(*) > 0 AND min(events) > 0"),
+    ("gold.revenue_by_country", "count(*) > 0 AND min(revenue) > 0"),
+    ("gold.funnel", "count(*) > 0"),
+];
+
+/// Within 30 s of the ready line, on a debug build and a busy machine within twice that.
+const FILL: Duration = Duration::from_secs(60);
+
+/// Waits until every table of the demo holds what it must.
+pub(crate) fn every_table_fills(site: &Site) {
+    let deadline = Instant::now() + FILL;
+    for (table, condition) in TABLES {
+        let sql = format!("SELECT {condition} FROM {table}");
+        loop {
+            let answer = site.try_query(&sql);
+            if answer.as_ref().is_ok_and(|rows| rows.first().is_some_and(|value| value == "true")) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{table} is not filled: {condition} gave {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn one_command_fills_every_table_and_a_second_continues() {
+    let site = Site::new();
+    let up = site.start(&["up", "--rate", "200"]);
+    every_table_fills(&site);
+    let status = site.run(&["status"]);
+    let screen = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.status.success(), "{screen}");
+    assert!(screen.contains("gold.funnel"), "{screen}");
+    let jobs = site.output(&["job", "list"]);
+    assert!(jobs.contains("clickstream") && jobs.contains("RUNNING"), "{jobs}");
+    let complaints = up.complaints();
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    let begun = Instant::now();
+    assert!(up.stop().success());
+    assert!(begun.elapsed() < Duration::from_secs(10), "the drain took {:?}", begun.elapsed());
+
+    let again = site.start(&["up", "--rate", "200"]);
+    let sql = "SELECT count(*) FROM bronze.clickstream";
+    let before = site.number(sql);
+    let deadline = Instant::now() + FILL;
+    while site.number(sql) <= before {
+        assert!(Instant::now() < deadline, "nothing arrives after the second start");
+    }
+    let twice = "SELECT count(*) FROM (SELECT \"partition\", \"offset\" FROM bronze.clickstream \
+                 GROUP BY 1, 2 HAVING count(*) > 1)";
+    assert_eq!(site.number(twice), 0, "records stand twice in bronze");
+    assert!(again.stop().success());
+}
