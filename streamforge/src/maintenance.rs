@@ -1,6 +1,9 @@
 //! Keeps the tables of `up` healthy: compaction and snapshot expiry by `lake`, as a task of this process.
 
 use anyhow::Context;
+use lake::catalog::{CatalogConfig, RestCatalog};
+use lake::io::StoreConfig;
+use lake::maintenance::Policy;
 use serde::{Deserialize, Serialize};
 
 use crate::run::Platform;
@@ -11,19 +14,40 @@ use crate::run::Platform;
 pub(crate) struct Config {
     /// Run by `up`; set to false where another program maintains the tables.
     pub(crate) enabled: bool,
-    /// Pause between two looks at all tables.
-    #[serde(with = "humantime_serde")]
-    pub(crate) interval: std::time::Duration,
+    /// What is done, and how often.
+    pub(crate) policy: Policy,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { enabled: true, interval: std::time::Duration::from_secs(30) }
+        Config { enabled: true, policy: Policy::default() }
     }
 }
 
 /// Starts the task unless it is switched off.
-pub(crate) fn start(platform: &mut Platform) -> anyhow::Result<()> {
-    let _ = platform;
+pub(crate) async fn start(platform: &mut Platform) -> anyhow::Result<()> {
+    let config = &platform.config;
+    if !config.maintenance.enabled {
+        return Ok(());
+    }
+    let policy = config.maintenance.policy.clone();
+    policy.validate().context("`maintenance.policy` cannot work")?;
+    let engine = &config.query_engine;
+    let store = StoreConfig {
+        endpoint: Some(engine.s3_endpoint.to_string()),
+        region: engine.s3_region.clone(),
+        access_key: engine.s3_access_key.clone(),
+        secret_key: engine.s3_secret_key.clone(),
+        path_style: true,
+        ..StoreConfig::default()
+    };
+    let mut catalog = CatalogConfig::new(engine.catalog_uri.clone());
+    catalog.warehouse = Some(engine.warehouse.clone());
+    catalog.store = store;
+    let catalog = RestCatalog::connect(catalog).await.context("could not reach the catalog")?;
+    let shutdown = platform.shutdown.clone();
+    platform.running.spawn(async move {
+        lake::maintenance::run(catalog, policy, shutdown).await.context("the maintenance of tables failed")
+    });
     Ok(())
 }

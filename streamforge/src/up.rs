@@ -24,7 +24,7 @@ pub(crate) async fn up(settings: &Settings, options: &Up) -> anyhow::Result<Exit
     let mut platform = Platform::start(&loaded, &services).await?;
     platform.wait_until_ready().await?;
     platform.print_addresses();
-    maintenance::start(&mut platform)?;
+    maintenance::start(&mut platform).await?;
     if !options.no_demo {
         demo::start(&mut platform, options.rate).await?;
     }
