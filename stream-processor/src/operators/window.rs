@@ -28,6 +28,8 @@ use crate::plan::rel::WindowKind;
 pub(crate) struct Assign {
     pub(crate) kind: WindowKind,
     pub(crate) time: usize,
+    /// The input's columns that go on, before those of the window.
+    pub(crate) keep: Vec<usize>,
     /// The session's zone if the time column is TIMESTAMP_LTZ: windows follow its wall clock.
     pub(crate) zone: Option<Tz>,
     pub(crate) output: SchemaRef,
@@ -100,10 +102,11 @@ impl Operator for Assign {
             .kinds
             .as_ref()
             .map(|kinds| rows.iter().map(|row| kinds[*row as usize]).collect());
+        let kept = batch.rows.project(&self.keep).map_err(failed)?;
         let assigned = if matches!(self.kind, WindowKind::Tumble { .. }) {
-            batch.rows
+            kept
         } else {
-            take_record_batch(&batch.rows, &UInt32Array::from(rows)).map_err(failed)?
+            take_record_batch(&kept, &UInt32Array::from(rows)).map_err(failed)?
         };
         let mut columns = assigned.columns().to_vec();
         columns.extend(window_columns(&starts, &ends, self.zone)?);

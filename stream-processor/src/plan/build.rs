@@ -387,9 +387,12 @@ impl<'a> Builder<'a> {
             }
             Op::Window { kind, time, .. } => {
                 let zone = self.zone_of(&first.fields[*time]);
+                let own = step.fields.len() - 3;
+                let passed = columns.iter().filter(|column| **column < own);
                 let assign = Assign {
                     kind: *kind,
                     time: first.at(*time),
+                    keep: passed.map(|column| first.at(*column)).collect(),
                     zone,
                     output,
                 };
