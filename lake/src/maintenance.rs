@@ -86,7 +86,7 @@ impl Default for Policy {
             max_deleted_keys: ByteSize::mib(128),
             max_manifests: 40,
             keep_snapshots: 60,
-            keep_for: Duration::from_secs(30 * 60),
+            keep_for: Duration::from_secs(10 * 60),
             max_expired: 500,
             manifest_cache: ByteSize::mib(16),
         }

@@ -92,12 +92,12 @@ impl FileStatistics<'_> {
         match bounds.get(&id) {
             Some(bound) if trusted(file, id, bound) => values::scalar(bound, data_type),
             Some(_) => None,
-            None => self.from_partition(file, id, data_type, side),
+            None => self.partition_bound(file, id, data_type, side),
         }
     }
 
     /// What the partition says of a column without bounds.
-    fn from_partition(
+    fn partition_bound(
         &self,
         file: &LiveFile,
         id: i32,

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::scalar::ScalarValue;
 use lake::iceberg::arrow::type_to_arrow_type;
 use lake::iceberg::spec::{
-    DataContentType, Datum, Literal, ManifestContentType, Schema, Struct, Type,
+    DataContentType, Datum, Literal, ManifestContentType, ManifestFile, Schema, Struct, Type,
 };
 use lake::read::{LiveFile, SnapshotFiles};
 use lake::{Error, Result, Table};
@@ -60,8 +60,14 @@ pub(super) async fn files(
             .collect();
         columns.push(("partition", partition_rows(table, &fields, &rows)?));
     }
+    columns.extend(metrics_columns(&all)?);
+    batch(columns)
+}
+
+/// The columns of `$files` that say how large a file is and what is in it.
+fn metrics_columns(all: &[&LiveFile]) -> Result<Vec<(&'static str, ArrayRef)>> {
     let metadata_keys: BinaryArray = all.iter().map(|file| file.file().key_metadata()).collect();
-    columns.extend([
+    Ok(vec![
         (
             "record_count",
             longs(all.iter().map(|file| long(file.file().record_count()))),
@@ -75,37 +81,36 @@ pub(super) async fn files(
         ),
         (
             "column_sizes",
-            counts(&all, |file| file.file().column_sizes())?,
+            counts(all, |file| file.file().column_sizes())?,
         ),
         (
             "value_counts",
-            counts(&all, |file| file.file().value_counts())?,
+            counts(all, |file| file.file().value_counts())?,
         ),
         (
             "null_value_counts",
-            counts(&all, |file| file.file().null_value_counts())?,
+            counts(all, |file| file.file().null_value_counts())?,
         ),
         (
             "nan_value_counts",
-            counts(&all, |file| file.file().nan_value_counts())?,
+            counts(all, |file| file.file().nan_value_counts())?,
         ),
         (
             "lower_bounds",
-            bounds(&all, |file| file.file().lower_bounds())?,
+            bounds(all, |file| file.file().lower_bounds())?,
         ),
         (
             "upper_bounds",
-            bounds(&all, |file| file.file().upper_bounds())?,
+            bounds(all, |file| file.file().upper_bounds())?,
         ),
         ("key_metadata", Arc::new(metadata_keys)),
-        ("split_offsets", split_offsets(&all)),
-        ("equality_ids", equality_ids(&all)),
+        ("split_offsets", split_offsets(all)),
+        ("equality_ids", equality_ids(all)),
         (
             "sort_order_id",
             ints(all.iter().map(|file| file.file().sort_order_id())),
         ),
-    ]);
-    batch(columns)
+    ])
 }
 
 pub(super) async fn manifests(
@@ -118,24 +123,25 @@ pub(super) async fn manifests(
         Some(snapshot) => caches.manifests.list(table, &snapshot).await?,
         None => Arc::default(),
     };
-    let count = |count: Option<u32>| count.and_then(|count| i32::try_from(count).ok());
+    let files = |pick: fn(&ManifestFile) -> Option<u32>| {
+        ints(
+            list.iter()
+                .map(|manifest| pick(manifest).and_then(|count| i32::try_from(count).ok())),
+        )
+    };
+    let rows = |pick: fn(&ManifestFile) -> Option<u64>| {
+        longs(list.iter().map(|manifest| pick(manifest).and_then(long)))
+    };
+    let content = list.iter().map(|manifest| match manifest.content {
+        ManifestContentType::Data => Some(0),
+        ManifestContentType::Deletes => Some(1),
+    });
+    let paths = list
+        .iter()
+        .map(|manifest| Some(manifest.manifest_path.as_str()));
     batch(vec![
-        (
-            "content",
-            ints(list.iter().map(|manifest| {
-                Some(match manifest.content {
-                    ManifestContentType::Data => 0,
-                    ManifestContentType::Deletes => 1,
-                })
-            })),
-        ),
-        (
-            "path",
-            texts(
-                list.iter()
-                    .map(|manifest| Some(manifest.manifest_path.as_str())),
-            ),
-        ),
+        ("content", ints(content)),
+        ("path", texts(paths)),
         (
             "length",
             longs(list.iter().map(|manifest| Some(manifest.manifest_length))),
@@ -150,45 +156,27 @@ pub(super) async fn manifests(
         ),
         (
             "added_data_files_count",
-            ints(
-                list.iter()
-                    .map(|manifest| count(manifest.added_files_count)),
-            ),
+            files(|manifest| manifest.added_files_count),
         ),
         (
             "added_rows_count",
-            longs(
-                list.iter()
-                    .map(|manifest| manifest.added_rows_count.and_then(long)),
-            ),
+            rows(|manifest| manifest.added_rows_count),
         ),
         (
             "existing_data_files_count",
-            ints(
-                list.iter()
-                    .map(|manifest| count(manifest.existing_files_count)),
-            ),
+            files(|manifest| manifest.existing_files_count),
         ),
         (
             "existing_rows_count",
-            longs(
-                list.iter()
-                    .map(|manifest| manifest.existing_rows_count.and_then(long)),
-            ),
+            rows(|manifest| manifest.existing_rows_count),
         ),
         (
             "deleted_data_files_count",
-            ints(
-                list.iter()
-                    .map(|manifest| count(manifest.deleted_files_count)),
-            ),
+            files(|manifest| manifest.deleted_files_count),
         ),
         (
             "deleted_rows_count",
-            longs(
-                list.iter()
-                    .map(|manifest| manifest.deleted_rows_count.and_then(long)),
-            ),
+            rows(|manifest| manifest.deleted_rows_count),
         ),
     ])
 }
