@@ -33,6 +33,9 @@ use crate::store::{Store, UnixMillis};
 use crate::{Config, Error};
 use patience::{Guarded, Patient};
 
+/// How long the last index transaction may take when the service stops.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How often stale uploads are looked for.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
 
@@ -49,6 +52,7 @@ pub async fn serve(
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let store = Store::open(&config, metrics.clone(), convert_now()).await?;
+    let closed = store.closed();
     let health = Health::new();
     let front = Arc::new(Front {
         gate: Gate {
@@ -71,10 +75,19 @@ pub async fn serve(
     health.ready();
     info!(address = ?listener.local_addr().ok(), data_dir = %config.data_dir.display(), "serving");
     let expiry = expire_uploads(store, config.upload_expiry);
-    tokio::select! {
+    let served = tokio::select! {
         served = accept(&config, listener, &front, &shutdown) => served,
         () = expiry => Ok(()),
+    };
+    drop(front);
+    // The directory is free when this returns, so that the next store can be started at once.
+    if tokio::time::timeout(CLOSE_TIMEOUT, closed.cancelled())
+        .await
+        .is_err()
+    {
+        warn!("the index is still busy at the end of the shutdown");
     }
+    served
 }
 
 fn s3_service(config: &Config, store: Store, metrics: Metrics) -> S3Service {

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use redb::ReadableTable as _;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 pub(crate) use condition::{ReadCondition, Tag, WriteCondition};
@@ -53,13 +54,24 @@ pub(crate) struct Store {
     min_free: u64,
     /// Names of all buckets, to refuse a body for none of them before it is received.
     buckets: Arc<RwLock<BTreeSet<String>>>,
-    _lock: Arc<DirLock>,
+    closed: CancellationToken,
 }
 
 impl Store {
     /// Opens the data directory, recovers from a crash and makes the configured buckets.
     pub(crate) async fn open(
         config: &Config,
+        metrics: Metrics,
+        now: UnixMillis,
+    ) -> Result<Self, crate::Error> {
+        let cache = usize::try_from(config.index_cache.as_u64()).unwrap_or(usize::MAX);
+        let opener = index::file_opener(config.data_dir.join("index.redb"), cache);
+        Self::open_with(config, opener, metrics, now).await
+    }
+
+    async fn open_with(
+        config: &Config,
+        opener: index::Opener,
         metrics: Metrics,
         now: UnixMillis,
     ) -> Result<Self, crate::Error> {
@@ -71,10 +83,12 @@ impl Store {
         let pool = Pool::start(config.io_threads).map_err(failed)?;
         let blobs = Blobs::open(config.data_dir.join("data"), pool.clone()).map_err(failed)?;
         let blobs = Arc::new(blobs);
+        let closed = CancellationToken::new();
         let settings = index::Settings {
-            path: config.data_dir.join("index.redb"),
-            cache: usize::try_from(config.index_cache.as_u64()).unwrap_or(usize::MAX),
+            opener,
             batch: config.commit_batch,
+            lock,
+            closed: closed.clone(),
         };
         let opened = |error| crate::Error::Open(Box::new(error));
         let index =
@@ -98,7 +112,7 @@ impl Store {
             },
             min_free: config.min_free_space.as_u64(),
             buckets: Arc::new(RwLock::new(names)),
-            _lock: Arc::new(lock),
+            closed,
         };
         for bucket in &config.buckets {
             match store.create_bucket(bucket, now).await {
@@ -107,6 +121,11 @@ impl Store {
             }
         }
         Ok(store)
+    }
+
+    /// Cancelled when the last handle is gone and the directory is free again.
+    pub(crate) fn closed(&self) -> CancellationToken {
+        self.closed.clone()
     }
 
     /// Begins to receive the bytes of an object or part.

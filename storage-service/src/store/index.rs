@@ -4,17 +4,20 @@
 //! them durable with a single sync, so that many small writers share its cost. A condition such as `If-None-Match` is
 //! evaluated inside that transaction, so of two writers that race exactly one wins. Readers see committed states only.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use redb::{Database, ReadTransaction, ReadableDatabase as _, TableDefinition, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
 
 use super::Error;
 use super::blobs::{Blobs, Fresh};
+use super::lock::DirLock;
 use super::pool::Pool;
 use super::tables::Tables;
 use crate::metrics::Metrics;
@@ -43,10 +46,19 @@ pub(crate) struct Index {
 
 /// How the index is opened.
 pub(crate) struct Settings {
-    pub(crate) path: PathBuf,
-    pub(crate) cache: usize,
+    pub(crate) opener: Opener,
     pub(crate) batch: usize,
+    /// Held until the database is closed.
+    pub(crate) lock: DirLock,
+    /// Cancelled when it is.
+    pub(crate) closed: CancellationToken,
 }
+
+/// Opens the database file, at the start and again after an IO error.
+pub(crate) type Opener = Box<dyn Fn() -> Result<Database, redb::DatabaseError> + Send>;
+
+/// How long the commit thread waits before it tries again to open a database that failed.
+const REOPEN_PAUSE: Duration = Duration::from_millis(200);
 
 /// One waiting change.
 trait Change: Send {
@@ -97,7 +109,7 @@ impl Index {
         pool: Pool,
         metrics: Metrics,
     ) -> Result<Self, Error> {
-        let database = open_database(&settings.path, settings.cache)?;
+        let database = open_database(&settings.opener)?;
         let database = Arc::new(RwLock::new(Some(database)));
         let (changes, waiting) = mpsc::channel(settings.batch * 4);
         let committer = Committer {
@@ -156,8 +168,13 @@ impl Index {
     }
 }
 
-fn open_database(path: &Path, cache: usize) -> Result<Database, Error> {
-    let database = Database::builder().set_cache_size(cache).create(path)?;
+/// Opens the file at `path`, keeping at most `cache` bytes of it in memory.
+pub(crate) fn file_opener(path: PathBuf, cache: usize) -> Opener {
+    Box::new(move || Database::builder().set_cache_size(cache).create(&path))
+}
+
+fn open_database(opener: &Opener) -> Result<Database, Error> {
+    let database = opener()?;
     let txn = database.begin_write()?;
     drop(Tables::open(&txn)?);
     txn.commit()?;
@@ -187,15 +204,16 @@ impl Committer {
             if let Err(error) = &outcome {
                 error!(error = %telemetry::chain(error), "index could not be changed, reopening it");
             }
-            let failed = outcome.is_err();
             for change in batch.drain(..) {
                 change.answer(outcome.clone());
             }
-            if failed {
-                self.reopen();
+            if let Err(error) = outcome {
+                self.reopen(&error);
             }
         }
         *self.database.write() = None;
+        drop(self.settings.lock);
+        self.settings.closed.cancel();
     }
 
     fn commit(&self, batch: &mut [Box<dyn Change>]) -> Result<(), Error> {
@@ -213,17 +231,28 @@ impl Committer {
         Ok(())
     }
 
-    /// After an IO error the database refuses everything until it is opened anew.
-    fn reopen(&self) {
-        let mut database = self.database.write();
-        *database = None;
-        match open_database(&self.settings.path, self.settings.cache) {
-            Ok(opened) => {
-                *database = Some(opened);
-                info!("index reopened");
+    /// After an IO error the database refuses everything until it is opened anew. Until that succeeds, changes are
+    /// answered with the error that began it.
+    fn reopen(&mut self, cause: &Error) {
+        *self.database.write() = None;
+        loop {
+            match open_database(&self.settings.opener) {
+                Ok(opened) => {
+                    *self.database.write() = Some(opened);
+                    info!("index reopened");
+                    return;
+                }
+                Err(error) => {
+                    warn!(error = %telemetry::chain(&error), "index could not be reopened yet");
+                }
             }
-            Err(error) => {
-                error!(error = %telemetry::chain(&error), "index could not be reopened");
+            thread::sleep(REOPEN_PAUSE);
+            loop {
+                match self.waiting.try_recv() {
+                    Ok(change) => change.answer(Err(cause.clone())),
+                    Err(mpsc::error::TryRecvError::Empty) => break,
+                    Err(mpsc::error::TryRecvError::Disconnected) => return,
+                }
             }
         }
     }

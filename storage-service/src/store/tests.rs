@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt as _;
 use proptest::prelude::*;
@@ -23,20 +24,15 @@ async fn open(dir: &tempfile::TempDir) -> Store {
     open_with(config(dir)).await
 }
 
-/// Opens the directory as soon as the threads of a store just dropped have let go of it.
 async fn open_with(config: Config) -> Store {
-    testkit::wait_until(
-        "the directory to be free",
-        std::time::Duration::from_secs(10),
-        || async {
-            match Store::open(&config, Metrics::default(), NOW).await {
-                Ok(store) => Some(store),
-                Err(crate::Error::InUse { .. } | crate::Error::Open(_)) => None,
-                Err(error) => panic!("{error}"),
-            }
-        },
-    )
-    .await
+    Store::open(&config, Metrics::default(), NOW).await.unwrap()
+}
+
+/// Ends a store without telling it anything, and waits until its directory is free.
+async fn abandon(store: Store) {
+    let closed = store.closed();
+    drop(store);
+    closed.cancelled().await;
 }
 
 async fn arrive(store: &Store, bytes: &[u8]) -> Arrived {
@@ -114,7 +110,7 @@ async fn what_was_put_is_there_after_a_restart() {
     for size in sizes {
         put(&store, &format!("k{size}"), &pattern(size)).await;
     }
-    drop(store);
+    abandon(store).await;
     let store = open(&dir).await;
     for size in sizes {
         assert!(
@@ -268,7 +264,7 @@ async fn files_of_writes_that_never_finished_are_swept() {
     let dir = testkit::temp_dir();
     let store = open(&dir).await;
     put(&store, "k", &pattern(100_000)).await;
-    drop(store);
+    abandon(store).await;
     let kept = files(&dir);
     fs::write(
         dir.path().join("s/data/07/01ARZ3NDEKTSV4RRFFQ69G5FAV"),
@@ -363,7 +359,7 @@ async fn a_full_disk_refuses_writes_and_keeps_what_is_there() {
     let dir = testkit::temp_dir();
     let store = open(&dir).await;
     put(&store, "k", b"kept").await;
-    drop(store);
+    abandon(store).await;
     let full = Config {
         min_free_space: bytesize::ByteSize::pib(1),
         ..config(&dir)
@@ -475,7 +471,7 @@ async fn an_upload_becomes_its_parts_in_order() {
     );
     wait_for_files(&dir, 2).await;
 
-    drop(store);
+    abandon(store).await;
     let store = open(&dir).await;
     assert!(read(&store, "k").await.unwrap() == bytes);
     store
@@ -545,7 +541,7 @@ async fn acknowledged_objects_survive_a_cut_at_any_commit() {
         // What the disk holds the moment the put was acknowledged.
         images.push(fs::read(&index).unwrap());
     }
-    drop(store);
+    abandon(store).await;
     for (n, image) in images.into_iter().enumerate() {
         let crashed = testkit::temp_dir();
         copy_tree(&dir.path().join("s"), &crashed.path().join("s"));
@@ -630,4 +626,94 @@ proptest! {
             assert_eq!(listed, expected, "{query:?}");
         });
     }
+}
+
+/// The index's file on a disk that can be made full.
+#[derive(Debug)]
+struct Filling {
+    file: redb::backends::FileBackend,
+    full: Arc<AtomicBool>,
+}
+
+impl Filling {
+    fn room(&self) -> std::io::Result<()> {
+        match self.full.load(Ordering::SeqCst) {
+            true => Err(std::io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+impl redb::StorageBackend for Filling {
+    fn len(&self) -> std::io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.room()?;
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.room()?;
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.room()?;
+        self.file.write(offset, data)
+    }
+
+    fn close(&self) -> std::io::Result<()> {
+        self.file.close()
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_inside_a_commit_loses_nothing_and_may_be_freed() {
+    let dir = testkit::temp_dir();
+    let full = Arc::new(AtomicBool::new(false));
+    let (path, disk) = (dir.path().join("s/index.redb"), Arc::clone(&full));
+    let opener = Box::new(move || {
+        let mut options = fs::File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = redb::backends::FileBackend::new(options.open(&path).unwrap())?;
+        redb::Database::builder().create_with_backend(Filling {
+            file,
+            full: Arc::clone(&disk),
+        })
+    });
+    let store = Store::open_with(&config(&dir), opener, Metrics::default(), NOW)
+        .await
+        .unwrap();
+    put(&store, "before", &pattern(100_000)).await;
+    let (small, large) = (
+        arrive(&store, b"small").await,
+        arrive(&store, &pattern(200_000)).await,
+    );
+    full.store(true, Ordering::SeqCst);
+    let small = store.put(at("small"), small).await.unwrap_err();
+    assert!(matches!(small, Error::DiskFull), "{small}");
+    let large = store.put(at("large"), large).await.unwrap_err();
+    assert!(matches!(large, Error::DiskFull), "{large}");
+    full.store(false, Ordering::SeqCst);
+    let limit = std::time::Duration::from_secs(10);
+    testkit::wait_until("the index to be back", limit, || async {
+        store.buckets().await.ok()
+    })
+    .await;
+    assert!(read(&store, "before").await.unwrap() == pattern(100_000));
+    assert!(matches!(
+        read(&store, "small").await,
+        Err(Error::NoSuchKey { .. })
+    ));
+    put(&store, "after", b"after").await;
+    abandon(store).await;
+    let store = open(&dir).await;
+    assert_eq!(read(&store, "after").await.unwrap(), b"after");
+    assert_eq!(files(&dir).len(), 1, "the file of the refused put is swept");
 }

@@ -53,6 +53,24 @@ async fn a_restarted_store_has_everything() {
 }
 
 #[tokio::test]
+async fn a_stopped_store_leaves_its_directory_free_at_once() {
+    let mut store = start().await;
+    for round in 0..5_u8 {
+        let path = format!("/lakehouse/{round}");
+        let put = Signed::new("PUT", &path, &[round; 70_000])
+            .send(store.address)
+            .await;
+        assert_eq!(put.status, 200, "{}", put.text());
+        let dir = store.stop().await;
+        let config = config(&dir);
+        store = start_in(dir, config).await;
+        let get = Signed::new("GET", &path, b"").send(store.address).await;
+        assert_eq!(get.body, [round; 70_000]);
+    }
+    store.stop().await;
+}
+
+#[tokio::test]
 async fn a_client_that_stalls_is_let_go() {
     let store = start_with(|config| config.stall_timeout = Duration::from_millis(200)).await;
     let mut half = Signed::new("PUT", "/lakehouse/k", b"");
