@@ -32,6 +32,9 @@ const BACKLOG: usize = 256;
 /// How long a view goes on after its last watcher left, so that a reload finds it warm.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// A view rests this many times as long as its queries took.
+const RESTS: u32 = 2;
+
 /// Charts whose tables never change on their own (virtual datasets) are asked again after this.
 const VIRTUAL_REFRESH: Duration = Duration::from_secs(10);
 
@@ -190,6 +193,7 @@ impl Shared {
             .collect();
         let mut alone_since: Option<Instant> = None;
         loop {
+            let begun = Instant::now();
             if view.events.receiver_count() > 0 {
                 alone_since = None;
                 self.refresh(&mut charts, &tables, &chosen, view).await;
@@ -201,9 +205,11 @@ impl Shared {
                     return;
                 }
             }
+            // Slow queries are asked less often: the page shall not slow down what it watches.
+            let pause = self.config.poll_interval.max(begun.elapsed() * RESTS);
             tokio::select! {
                 () = self.shutdown.cancelled() => return,
-                () = tokio::time::sleep(self.config.poll_interval) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }

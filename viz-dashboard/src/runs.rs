@@ -144,10 +144,8 @@ impl Runs {
 
 impl Shared {
     async fn follow(&self, run: &Run) -> Outcome {
-        let begun = tokio::select! {
-            () = run.cancelled.cancelled() => return Outcome::Cancelled,
-            begun = self.trino.begin(&run.sql) => begun,
-        };
+        // Not given up half-way: only its answer says what to cancel.
+        let begun = self.trino.begin(&run.sql).await;
         let mut statement = match begun {
             Ok(statement) => statement,
             Err(error) => return failed(error),

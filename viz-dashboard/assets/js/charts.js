@@ -15,11 +15,10 @@ export function base() {
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   return {
     color: PALETTE[theme()], backgroundColor: "transparent", animation: !still, animationDuration: 400, animationDurationUpdate: 350,
-    textStyle: { color: color("--text"), fontFamily: "inherit" },
+    textStyle: { color: color("--text"), fontFamily: getComputedStyle(document.body).fontFamily },
     aria: { enabled: true },
     tooltip: {
       backgroundColor: color("--card"), borderColor: color("--line"), textStyle: { color: color("--text"), fontSize: 12 }, confine: true,
-      appendTo: undefined,
     },
   };
 }
@@ -108,14 +107,15 @@ function parts(chart, result) {
     common.label.formatter = (p) => `${p.name.replaceAll("_", " ")}   ${fmt(p.value)}   ${Math.round((100 * p.value) / first)}%`;
     return {
       tooltip, legend: legend(false),
-      series: [{ ...common, type: "funnel", sort: params.sort_by_metric === false ? "none" : "descending", left: "4%", right: "4%", top: 12, bottom: 12, gap: 4, minSize: "24%",
+      series: [{ ...common, type: "funnel", sort: params.sort_by_metric === false ? "none" : "descending", left: "4%", right: "4%", top: 12, bottom: 12, gap: 4, minSize: "46%",
         label: { ...common.label, position: "inside", color: theme() === "dark" ? "#0d1117" : "#fff", fontWeight: 600, fontSize: 12 }, itemStyle: { borderWidth: 0 } }],
     };
   }
   return {
     tooltip, legend: legend(params.show_legend !== false),
     series: [{ ...common, type: "pie", center: ["50%", "52%"], radius: [params.donut ? `${params.innerRadius ?? 40}%` : 0, `${params.outerRadius ?? 70}%`], padAngle: 1,
-      itemStyle: { borderRadius: 4 }, labelLine: { length: 8, length2: 8, lineStyle: { color: color("--line") } } }],
+      label: { ...common.label, alignTo: "none", bleedMargin: 0, edgeDistance: 0, distanceToLabelLine: 3, overflow: "none" },
+      itemStyle: { borderRadius: 4 }, labelLine: { length: 6, length2: 4, lineStyle: { color: color("--line") } } }],
   };
 }
 

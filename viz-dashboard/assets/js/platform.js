@@ -50,7 +50,7 @@ function rate(job, operator) {
   return [own("numRecordsInPerSecond", 1, operator.records_in), own("numRecordsOutPerSecond", 2, operator.records_out)];
 }
 
-const W = 218, H = 84, GX = 56, GY = 18;
+const W = 246, H = 84, GX = 56, GY = 18;
 
 /** Operators in layers by their longest way from a source. */
 function graph(job) {
@@ -74,12 +74,12 @@ function graph(job) {
     const [x, y] = at.get(operator.id);
     const [rateIn, rateOut] = rate(job, operator);
     const per = (value) => (value == null ? "–" : `${count(Math.round(value))}/s`);
-    const lines = [`${operator.state.toLowerCase()} · ×${operator.parallelism} · in ${per(rateIn)} · out ${per(rateOut)}`];
+    const lines = [`×${operator.parallelism} · in ${per(rateIn)} · out ${per(rateOut)}`];
     const watermark = operator.watermark_ms ? `watermark ${clock(operator.watermark_ms)} (−${duration(Date.now() - operator.watermark_ms)})` : null;
     const lag = operator.metrics.pendingRecords != null ? `lag ${count(operator.metrics.pendingRecords)}` : null;
     const late = operator.metrics.numLateRecordsDropped ? `late ${count(operator.metrics.numLateRecordsDropped)}` : null;
     lines.push([watermark, lag, late].filter(Boolean).join(" · "));
-    const name = operator.name.length > 31 ? `${operator.name.slice(0, 30)}…` : operator.name;
+    const name = operator.name.length > 30 ? `${operator.name.slice(0, 29)}…` : operator.name;
     const title = svg("title", {}, operator.name);
     const group = svg("g", { class: operator.state.toLowerCase(), transform: `translate(${x},${y})` }, title, svg("rect", { x: 0.5, y: 0.5, width: W, height: H - 2, rx: 10 }), svg("text", { x: 12, y: 24, "font-weight": 600 }, name));
     lines.forEach((line, i) => group.append(svg("text", { x: 12, y: 46 + i * 19, class: "sub" }, line)));
@@ -103,6 +103,7 @@ function checkpoints(job, box) {
 }
 
 every(3000, "/api/platform/jobs", ({ jobs }) => {
+  const scrolled = [...document.querySelectorAll(".graph")].map((box) => box.scrollLeft);
   if (!jobs.length) return $("jobs").replaceChildren(el("p", { class: "quiet" }, "No job has been submitted."));
   $("jobs").replaceChildren(...jobs.map((job) => {
     const newest = job.checkpoints?.history?.find((one) => one.status === "COMPLETED");
@@ -120,6 +121,7 @@ every(3000, "/api/platform/jobs", ({ jobs }) => {
     if (!job.checkpoints?.history?.length) bars.hidden = true; else queueMicrotask(() => checkpoints(job, bars));
     return card;
   }));
+  document.querySelectorAll(".graph").forEach((box, i) => { box.scrollLeft = scrolled[i] ?? 0; });
 }, $("jobs"));
 
 // === tables and topics ===

@@ -138,6 +138,7 @@ fn statement(
     select.write(order)
 }
 
+#[derive(Clone, Copy)]
 enum Order {
     None,
     FirstMetric,

@@ -18,7 +18,7 @@ impl Range {
         if text.is_empty() || text.eq_ignore_ascii_case("no filter") {
             return Ok(Range::default());
         }
-        if let Some((since, until)) = text.split_once(" : ") {
+        if let Some((since, until)) = text.split_once(" :") {
             return Ok(Range {
                 since: instant(since, now)?,
                 until: instant(until, now)?,

@@ -91,18 +91,48 @@ impl Platform {
     }
 
     async fn operator(&self, job: &str, vertex: &Value) -> Operator {
-        let id = text(&vertex["id"]);
-        let base = format!("/jobs/{job}/vertices/{id}");
+        let mut operator = Operator {
+            id: text(&vertex["id"]),
+            name: text(&vertex["name"]),
+            state: text(&vertex["status"]),
+            parallelism: vertex["parallelism"].as_u64().unwrap_or(1),
+            records_in: vertex["metrics"]["read-records"].as_u64().unwrap_or(0),
+            records_out: vertex["metrics"]["write-records"].as_u64().unwrap_or(0),
+            metrics: serde_json::Map::new(),
+            watermark_ms: None,
+        };
+        // Our processor says all of it with the vertex; Flink has endpoints of its own for the rest.
+        if let Some(own) = vertex["metrics"].as_object()
+            && own.contains_key("watermark")
+        {
+            operator.watermark_ms = own["watermark"].as_i64();
+            for (theirs, ours) in [
+                ("pendingRecords", "lag"),
+                ("numLateRecordsDropped", "late-records"),
+                ("stateSize", "state-size"),
+            ] {
+                if let Some(value) = own.get(ours).filter(|value| value.is_number()) {
+                    operator.metrics.insert(theirs.to_owned(), value.clone());
+                }
+            }
+            return operator;
+        }
+        self.ask_flink(job, &mut operator).await;
+        operator
+    }
+
+    /// An engine without these endpoints is still drawn, with what it has.
+    async fn ask_flink(&self, job: &str, operator: &mut Operator) {
+        let base = format!("/jobs/{job}/vertices/{}", operator.id);
         let metrics_path = format!("{base}/subtasks/metrics?get={OPERATOR_METRICS}");
         let watermarks_path = format!("{base}/watermarks");
         let (metrics, watermarks) = tokio::join!(
             self.job_json(&metrics_path),
             self.job_json(&watermarks_path),
         );
-        // An engine without these endpoints is still drawn, with what it has.
         let metrics = metrics.unwrap_or_default();
         let watermarks = watermarks.unwrap_or_default();
-        let shown = metrics
+        operator.metrics = metrics
             .as_array()
             .into_iter()
             .flatten()
@@ -113,7 +143,7 @@ impl Platform {
                 Some((metric["id"].as_str()?.to_owned(), json!(sum)))
             })
             .collect();
-        let watermark_ms = watermarks
+        operator.watermark_ms = watermarks
             .as_array()
             .into_iter()
             .flatten()
@@ -122,16 +152,6 @@ impl Platform {
             // Flink writes its smallest long for "none yet".
             .filter(|value| *value > 0)
             .min();
-        Operator {
-            name: text(&vertex["name"]),
-            state: text(&vertex["status"]),
-            parallelism: vertex["parallelism"].as_u64().unwrap_or(1),
-            records_in: vertex["metrics"]["read-records"].as_u64().unwrap_or(0),
-            records_out: vertex["metrics"]["write-records"].as_u64().unwrap_or(0),
-            metrics: shown,
-            watermark_ms,
-            id,
-        }
     }
 
     async fn job_json(&self, path: &str) -> Result<Value, String> {

@@ -64,7 +64,7 @@ class Browser:
     def until(self, script, limit=20):
         end = time.time() + limit
         while time.time() < end:
-            value = self.run(script)
+            value = self.run(f"!!({script})")
             if value:
                 return value
             time.sleep(0.05)

@@ -13,6 +13,7 @@ import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import duckdb
+import pyarrow
 
 PAGE = 500
 NOW = dt.datetime.now(dt.timezone.utc).replace(microsecond=0, tzinfo=None)
@@ -33,7 +34,7 @@ def fill():
     countries = ["PL", "DE", "US", "JP", "BR", "FR", "GB", "IN"]
     actions = ["page_view", "add_to_cart", "purchase", "login", "logout"]
     rows = []
-    for i in range(30000):
+    for i in range(3000):
         at = NOW - dt.timedelta(seconds=int(random.triangular(0, 7200, 900)))
         action = random.choices(actions, [70, 12, 4, 8, 6])[0]
         page = min(int(random.paretovariate(1.1)) - 1, len(pages) - 1)
@@ -44,7 +45,9 @@ def fill():
     database.execute("""CREATE TABLE silver.clickstream (event_identifier VARCHAR, account_id VARCHAR, action_name VARCHAR,
         source_path VARCHAR, session_token VARCHAR, platform_type VARCHAR, event_time TIMESTAMP, country VARCHAR,
         monetary_value DOUBLE, page_title VARCHAR, page_category VARCHAR)""")
-    database.executemany("INSERT INTO silver.clickstream VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows[:3000])
+    events = pyarrow.table([list(column) for column in zip(*rows)], names=[f"c{i}" for i in range(11)])
+    database.register("events", events)
+    database.execute("INSERT INTO silver.clickstream SELECT * FROM events")
     database.execute("""INSERT INTO silver.clickstream SELECT event_identifier || range, account_id, action_name, source_path,
         session_token, platform_type, event_time - INTERVAL 1 SECOND * (range * 37 % 600), country, monetary_value, page_title, page_category
         FROM silver.clickstream, range(1, 10)""")
@@ -87,6 +90,9 @@ def begin(sql):
         with lock:
             cursor = database.cursor()
             cursor.execute("USE iceberg")
+            for name in ["tables", "columns"]:
+                sql = sql.replace(f"iceberg.information_schema.{name}",
+                                  f"(SELECT * FROM information_schema.{name} WHERE table_catalog = 'iceberg' AND table_name NOT LIKE '%$%') AS listed")
             cursor.execute(sql)
             columns = [{"name": d[0], "type": TYPES.get(str(d[1]).split("(")[0], "varchar")} for d in cursor.description]
             rows = [[int(v) if isinstance(v, int) and not isinstance(v, bool) else plain(v) for v in row] for row in cursor.fetchall()]
