@@ -28,6 +28,7 @@ use tokio::sync::Semaphore;
 use crate::Config;
 use crate::log::Env;
 use crate::log::pool::Pool;
+use crate::sasl::Users;
 use crate::topics::Topics;
 use crate::wire::{FetchReply, Request};
 pub(crate) use cluster::api_versions;
@@ -54,6 +55,7 @@ pub(crate) struct Broker {
     pub(crate) env: Arc<Env>,
     pub(crate) topics: Arc<Topics>,
     pub(crate) groups: Arc<Groups>,
+    pub(crate) users: Users,
     /// One thread for changes of topics, one after the other.
     pub(crate) chores: Pool,
     /// What clients are told to connect to.
@@ -83,7 +85,7 @@ impl Broker {
             RequestKind::Metadata(metadata) => {
                 answer(async move { broker.metadata(metadata, version).await })
             }
-            RequestKind::ApiVersions(_) => ready(api_versions(0).into()),
+            RequestKind::ApiVersions(_) => ready(api_versions(0, !self.users.is_empty()).into()),
             RequestKind::DescribeCluster(describe) => {
                 ready(self.describe_cluster(&describe, version).into())
             }
@@ -100,12 +102,37 @@ impl Broker {
             RequestKind::CreatePartitions(create) => {
                 answer(async move { broker.create_partitions(create).await })
             }
+            RequestKind::InitProducerId(init) => {
+                answer(async move { broker.init_producer_id(init).await })
+            }
+            RequestKind::DescribeConfigs(describe) => {
+                ready(self.describe_configs(describe, version).into())
+            }
+            RequestKind::AlterConfigs(alter) => {
+                answer(async move { broker.alter_configs(alter).await })
+            }
+            RequestKind::IncrementalAlterConfigs(alter) => {
+                answer(async move { broker.incremental_alter_configs(alter).await })
+            }
+            kind => self.begin_group(kind, version, request.client_id, peer),
+        }
+    }
+
+    fn begin_group(
+        self: &Arc<Self>,
+        kind: RequestKind,
+        version: i16,
+        client_id: String,
+        peer: &str,
+    ) -> Answer {
+        let broker = Arc::clone(self);
+        match kind {
             RequestKind::FindCoordinator(find) => {
                 ready(self.find_coordinator(&find, version).into())
             }
             RequestKind::JoinGroup(join) => {
                 // Kafka writes hosts with a slash before them.
-                let client = (request.client_id, format!("/{peer}"));
+                let client = (client_id, format!("/{peer}"));
                 answer(async move { broker.join_group(join, client, version).await })
             }
             RequestKind::SyncGroup(sync) => {
@@ -130,18 +157,6 @@ impl Broker {
             RequestKind::ListGroups(list) => ready(self.list_groups(&list, version).into()),
             RequestKind::DeleteGroups(delete) => {
                 answer(async move { broker.delete_groups(delete).await })
-            }
-            RequestKind::InitProducerId(init) => {
-                answer(async move { broker.init_producer_id(init).await })
-            }
-            RequestKind::DescribeConfigs(describe) => {
-                ready(self.describe_configs(describe, version).into())
-            }
-            RequestKind::AlterConfigs(alter) => {
-                answer(async move { broker.alter_configs(alter).await })
-            }
-            RequestKind::IncrementalAlterConfigs(alter) => {
-                answer(async move { broker.incremental_alter_configs(alter).await })
             }
             // The table in `wire` lists no other API; a frame of one does not get here.
             _ => Box::pin(async { Reply::Hangup }),

@@ -3,6 +3,7 @@
 //! Read by the binary from `[streaming_server]`; [`Config::validate`] refuses what could not work before anything is
 //! written.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, Tls};
 
 /// Settings of the broker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +25,10 @@ pub struct Config {
     pub advertised_host: Option<String>,
     /// Port that clients are told to connect to; the one listened on if unset.
     pub advertised_port: Option<u16>,
+    /// Name and password of each user; with any, everyone must authenticate by SASL PLAIN or SCRAM.
+    pub users: BTreeMap<String, String>,
+    /// Certificate and key; with them only TLS is spoken.
+    pub tls: Option<Tls>,
     /// Directory of the log; used by one broker at a time.
     pub data_dir: PathBuf,
     /// Number of this broker in the cluster of one.
@@ -109,6 +114,8 @@ impl Default for Config {
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 9644)),
             advertised_host: None,
             advertised_port: None,
+            users: BTreeMap::new(),
+            tls: None,
             data_dir: PathBuf::from("streamforge-data/streaming-server"),
             node_id: 1,
             default_partitions: 4,
@@ -155,13 +162,17 @@ impl Config {
                 why: why.to_owned(),
             })
         };
-        for (key, address) in [("listen", self.listen), ("admin_listen", self.admin_listen)] {
-            if !address.ip().is_loopback() {
-                return refuse(
-                    key,
-                    "listening beyond loopback needs authentication, which is not configured",
-                );
-            }
+        if !self.listen.ip().is_loopback() && self.users.is_empty() {
+            return refuse(
+                "listen",
+                "listening beyond loopback needs authentication: set `users`",
+            );
+        }
+        if !self.admin_listen.ip().is_loopback() {
+            return refuse(
+                "admin_listen",
+                "metrics and health have no authentication and stay on loopback",
+            );
         }
         if self.node_id < 0 {
             return refuse("node_id", "must not be negative");

@@ -12,13 +12,17 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::ApiKey;
+use kafka_protocol::messages::{
+    ApiKey, RequestKind, SaslAuthenticateResponse, SaslHandshakeResponse,
+};
+use kafka_protocol::protocol::StrBytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::broker::{Broker, Reply, api_versions};
 use crate::metrics::Api;
+use crate::sasl::{Exchange, MECHANISMS, Users};
 use crate::wire::{self, Refusal};
 
 /// Frames up to this size share a read buffer; larger ones get memory of their own, read without another copy.
@@ -63,6 +67,7 @@ where
     let (reader, mut writer) = tokio::io::split(stream);
     let mut frames = Frames::new(reader, shared);
     let mut working = Working::new();
+    let mut exchange = Exchange::default();
     let mut is_open = true;
     while is_open || !working.is_empty() {
         tokio::select! {
@@ -76,7 +81,7 @@ where
             frame = frames.next(), if is_open && working.len() < config.max_pipelined_requests => {
                 match frame? {
                     None => is_open = false,
-                    Some((frame, memory)) => begin(shared, frame, memory, peer, &mut working)?,
+                    Some((frame, memory)) => begin(shared, &frame, memory, peer, &mut exchange, &mut working)?,
                 }
             }
         }
@@ -87,9 +92,10 @@ where
 /// Begins to answer one frame.
 fn begin(
     shared: &Shared,
-    frame: Bytes,
+    frame: &Bytes,
     memory: OwnedSemaphorePermit,
     peer: &str,
+    exchange: &mut Exchange,
     working: &mut Working,
 ) -> Result<(), Ended> {
     let metrics = &shared.broker.env.metrics;
@@ -102,7 +108,10 @@ fn begin(
             correlation_id,
             ..
         }) => {
-            let answer = api_versions(ResponseError::UnsupportedVersion.code());
+            let answer = api_versions(
+                ResponseError::UnsupportedVersion.code(),
+                !shared.broker.users.is_empty(),
+            );
             let reply = Reply::Message(answer.into());
             let outgoing = Outgoing {
                 version: 0,
@@ -125,7 +134,10 @@ fn begin(
         })
         .inc();
     let (version, correlation_id) = (request.version, request.correlation_id);
-    let answer = shared.broker.begin(request, peer);
+    let answer = match authenticate(&shared.broker.users, exchange, &request.kind) {
+        None => shared.broker.begin(request, peer),
+        Some(reply) => Box::pin(std::future::ready(reply)),
+    };
     working.push_back(Box::pin(async move {
         Outgoing {
             version,
@@ -135,6 +147,38 @@ fn begin(
         }
     }));
     Ok(())
+}
+
+/// What a connection is told before it may ask for anything; `None` once, or where, everyone may.
+fn authenticate(users: &Users, exchange: &mut Exchange, kind: &RequestKind) -> Option<Reply> {
+    match kind {
+        RequestKind::ApiVersions(_) => None,
+        _ if users.is_empty() => match kind {
+            RequestKind::SaslHandshake(_) | RequestKind::SaslAuthenticate(_) => Some(Reply::Hangup),
+            _ => None,
+        },
+        RequestKind::SaslHandshake(handshake) => {
+            let response = SaslHandshakeResponse::default()
+                .with_mechanisms(MECHANISMS.map(StrBytes::from_static_str).to_vec());
+            let code = match exchange.choose(&handshake.mechanism) {
+                Ok(()) => 0,
+                Err(_) => ResponseError::UnsupportedSaslMechanism.code(),
+            };
+            Some(Reply::Message(response.with_error_code(code).into()))
+        }
+        RequestKind::SaslAuthenticate(message) => {
+            let response = SaslAuthenticateResponse::default();
+            let response = match exchange.step(users, &message.auth_bytes) {
+                Ok(answer) => response.with_auth_bytes(answer.into()),
+                Err(denied) => response
+                    .with_error_code(ResponseError::SaslAuthenticationFailed.code())
+                    .with_error_message(Some(StrBytes::from_string(denied.to_string()))),
+            };
+            Some(Reply::Message(response.into()))
+        }
+        _ if *exchange == Exchange::Authenticated => None,
+        _ => Some(Reply::Hangup),
+    }
 }
 
 /// Writes one response; `Break` ends the connection.

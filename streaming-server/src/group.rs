@@ -163,14 +163,21 @@ impl Coordinator {
     pub(crate) fn step(&mut self, now: Instant, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {
-            Event::Join { ticket, join } => self.join(now, ticket, *join, &mut effects),
+            Event::Join { ticket, join } => self.join(now, ticket, &join, &mut effects),
             Event::Sync {
                 ticket,
                 caller,
                 protocol,
                 assignments,
             } => {
-                self.sync(now, ticket, &caller, protocol, assignments, &mut effects);
+                self.sync(
+                    now,
+                    ticket,
+                    &caller,
+                    protocol.as_ref(),
+                    assignments,
+                    &mut effects,
+                );
             }
             Event::Heartbeat { ticket, caller } => {
                 let answer = Answer::Heartbeat(self.heartbeat(now, &caller));

@@ -12,6 +12,8 @@ mod admin;
 mod server;
 
 mod connection;
+mod sasl;
+mod tls;
 mod wire;
 
 mod broker;
@@ -24,3 +26,4 @@ mod topics;
 pub use config::Config;
 pub use error::Error;
 pub use server::serve;
+pub use tls::Tls;

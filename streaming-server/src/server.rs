@@ -2,6 +2,7 @@
 //!
 //! Everything that runs is a task of one [`JoinSet`] here or a job of a [`Pool`]; nothing outlives [`serve`].
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use telemetry::{Health, Registry};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, Groups, OFFSETS_TOPIC, Sessions, replay};
@@ -20,9 +22,10 @@ use crate::group::{Coordinator, Limits};
 use crate::log::pool::Pool;
 use crate::log::{Disk, Env};
 use crate::metrics::Metrics;
+use crate::sasl::Users;
 use crate::topics::settings::Defaults;
 use crate::topics::{Topics, open_catalog};
-use crate::{Config, Error, admin};
+use crate::{Config, Error, admin, tls};
 
 /// Time that connections get to finish what they began.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -38,6 +41,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     config.validate()?;
+    let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
     let health = Health::new();
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
@@ -76,6 +80,7 @@ pub async fn serve(
         stopping,
         topics: Arc::new(topics),
         groups: Arc::new(groups),
+        users: Users::new(&config.users),
         chores,
         env,
         config,
@@ -84,7 +89,7 @@ pub async fn serve(
     tracing::info!(%address, topics = broker.topics.all().len(), "broker ready");
 
     tokio::select! {
-        () = accept(&broker, listener, &shutdown) => {}
+        () = accept(&broker, tls, listener, &shutdown) => {}
         () = keep_house(&broker) => {}
         () = broker.groups.run(Broker::now_ms) => {}
     }
@@ -117,10 +122,7 @@ fn open(
     let env = Arc::new(Env {
         writers: threads("broker-writer", config.writer_threads)?,
         readers: threads("broker-reader", config.reader_threads)?,
-        disk: Disk {
-            min_free: config.min_free_space.as_u64(),
-            ..Disk::default()
-        },
+        disk: Disk::keeping_free(config.min_free_space.as_u64()),
         metrics,
         leader_epoch: catalog.leader_epoch(),
         // Any one partition may use half of the memory, so that a busy one does not starve the others.
@@ -187,7 +189,12 @@ fn open_groups(
 }
 
 /// Accepts connections until `shutdown`, then lets them finish.
-async fn accept(broker: &Arc<Broker>, listener: TcpListener, shutdown: &CancellationToken) {
+async fn accept(
+    broker: &Arc<Broker>,
+    tls: Option<TlsAcceptor>,
+    listener: TcpListener,
+    shutdown: &CancellationToken,
+) {
     let shared = Arc::new(Shared {
         broker: Arc::clone(broker),
         memory: Arc::new(Semaphore::new(kib(broker.config.request_memory))),
@@ -209,10 +216,10 @@ async fn accept(broker: &Arc<Broker>, listener: TcpListener, shutdown: &Cancella
         };
         match accepted {
             Ok((stream, peer)) => {
-                let shared = Arc::clone(&shared);
+                let (shared, tls) = (Arc::clone(&shared), tls.clone());
                 connections.spawn(async move {
                     let _permit = permit;
-                    serve_one(&shared, stream, peer).await;
+                    serve_one(&shared, tls, stream, peer).await;
                 });
             }
             Err(error) => {
@@ -238,13 +245,27 @@ async fn accept(broker: &Arc<Broker>, listener: TcpListener, shutdown: &Cancella
     connections.shutdown().await;
 }
 
-async fn serve_one(shared: &Shared, stream: TcpStream, peer: std::net::SocketAddr) {
+async fn serve_one(shared: &Shared, tls: Option<TlsAcceptor>, stream: TcpStream, peer: SocketAddr) {
     let metrics = &shared.broker.env.metrics;
     metrics.connections.inc();
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "could not set nodelay");
     }
-    if let Err(error) = connection::serve(shared, stream, &peer.ip().to_string()).await {
+    let host = peer.ip().to_string();
+    let served = match tls {
+        None => connection::serve(shared, stream, &host).await,
+        Some(tls) => {
+            let limit = shared.broker.config.transfer_timeout;
+            match tokio::time::timeout(limit, tls.accept(stream)).await {
+                Err(_) => Err(Ended::Stalled {
+                    what: "agreeing on encryption",
+                }),
+                Ok(Err(error)) => Err(error.into()),
+                Ok(Ok(stream)) => connection::serve(shared, stream, &host).await,
+            }
+        }
+    };
+    if let Err(error) = served {
         match &error {
             // Clients that just go away are nothing to report.
             Ended::Io(_) | Ended::Stalled { what: "idle" } => {

@@ -7,21 +7,26 @@ use kafka_protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
 use kafka_protocol::messages::{
-    ApiVersionsResponse, DescribeClusterRequest, DescribeClusterResponse, DescribeLogDirsRequest,
-    DescribeLogDirsResponse, InitProducerIdRequest, InitProducerIdResponse, ProducerId,
+    ApiKey, ApiVersionsResponse, DescribeClusterRequest, DescribeClusterResponse,
+    DescribeLogDirsRequest, DescribeLogDirsResponse, InitProducerIdRequest, InitProducerIdResponse,
+    ProducerId,
 };
 
 use super::{Broker, text, topic_name};
 use crate::wire::APIS;
 
-/// The table of what is served, as clients ask for it first of all.
-pub(crate) fn api_versions(error_code: i16) -> ApiVersionsResponse {
-    let versions = APIS.iter().map(|api| {
-        ApiVersion::default()
-            .with_api_key(api.key as i16)
-            .with_min_version(api.advertised_min)
-            .with_max_version(api.max)
-    });
+/// The table of what is served, as clients ask for it first of all. Authentication is offered where it is asked for.
+pub(crate) fn api_versions(error_code: i16, has_users: bool) -> ApiVersionsResponse {
+    let is_sasl = |key| matches!(key, ApiKey::SaslHandshake | ApiKey::SaslAuthenticate);
+    let versions = APIS
+        .iter()
+        .filter(|api| has_users || !is_sasl(api.key))
+        .map(|api| {
+            ApiVersion::default()
+                .with_api_key(api.key as i16)
+                .with_min_version(api.advertised_min)
+                .with_max_version(api.max)
+        });
     ApiVersionsResponse::default()
         .with_error_code(error_code)
         .with_api_keys(versions.collect())

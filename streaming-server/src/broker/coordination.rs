@@ -328,7 +328,7 @@ impl Groups {
                     Err(error) => {
                         tracing::error!(group, error = %telemetry::chain(&error), "group could not be written");
                         for (ticket, answer) in answers {
-                            state.answer(ticket, failed(answer));
+                            state.answer(ticket, failed(&answer));
                         }
                     }
                 },
@@ -354,7 +354,7 @@ impl Groups {
                         if outcome.is_ok() {
                             answer
                         } else {
-                            failed(answer)
+                            failed(&answer)
                         },
                     );
                 }
@@ -475,7 +475,7 @@ fn unavailable(error: &log::Error) -> ResponseError {
     }
 }
 
-fn failed(answer: Answer) -> Answer {
+fn failed(answer: &Answer) -> Answer {
     let error = ResponseError::CoordinatorNotAvailable;
     match answer {
         Answer::Join(_) => Answer::Join(Err(Refused {

@@ -12,11 +12,11 @@ impl Coordinator {
         &mut self,
         now: Instant,
         ticket: Ticket,
-        join: Join,
+        join: &Join,
         effects: &mut Vec<Effect>,
     ) {
         let member = join.caller.member.clone();
-        let outcome = self.admit(now, ticket, &join, effects);
+        let outcome = self.admit(now, ticket, join, effects);
         let answer = match outcome {
             // Parked: the rebalance answers.
             Ok(None) => return,

@@ -14,14 +14,14 @@ impl Coordinator {
         now: Instant,
         ticket: Ticket,
         caller: &Caller,
-        protocol: Option<(String, String)>,
+        protocol: Option<&(String, String)>,
         assignments: Vec<(String, Bytes)>,
         effects: &mut Vec<Effect>,
     ) {
         let outcome = match self.groups.get_mut(&caller.group) {
             None => Err(ResponseError::UnknownMemberId),
             Some(group) => {
-                let checked = group.check_sync(caller, protocol.as_ref());
+                let checked = group.check_sync(caller, protocol);
                 checked.and_then(|()| group.sync(now, ticket, caller, assignments, effects))
             }
         };

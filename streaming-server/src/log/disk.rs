@@ -28,6 +28,15 @@ pub(crate) struct Faults {
 }
 
 impl Disk {
+    /// The real disk, taken for full when less than `min_free` bytes are left.
+    pub(crate) fn keeping_free(min_free: u64) -> Self {
+        Self {
+            #[cfg(test)]
+            faults: std::sync::Arc::default(),
+            min_free,
+        }
+    }
+
     /// Opens a segment for reading and writing, creating it and making its name durable when it is new.
     pub(crate) fn open_log(&self, path: &Path) -> io::Result<File> {
         let is_new = !path.try_exists()?;

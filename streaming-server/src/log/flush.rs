@@ -71,7 +71,7 @@ impl Partition {
                 }
                 Watcher::wake_all(&watchers);
             }
-            Err(error) => self.fail(state, error),
+            Err(error) => self.fail(state, &error),
         }
     }
 
@@ -123,8 +123,8 @@ impl Partition {
         }
     }
 
-    fn fail(&self, mut state: parking_lot::MutexGuard<'_, State>, error: WriteError) {
-        let (reason, may_reopen): (Arc<str>, bool) = match &error {
+    fn fail(&self, mut state: parking_lot::MutexGuard<'_, State>, error: &WriteError) {
+        let (reason, may_reopen): (Arc<str>, bool) = match error {
             WriteError::Write(error) => (format!("a write failed: {error}").into(), true),
             WriteError::Sync(error) => (format!("a sync failed: {error}").into(), false),
         };

@@ -48,7 +48,7 @@ pub(crate) enum Refusal {
 }
 
 /// Decodes the frame without its length prefix.
-pub(crate) fn decode(frame: Bytes) -> Result<Request, Refusal> {
+pub(crate) fn decode(frame: &Bytes) -> Result<Request, Refusal> {
     if frame.len() < 8 {
         return Err(Refusal::Short { len: frame.len() });
     }
@@ -69,7 +69,7 @@ pub(crate) fn decode(frame: Bytes) -> Result<Request, Refusal> {
     };
     let is_flexible = version >= api.flexible;
     // The header ends in tagged fields exactly when the body has them.
-    let body_at = header_len(&frame, is_flexible).map_err(|source| Refusal::Shape {
+    let body_at = header_len(frame, is_flexible).map_err(|source| Refusal::Shape {
         api: api.name,
         version,
         source,

@@ -111,6 +111,7 @@ pub(crate) const APIS: &[Api] = &[
         3,
         "{4-:(s)} {5-:(s)}",
     ),
+    api(ApiKey::SaslHandshake, "SaslHandshake", (1, 1), NEVER, "s"),
     api(ApiKey::ApiVersions, "ApiVersions", (0, 4), 3, "{3-:s s}"),
     api(
         ApiKey::CreateTopics,
@@ -190,6 +191,7 @@ pub(crate) const APIS: &[Api] = &[
         NEVER,
         "s [ s [ i ] ]",
     ),
+    api(ApiKey::SaslAuthenticate, "SaslAuthenticate", (0, 2), 2, "y"),
 ];
 
 const fn api(

@@ -186,3 +186,119 @@ print("t" in admin.list_topics())
     );
     assert_eq!(printed, "[10, 10, 10]\nFalse\n");
 }
+
+#[test]
+fn only_users_with_the_right_password_get_in() {
+    let directory = testkit::temp_dir();
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let broker = Broker::start_with(directory.path(), |config| {
+        config.users.insert("alice".to_owned(), "secret".to_owned());
+        config.tls = Some(streaming_server::Tls {
+            certificate: data.join("certificate.pem"),
+            key: data.join("key.pem"),
+        });
+    });
+    let script = r#"
+import os
+from confluent_kafka import Producer, KafkaException
+from confluent_kafka.admin import AdminClient
+base = {"bootstrap.servers": os.environ["BOOTSTRAP"], "ssl.ca.location": os.environ["CA"]}
+def names(settings):
+    try:
+        AdminClient(base | settings).list_topics(timeout=8)
+        return "in"
+    except KafkaException as error:
+        return "out"
+for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]:
+    sasl = {"security.protocol": "SASL_SSL", "sasl.mechanism": mechanism, "sasl.username": "alice"}
+    print(mechanism, names(sasl | {"sasl.password": "secret"}), names(sasl | {"sasl.password": "guess"}))
+print("without a password", names({"security.protocol": "SSL"}))
+failed = []
+producer = Producer(base | {"security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-256", "sasl.username": "alice", "sasl.password": "secret"})
+producer.produce("t", b"x" * 100000, on_delivery=lambda error, _: failed.append(error) if error else None)
+print(producer.flush(20), failed)
+"#;
+    let ca = data.join("certificate.pem");
+    let environment = [
+        ("BOOTSTRAP", broker.address.to_string()),
+        ("CA", ca.to_string_lossy().into_owned()),
+    ];
+    let environment: Vec<_> = environment
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    assert_eq!(
+        testkit::python(script, &environment),
+        "PLAIN in out\nSCRAM-SHA-256 in out\nSCRAM-SHA-512 in out\nwithout a password out\n0 []\n"
+    );
+}
+
+#[test]
+fn confluent_administration_describes_and_alters() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let printed = run(
+        &broker,
+        r#"
+import os
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic, ConfigResource, ConfigEntry, AlterConfigOpType
+admin = AdminClient({"bootstrap.servers": os.environ["BOOTSTRAP"]})
+for future in admin.create_topics([NewTopic("t", 3, config={"retention.ms": "1000"})]).values(): future.result(20)
+def describe(kind, name):
+    return {k: v for k, v in list(admin.describe_configs([ConfigResource(kind, name)]).values())[0].result(20).items()}
+topic = describe("topic", "t")
+print(topic["retention.ms"].value, topic["retention.ms"].source, topic["cleanup.policy"].value, topic["cleanup.policy"].is_read_only)
+change = ConfigResource("topic", "t", incremental_configs=[ConfigEntry("retention.ms", "2000", incremental_operation=AlterConfigOpType.SET)])
+for future in admin.incremental_alter_configs([change]).values(): future.result(20)
+print(describe("topic", "t")["retention.ms"].value)
+change = ConfigResource("topic", "t", incremental_configs=[ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)])
+for future in admin.incremental_alter_configs([change]).values():
+    try: future.result(20)
+    except KafkaException as error: print(error.args[0].name())
+print(describe("broker", "1")["num.partitions"].value)
+cluster = admin.describe_cluster().result(20)
+print(len(cluster.cluster_id), cluster.controller.id, [node.id for node in cluster.nodes])
+for future in admin.create_topics([NewTopic("t", 1)]).values():
+    try: future.result(20)
+    except KafkaException as error: print(error.args[0].name())
+"#,
+    );
+    assert_eq!(
+        printed,
+        "1000 1 delete True\n2000\nINVALID_CONFIG\n4\n22 1 [1]\nTOPIC_ALREADY_EXISTS\n"
+    );
+}
+
+#[test]
+fn kcat_lists_produces_and_consumes() {
+    let found = std::process::Command::new("kcat").arg("-V").output();
+    if found.is_err() {
+        eprintln!("SKIPPED: kcat is not installed");
+        return;
+    }
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let address = broker.address.to_string();
+    let kcat = |arguments: &[&str], input: &[u8]| {
+        use std::io::Write;
+        let mut child = std::process::Command::new("kcat")
+            .args(["-b", &address])
+            .args(arguments)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    };
+    kcat(&["-P", "-t", "t", "-p", "0", "-z", "gzip"], b"one\ntwo\n");
+    assert_eq!(
+        kcat(
+            &["-C", "-t", "t", "-p", "0", "-o", "beginning", "-e", "-q"],
+            b""
+        ),
+        "one\ntwo\n"
+    );
+    assert!(kcat(&["-L"], b"").contains("topic \"t\" with 4 partitions"));
+}
