@@ -22,6 +22,8 @@ pub(super) struct Guarded<B> {
     framing: Option<Framing>,
     patience: Duration,
     deadline: Pin<Box<Sleep>>,
+    /// Whether we wait for the client; while we are busy ourselves its time does not run.
+    waiting: bool,
 }
 
 /// Why a body broke off. The texts are told apart in `http::upload`.
@@ -42,6 +44,7 @@ impl<B> Guarded<B> {
             framing,
             patience,
             deadline: Box::pin(tokio::time::sleep(patience)),
+            waiting: false,
         }
     }
 }
@@ -59,13 +62,17 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+            if !this.waiting {
+                this.waiting = true;
+                this.deadline.as_mut().reset(Instant::now() + this.patience);
+            }
             return this
                 .deadline
                 .as_mut()
                 .poll(cx)
                 .map(|()| Some(Err(BrokenBody::Stalled)));
         };
-        this.deadline.as_mut().reset(Instant::now() + this.patience);
+        this.waiting = false;
         let frame = match frame {
             None => return Poll::Ready(None),
             Some(Err(error)) => return Poll::Ready(Some(Err(BrokenBody::Read(error)))),
