@@ -98,7 +98,9 @@ impl Broker {
             RequestKind::DeleteTopics(delete) => {
                 answer(async move { broker.delete_topics(delete, version).await })
             }
-            RequestKind::DeleteRecords(delete) => ready(self.delete_records(delete).into()),
+            RequestKind::DeleteRecords(delete) => {
+                answer(async move { broker.delete_records(delete).await })
+            }
             RequestKind::CreatePartitions(create) => {
                 answer(async move { broker.create_partitions(create).await })
             }

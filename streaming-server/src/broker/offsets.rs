@@ -116,29 +116,43 @@ impl Broker {
         }
     }
 
-    pub(super) fn delete_records(&self, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
-        let topics = request.topics.into_iter().map(|topic| {
-            let partitions = topic.partitions.into_iter().map(|asked| {
-                let outcome =
-                    self.partition(&topic.name, asked.partition_index)
-                        .and_then(|partition| {
-                            partition
-                                .delete_before(asked.offset)
-                                .map_err(|error| code(&error))
-                        });
-                let result = DeleteRecordsPartitionResult::default()
-                    .with_partition_index(asked.partition_index);
-                match outcome {
+    pub(super) async fn delete_records(
+        &self,
+        request: DeleteRecordsRequest,
+    ) -> DeleteRecordsResponse {
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for topic in request.topics {
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for asked in topic.partitions {
+                let number = asked.partition_index;
+                let outcome = self.delete_up_to(&topic.name, number, asked.offset).await;
+                let result = DeleteRecordsPartitionResult::default().with_partition_index(number);
+                partitions.push(match outcome {
                     Ok(log_start) => result.with_low_watermark(log_start),
                     Err(error) => result.with_low_watermark(-1).with_error_code(error.code()),
-                }
-            });
-            let partitions = partitions.collect();
-            DeleteRecordsTopicResult::default()
-                .with_name(topic_name(&topic.name))
-                .with_partitions(partitions)
-        });
-        DeleteRecordsResponse::default().with_topics(topics.collect())
+                });
+            }
+            let result = DeleteRecordsTopicResult::default().with_name(topic_name(&topic.name));
+            topics.push(result.with_partitions(partitions));
+        }
+        DeleteRecordsResponse::default().with_topics(topics)
+    }
+
+    async fn delete_up_to(
+        &self,
+        topic: &str,
+        number: i32,
+        offset: i64,
+    ) -> Result<i64, ResponseError> {
+        let partition = self.partition(topic, number)?;
+        let delete = move || {
+            let log_start = partition.delete_before(offset)?;
+            partition.persist_start().map(|()| log_start)
+        };
+        match self.chores.run(delete).await {
+            Some(outcome) => outcome.map_err(|error| code(&error)),
+            None => Err(ResponseError::NotLeaderOrFollower),
+        }
     }
 
     pub(super) fn partition(

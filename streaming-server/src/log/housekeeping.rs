@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Error;
-use super::disk::sync_directory;
+use super::disk::{replace_file, sync_directory};
 use super::index::Index;
 use super::partition::{Health, Partition, Watcher};
 use super::producers::Producers;
-use super::recovery::PRODUCERS_FILE;
+use super::recovery::{PRODUCERS_FILE, START_FILE};
 use super::segment::Segment;
 
 /// Bytes after which start-up would have too much to scan.
@@ -66,6 +66,15 @@ impl Partition {
         }
         state.log_start = state.log_start.max(offset);
         Ok(state.log_start)
+    }
+
+    /// Makes where the log starts durable, so that deleted records stay deleted; blocks.
+    pub(crate) fn persist_start(&self) -> Result<(), Error> {
+        let start = self.state.lock().log_start;
+        let path = self.directory.join(START_FILE);
+        replace_file(&path, start.to_string().as_bytes()).map_err(|error| Error::Storage {
+            reason: error.to_string().into(),
+        })
     }
 
     /// Waits for nothing: fails everyone who waits, and forgets the log. Its directory is then free to be removed.

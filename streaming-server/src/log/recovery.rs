@@ -19,6 +19,8 @@ use super::segment::Segment;
 
 /// Name of the producer table's checkpoint in a partition's directory.
 pub(super) const PRODUCERS_FILE: &str = "producers.snapshot";
+/// Name of the file that says up to where records were deleted on demand.
+pub(super) const START_FILE: &str = "log-start";
 const WINDOW: usize = 1 << 20;
 
 /// What a partition's directory holds.
@@ -67,6 +69,7 @@ pub(super) fn recover(
         segment.file(disk)?;
         segments.push(Arc::new(segment));
     }
+    let log_start = saved_start(directory)?.clamp(log_start, next_offset);
     Ok(Recovered {
         segments,
         log_start,
@@ -263,6 +266,14 @@ fn segment_bases(directory: &Path) -> io::Result<Vec<i64>> {
     }
     bases.sort_unstable();
     Ok(bases)
+}
+
+/// Up to where records were deleted on demand; 0 when never or when the file is damaged.
+fn saved_start(directory: &Path) -> io::Result<i64> {
+    match fs::read_to_string(directory.join(START_FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        outcome => Ok(outcome?.parse().unwrap_or(0)),
+    }
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {

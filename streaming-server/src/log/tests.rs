@@ -682,6 +682,14 @@ fn records_can_be_deleted_up_to_an_offset() {
         partition.delete_before(7),
         Err(Error::OffsetOutOfRange { .. })
     ));
+    partition.persist_start().unwrap();
+    drop(partition);
+    let partition = open(directory.path());
+    let wanted = Position {
+        log_start: 3,
+        high_watermark: 6,
+    };
+    assert_eq!(partition.position(), wanted, "nor after a restart");
     assert_eq!(partition.delete_before(-1).unwrap(), 6);
 }
 
