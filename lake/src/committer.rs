@@ -422,6 +422,3 @@ fn next_group(pending: &BTreeMap<u64, Committable>) -> Option<Committable> {
     }
     Some(group)
 }
-
-#[cfg(test)]
-mod tests;

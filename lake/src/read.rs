@@ -357,6 +357,3 @@ fn may_name(delete: &DataFile, path: &str) -> bool {
     lower.is_none_or(|lower| lower.as_str() <= path)
         && upper.is_none_or(|upper| path <= upper.as_str() || path.starts_with(&upper))
 }
-
-#[cfg(test)]
-mod tests;

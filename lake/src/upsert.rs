@@ -292,6 +292,3 @@ impl UpsertWriter {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;
