@@ -204,12 +204,13 @@ pub(crate) fn shift(
                 return None;
             }
             let amount = amounts.int(row);
-            Some(if months {
+            if months {
                 let rest = value.rem_euclid(1_000_000);
-                time::add_months(value.div_euclid(1_000_000), amount as i32) * 1_000_000 + rest
+                let millis = time::add_months(value.div_euclid(1_000_000), amount as i32);
+                millis.checked_mul(1_000_000)?.checked_add(rest)
             } else {
-                value + amount * 1_000_000
-            })
+                value.checked_add(amount.checked_mul(1_000_000)?)
+            }
         });
         let shifted = time::timestamps(values, precision, local);
         if date {

@@ -47,7 +47,7 @@ pub(crate) fn to_local(nanos: i64, zone: Tz) -> i64 {
         let offset = zone.offset_from_utc_datetime(&instant.naive_utc());
         i64::from(offset.fix().local_minus_utc())
     });
-    nanos + offset * 1_000_000_000
+    nanos.saturating_add(offset * 1_000_000_000)
 }
 
 /// The instant at which the wall clock of `zone` shows `nanos`; in a gap the one that follows it, as Java's.
@@ -68,7 +68,7 @@ pub(crate) fn from_local(nanos: i64, zone: Tz) -> i64 {
     // In a gap the offset from before it holds.
     let before = local - chrono::Duration::hours(3);
     let offset = offset(&local).or_else(|| offset(&before)).unwrap_or(0);
-    nanos - offset * 1_000_000_000
+    nanos.saturating_sub(offset * 1_000_000_000)
 }
 
 /// [`to_local`] in milliseconds.
@@ -146,7 +146,7 @@ pub(crate) fn convert(
     let local: Vec<Option<i64>> = match from {
         Date => super::cast::days(array)
             .iter()
-            .map(|days| days.map(|days| i64::from(days) * DAY * NANOS))
+            .map(|days| days.and_then(|days| i64::from(days).checked_mul(DAY * NANOS)))
             .collect(),
         Time(_) => {
             let millis = cast(&cast(array, &DataType::Int32)?, &DataType::Int64)?;
@@ -286,7 +286,12 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
     let (day, clock) = text.split_once([' ', 'T']).unwrap_or((text, "00:00:00"));
     let (year, month, day) = date_parts(day)?;
     let date = clamped(year, month, day)?;
-    Some(i64::from(days_of(date)) * DAY * NANOS + time_nanos(clock)?)
+    day_nanos(date)?.checked_add(time_nanos(clock)?)
+}
+
+/// Nanoseconds from the epoch to the day; `None` beyond the years 1677 to 2262, which they cannot count.
+fn day_nanos(date: NaiveDate) -> Option<i64> {
+    i64::from(days_of(date)).checked_mul(DAY * NANOS)
 }
 
 /// A day that does not exist is the last of its month.
@@ -559,7 +564,7 @@ pub(crate) fn parse_pieces(pieces: &[Piece], text: &str) -> Option<i64> {
         u32::try_from(day).ok()?,
     )?;
     let seconds = hour * 3600 + minute * 60 + second;
-    Some(i64::from(days_of(date)) * DAY * NANOS + seconds * 1_000_000_000 + fraction)
+    day_nanos(date)?.checked_add(seconds * 1_000_000_000 + fraction)
 }
 
 /// The hour of a wall clock, for tests of zones.

@@ -20,6 +20,14 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     pub(crate) fn new(schema: &Schema, columns: &[usize]) -> Result<Self, Error> {
+        if columns.is_empty() {
+            // All rows have the same key; a constant stands for it.
+            return Ok(Encoder {
+                columns: Vec::new(),
+                converter: RowConverter::new(vec![SortField::new(DataType::Int8)])
+                    .map_err(failed)?,
+            });
+        }
         let fields = columns
             .iter()
             .map(|column| SortField::new(schema.field(*column).data_type().clone()))
@@ -35,6 +43,10 @@ impl Encoder {
     }
 
     pub(crate) fn encode(&self, batch: &RecordBatch) -> Result<Rows, Error> {
+        if self.columns.is_empty() {
+            let same: ArrayRef = Arc::new(arrow::array::Int8Array::from(vec![0; batch.num_rows()]));
+            return self.converter.convert_columns(&[same]).map_err(failed);
+        }
         let columns: Vec<ArrayRef> = self
             .columns
             .iter()
@@ -47,6 +59,9 @@ impl Encoder {
         &self,
         rows: impl IntoIterator<Item = &'r OwnedRow>,
     ) -> Result<Vec<ArrayRef>, Error> {
+        if self.columns.is_empty() {
+            return Ok(Vec::new());
+        }
         self.converter
             .convert_rows(rows.into_iter().map(OwnedRow::row))
             .map_err(failed)
@@ -57,6 +72,9 @@ impl Encoder {
         &self,
         rows: impl IntoIterator<Item = &'r [u8]>,
     ) -> Result<Vec<ArrayRef>, Error> {
+        if self.columns.is_empty() {
+            return Ok(Vec::new());
+        }
         let parser = self.converter.parser();
         let rows: Vec<_> = rows.into_iter().map(|bytes| parser.parse(bytes)).collect();
         self.converter.convert_rows(rows).map_err(failed)

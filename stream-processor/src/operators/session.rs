@@ -256,7 +256,21 @@ impl Operator for Sessions {
             let (starts, ends) = (number("start")?, number("end")?);
             let n_rows = batch.num_rows();
             let keys: Vec<Key> = if self.plan.keys.is_empty() {
-                vec![Key::default(); n_rows]
+                {
+                    let empty = spread(
+                        &self.plan.input,
+                        &[0],
+                        vec![arrow::array::new_null_array(
+                            self.plan.input.field(0).data_type(),
+                            n_rows,
+                        )],
+                    )?;
+                    self.encoder
+                        .encode(&empty)?
+                        .iter()
+                        .map(|row| row.as_ref().into())
+                        .collect()
+                }
             } else {
                 let keys = named(&batch, "key", self.plan.keys.len())?;
                 let encoded =

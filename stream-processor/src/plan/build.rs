@@ -281,12 +281,44 @@ impl<'a> Builder<'a> {
             ));
         }
         // Where each input's columns have gone.
+        let asked: BTreeSet<usize> = columns.iter().copied().collect();
+        let mut trimmed = Vec::new();
+        for (port, input) in step.inputs.iter().enumerate() {
+            let (node, kept) = &places[*input];
+            let wanted: Vec<usize> = reads(
+                step,
+                port,
+                &asked,
+                steps[*input].fields.len(),
+                step.first_width,
+            )
+            .into_iter()
+            .collect();
+            // Steps that pass rows on take exactly what they give; others may have asked the input for more.
+            let passes = matches!(
+                step.op,
+                Op::Window { .. }
+                    | Op::Dedup { .. }
+                    | Op::Union
+                    | Op::Join { .. }
+                    | Op::TemporalJoin { .. }
+            );
+            trimmed.push(if passes && wanted != *kept {
+                (
+                    self.trim(*node, kept, &wanted, &steps[*input].fields)?,
+                    wanted,
+                )
+            } else {
+                (*node, kept.clone())
+            });
+        }
         let inputs: Vec<Input<'_>> = step
             .inputs
             .iter()
-            .map(|input| Input {
-                node: places[*input].0,
-                kept: &places[*input].1,
+            .zip(&trimmed)
+            .map(|(input, (node, kept))| Input {
+                node: *node,
+                kept,
                 fields: &steps[*input].fields,
             })
             .collect();
@@ -321,6 +353,39 @@ impl<'a> Builder<'a> {
             name,
             NodeKind::Operator(factory),
             edges,
+            output,
+            parallelism,
+        ))
+    }
+
+    /// A projection of `node`, which emits the columns `kept`, to the columns `wanted`.
+    fn trim(
+        &mut self,
+        node: NodeId,
+        kept: &[usize],
+        wanted: &[usize],
+        fields: &[Field],
+    ) -> Result<NodeId, Error> {
+        let input = self.nodes[node.0].schema.clone();
+        let out: Vec<Field> = wanted
+            .iter()
+            .map(|column| fields[*column].clone())
+            .collect();
+        let exprs: Vec<Typed> = wanted
+            .iter()
+            .map(|column| {
+                let at = kept.binary_search(column).unwrap_or(*column);
+                Typed::column(at, fields[*column].ty.clone())
+            })
+            .collect();
+        let output = schema(&out);
+        let calc = Calc::new(&input, None, &exprs, output.clone())?;
+        let parallelism = self.nodes[node.0].parallelism;
+        let edge = self.forward(node, parallelism);
+        Ok(self.node(
+            "Project".to_owned(),
+            NodeKind::Operator(Arc::new(calc)),
+            vec![edge],
             output,
             parallelism,
         ))
@@ -722,9 +787,10 @@ impl Input<'_> {
 /// Columns that a step puts out whether asked or not.
 fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
     match &step.op {
-        Op::Window { .. } => {
+        Op::Window { time, .. } => {
             let width = step.fields.len();
             needed.extend(width - 3..width);
+            needed.insert(*time);
         }
         Op::WindowAggregate { .. }
         | Op::SessionAggregate { .. }

@@ -58,7 +58,8 @@ fn materialised(lines: &[String]) -> Vec<Value> {
 /// A value without what does not count: the order of lists, the last digits of numbers.
 fn comparable(value: &Value, lists: &[String], key: Option<&str>) -> Value {
     match value {
-        Value::Number(number) => Value::String(format!("{:.9e}", number.as_f64().unwrap())),
+        // Minus zero is zero.
+        Value::Number(number) => Value::String(format!("{:.9e}", number.as_f64().unwrap() + 0.0)),
         Value::String(text) if key.is_some_and(|key| lists.iter().any(|list| list == key)) => {
             let mut parts: Vec<&str> = text.split(',').collect();
             parts.sort_unstable();

@@ -427,7 +427,7 @@ impl Parser<'_> {
     }
 
     fn label(&mut self) -> Option<String> {
-        if let Token::Word(word) = self.peek()
+        if let Token::Word(word) | Token::Quoted(word) = self.peek()
             && matches!(self.peek_ahead(1), Token::Symbol("=>"))
         {
             let label = word.to_ascii_uppercase();
