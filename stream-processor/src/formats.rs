@@ -80,7 +80,7 @@ pub(crate) fn decoder(
 pub(crate) fn encoder(
     table: &TableDefinition,
     format: &str,
-    schema: arrow::datatypes::SchemaRef,
+    schema: &arrow::datatypes::SchemaRef,
 ) -> Result<Box<dyn Encoder>, Error> {
     match format {
         "json" => Ok(Box::new(json::encode::JsonEncoder::new(
@@ -91,8 +91,8 @@ pub(crate) fn encoder(
             schema,
             json::encode::JsonEncoding::of(table)?,
         )?)),
-        "csv" => Ok(Box::new(csv::CsvEncoder::new(table, &schema)?)),
-        "raw" => Ok(Box::new(raw::RawEncoder::new(table, &schema)?)),
+        "csv" => Ok(Box::new(csv::CsvEncoder::new(table, schema)?)),
+        "raw" => Ok(Box::new(raw::RawEncoder::new(table, schema)?)),
         other => Err(unknown(table, other)),
     }
 }

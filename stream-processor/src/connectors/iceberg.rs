@@ -14,6 +14,31 @@ use url::Url;
 
 use crate::error::Error;
 
+/// Options of `CREATE CATALOG`.
+const KNOWN: [&str; 21] = [
+    "type",
+    "catalog-type",
+    "uri",
+    "warehouse",
+    "token",
+    "io-impl",
+    "cache-enabled",
+    "cache.expiration-interval-ms",
+    "property-version",
+    "default-database",
+    "client.region",
+    "s3.endpoint",
+    "s3.region",
+    "s3.access-key-id",
+    "s3.secret-access-key",
+    "s3.session-token",
+    "s3.path-style-access",
+    "client.assume-role.region",
+    "clients",
+    "catalog-impl",
+    "base-namespace",
+];
+
 /// Connected catalogs, by their options.
 pub(crate) struct Catalogs {
     store: StoreConfig,
@@ -51,29 +76,6 @@ impl Catalogs {
     }
 
     fn config(&self, options: &BTreeMap<String, String>) -> Result<CatalogConfig, Error> {
-        const KNOWN: [&str; 21] = [
-            "type",
-            "catalog-type",
-            "uri",
-            "warehouse",
-            "token",
-            "io-impl",
-            "cache-enabled",
-            "cache.expiration-interval-ms",
-            "property-version",
-            "default-database",
-            "client.region",
-            "s3.endpoint",
-            "s3.region",
-            "s3.access-key-id",
-            "s3.secret-access-key",
-            "s3.session-token",
-            "s3.path-style-access",
-            "client.assume-role.region",
-            "clients",
-            "catalog-impl",
-            "base-namespace",
-        ];
         let get = |key: &str| options.get(key).cloned();
         if let Some(unknown) = options.keys().find(|key| !KNOWN.contains(&key.as_str())) {
             return Err(Error::invalid(format!(

@@ -88,22 +88,8 @@ pub(crate) fn write_value(
             }
             output.push(b')');
         }
-        TypeRoot::IntervalYearMonth => {
-            let months = column.as_primitive::<IntervalYearMonthType>().value(row);
-            let sign = if months < 0 { '-' } else { '+' };
-            let months = months.unsigned_abs();
-            output
-                .extend_from_slice(format!("{sign}{}-{:02}", months / 12, months % 12).as_bytes());
-        }
-        TypeRoot::IntervalDayTime => {
-            let millis = column.as_primitive::<DurationMillisecondType>().value(row);
-            let sign = if millis < 0 { '-' } else { '+' };
-            let millis = millis.unsigned_abs();
-            let (seconds, rest) = (millis / 1000, millis % 1000);
-            let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
-            let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
-            let text = format!("{sign}{days} {hours:02}:{minutes:02}:{seconds:02}.{rest:03}");
-            output.extend_from_slice(text.as_bytes());
+        TypeRoot::IntervalYearMonth | TypeRoot::IntervalDayTime => {
+            write_interval(column, row, output);
         }
         _ => {
             let mut json = Vec::new();
@@ -115,6 +101,24 @@ pub(crate) fn write_value(
         }
     }
     Ok(())
+}
+
+fn write_interval(column: &ArrayRef, row: usize, output: &mut Vec<u8>) {
+    let sign = |negative: bool| if negative { '-' } else { '+' };
+    let text = if let Some(months) = column.as_primitive_opt::<IntervalYearMonthType>() {
+        let months = months.value(row);
+        let all = months.unsigned_abs();
+        format!("{}{}-{:02}", sign(months < 0), all / 12, all % 12)
+    } else {
+        let millis = column.as_primitive::<DurationMillisecondType>().value(row);
+        let all = millis.unsigned_abs();
+        let (seconds, rest) = (all / 1000, all % 1000);
+        let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
+        let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+        let sign = sign(millis < 0);
+        format!("{sign}{days} {hours:02}:{minutes:02}:{seconds:02}.{rest:03}")
+    };
+    output.extend_from_slice(text.as_bytes());
 }
 
 fn write_map(

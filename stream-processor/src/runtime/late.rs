@@ -34,7 +34,7 @@ pub(crate) fn describe(operator: &str, rows: &RecordBatch) -> Result<RecordBatch
         }
         None => new_null_array(time_type, rows.num_rows()),
     };
-    let mut encoder = JsonEncoder::new(rows.schema(), JsonEncoding::default())?;
+    let mut encoder = JsonEncoder::new(&rows.schema(), JsonEncoding::default())?;
     let mut text = Vec::new();
     let mut lines = Vec::with_capacity(rows.num_rows());
     for row in 0..rows.num_rows() {

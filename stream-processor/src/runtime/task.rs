@@ -42,7 +42,7 @@ pub(crate) enum TaskEvent {
         nodes: Vec<NodeSnapshot>,
     },
     /// It has read all its input and passed everything on.
-    Ended(TaskId),
+    Ended,
     /// It cannot go on.
     Failed(Error),
 }
@@ -231,7 +231,7 @@ impl Task {
         };
         if ended && !self.told_end {
             self.told_end = true;
-            self.send(TaskEvent::Ended(self.id));
+            self.send(TaskEvent::Ended);
         }
     }
 

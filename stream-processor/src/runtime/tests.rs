@@ -95,7 +95,8 @@ impl Operator for Sum {
         let accounts: arrow::array::ArrayRef =
             Arc::new(Int64Array::from_iter_values(self.sums.keys().copied()));
         let totals = Int64Array::from_iter_values(self.sums.values().copied());
-        let groups = UInt16Array::from(key_groups(&[accounts.clone()], accounts.len())?);
+        let groups =
+            UInt16Array::from(key_groups(std::slice::from_ref(&accounts), accounts.len())?);
         let schema = Schema::new(vec![
             Field::new("__key_group", DataType::UInt16, false),
             Field::new("account", DataType::Int64, false),

@@ -66,7 +66,11 @@ pub(crate) fn open(
             table.path
         )));
     }
-    let encoder = encoder(table, options::need(table, "format")?, stored_schema(table))?;
+    let encoder = encoder(
+        table,
+        options::need(table, "format")?,
+        &stored_schema(table),
+    )?;
     if !encoder.takes_changes() {
         inserts_only(spec)?;
     }

@@ -59,7 +59,7 @@ impl JsonEncoding {
 
 impl JsonEncoder {
     /// An encoder for rows of `schema`.
-    pub(crate) fn new(schema: SchemaRef, encoding: JsonEncoding) -> Result<Self, Error> {
+    pub(crate) fn new(schema: &SchemaRef, encoding: JsonEncoding) -> Result<Self, Error> {
         let names = schema.fields().iter().map(|field| literal(field.name()));
         Ok(JsonEncoder {
             names: names.collect(),
@@ -107,7 +107,7 @@ impl Encoder for JsonEncoder {
 
 impl DebeziumEncoder {
     /// An encoder for rows of `schema`.
-    pub(crate) fn new(schema: SchemaRef, encoding: JsonEncoding) -> Result<Self, Error> {
+    pub(crate) fn new(schema: &SchemaRef, encoding: JsonEncoding) -> Result<Self, Error> {
         Ok(DebeziumEncoder {
             rows: JsonEncoder::new(schema, encoding)?,
         })

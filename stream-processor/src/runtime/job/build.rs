@@ -32,11 +32,14 @@ pub(crate) struct Running {
     pub(crate) tasks: Vec<(TaskId, Waker, Arc<Control>)>,
 }
 
+/// The edges out of a node instance.
+type Outlets = Vec<(Spread, Vec<Arc<Channel>>)>;
+
 /// Channels by receiving task instance and by (sending node, sending instance, receiving node, port).
 #[derive(Default)]
 struct Wires {
     inlets: HashMap<(usize, usize), Vec<Inlet>>,
-    outlets: HashMap<(NodeId, usize), Vec<(Spread, Vec<Arc<Channel>>)>>,
+    outlets: HashMap<(NodeId, usize), Outlets>,
 }
 
 /// Builds all tasks of the attempt.
@@ -66,37 +69,22 @@ pub(crate) async fn build(
     let mut node_metrics: Vec<Vec<Arc<NodeMetrics>>> = vec![Vec::new(); attempt.graph.nodes.len()];
     let mut tasks = Vec::new();
     for (index, task) in plan.tasks.iter().enumerate() {
-        for subtask in 0..task.parallelism {
+        for (subtask, waker) in wakers[index].iter().enumerate() {
             let id = TaskId {
                 task: index,
                 subtask,
             };
-            let waker = wakers[index][subtask].clone();
             let times = Arc::new(TaskTimes::default());
             let mut nodes = Vec::new();
             for node in &task.nodes {
                 let metrics = NodeMetrics::new(times.clone());
                 node_metrics[node.0].push(metrics.clone());
                 let state = states.remove(&(*node, subtask));
-                let body = open(attempt, *node, subtask, state, &waker).await?;
-                let chained = chained_targets(attempt, &plan, task, *node);
-                let outlets = wires.outlets.remove(&(*node, subtask)).unwrap_or_default();
-                let definition = &attempt.graph.nodes[node.0];
-                nodes.push(ChainNode {
-                    id: *node,
-                    name: definition.name.clone(),
-                    body: Some(body),
-                    ports: ports(attempt, &plan, *node),
-                    targets: chained,
-                    exchanges: outlets
-                        .into_iter()
-                        .map(|(spread, channels)| Exchange::new(spread, channels))
-                        .collect(),
-                    metrics,
-                    time: NodeTime::default(),
-                });
+                let body = open(attempt, *node, subtask, state, waker).await?;
+                let outlets = wires.outlets.remove(&(*node, subtask));
+                nodes.push(chain_node(attempt, &plan, *node, (body, metrics), outlets));
             }
-            let source = open_source(attempt, task, subtask, &restored_sources, &waker).await?;
+            let source = open_source(attempt, task, subtask, &restored_sources, waker).await?;
             let task = Task {
                 id,
                 chain: Chain::new(nodes),
@@ -110,11 +98,34 @@ pub(crate) async fn build(
                 next_inlet: 0,
                 told_end: false,
             };
-            tasks.push((waker, task));
+            tasks.push((waker.clone(), task));
         }
     }
     attempt.stats.set_nodes(node_metrics);
     Ok(Built { tasks })
+}
+
+fn chain_node(
+    attempt: &Attempt<'_>,
+    plan: &Plan,
+    node: NodeId,
+    (body, metrics): (Body, Arc<NodeMetrics>),
+    outlets: Option<Outlets>,
+) -> ChainNode {
+    let task = &plan.tasks[plan.place[node.0].0];
+    let outlets = outlets.unwrap_or_default().into_iter();
+    ChainNode {
+        id: node,
+        name: attempt.graph.nodes[node.0].name.clone(),
+        body: Some(body),
+        ports: ports(attempt, plan, node),
+        targets: chained_targets(attempt, plan, task, node),
+        exchanges: outlets
+            .map(|(spread, channels)| Exchange::new(spread, channels))
+            .collect(),
+        metrics,
+        time: NodeTime::default(),
+    }
 }
 
 impl Built {

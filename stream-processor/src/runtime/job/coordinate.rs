@@ -139,7 +139,8 @@ impl<'a> Coordinator<'a> {
         let is_last = all_ended || self.stopping.is_some();
         let behind = self.committers.backlog() >= self.attempt.limits.pending_commits;
         let due = self.due.is_some_and(|due| due <= Instant::now());
-        if !is_last && (behind || !(due || !self.savepoints.is_empty())) {
+        let wanted = due || !self.savepoints.is_empty();
+        if !is_last && (behind || !wanted) {
             return;
         }
         if is_last {
@@ -165,7 +166,7 @@ impl<'a> Coordinator<'a> {
     async fn hear(&mut self, event: TaskEvent) -> Result<(), Error> {
         match event {
             TaskEvent::Failed(error) => Err(error),
-            TaskEvent::Ended(_) => {
+            TaskEvent::Ended => {
                 self.ended += 1;
                 Ok(())
             }
@@ -260,6 +261,9 @@ impl<'a> Coordinator<'a> {
     }
 }
 
+/// What the instances of a sink prepared.
+type OfSink = (String, Vec<Committable>);
+
 /// The shares of a checkpoint by what they are.
 #[derive(Default)]
 struct Shares {
@@ -273,7 +277,7 @@ async fn prepare(
     prepared: BTreeMap<String, Vec<Prepared>>,
     positions: &BTreeMap<String, Positions>,
 ) -> Result<BTreeMap<String, PendingCommit>, Error> {
-    let mut sinks: Vec<BoxFuture<'static, Result<(String, Vec<Committable>), Error>>> = Vec::new();
+    let mut sinks: Vec<BoxFuture<'static, Result<OfSink, Error>>> = Vec::new();
     for (uid, instances) in prepared {
         let all = async move { Ok((uid, try_join_all(instances).await?.concat())) };
         sinks.push(all.boxed());

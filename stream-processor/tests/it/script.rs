@@ -1,0 +1,77 @@
+//! `run_script`: a file of SQL over files.
+
+use std::path::Path;
+
+use stream_processor::{Config, run_script};
+
+fn rows(directory: &Path) -> Vec<String> {
+    let mut rows = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(name.starts_with("part-"), "left behind: {name}");
+        let text = std::fs::read_to_string(path).unwrap();
+        rows.extend(text.lines().map(str::to_owned));
+    }
+    rows.sort();
+    rows
+}
+
+fn script(input: &Path, output: &Path, rest: &str) -> String {
+    format!(
+        "CREATE TABLE clicks (account BIGINT, amount INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
+           WITH ('connector' = 'filesystem', 'path' = 'file://{}', 'format' = 'json', 'json.ignore-parse-errors' = 'true');
+         CREATE TABLE totals (w TIMESTAMP(3), account BIGINT, total BIGINT)
+           WITH ('connector' = 'filesystem', 'path' = 'file://{}', 'format' = 'json');
+         {rest}",
+        input.display(),
+        output.display()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_windowed_query_over_files_ends_with_its_rows() {
+    let root = testkit::temp_dir();
+    let (input, output) = (root.path().join("in"), root.path().join("out"));
+    std::fs::create_dir(&input).unwrap();
+    let mut text = String::new();
+    for row in 0..1000 {
+        let (account, second) = (row % 3, row % 20);
+        text.push_str(&format!(
+            "{{\"account\":{account},\"amount\":1,\"ts\":\"2026-01-01 00:00:{second:02}\"}}\n"
+        ));
+    }
+    text.push_str("not a record\n");
+    std::fs::write(input.join("clicks.json"), text).unwrap();
+    let script = script(
+        &input,
+        &output,
+        "INSERT INTO totals SELECT window_start, account, CAST(SUM(amount) AS BIGINT)
+           FROM TABLE(TUMBLE(TABLE clicks, DESCRIPTOR(ts), INTERVAL '1' MINUTE))
+           GROUP BY window_start, window_end, account;",
+    );
+    run_script(Config::default(), &script).await.unwrap();
+    assert_eq!(
+        rows(&output),
+        [
+            r#"{"w":"2026-01-01 00:00:00","account":0,"total":334}"#,
+            r#"{"w":"2026-01-01 00:00:00","account":1,"total":333}"#,
+            r#"{"w":"2026-01-01 00:00:00","account":2,"total":333}"#,
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_option_that_is_not_known_is_refused() {
+    let root = testkit::temp_dir();
+    std::fs::create_dir(root.path().join("in")).unwrap();
+    let script = script(
+        &root.path().join("in"),
+        &root.path().join("out"),
+        "INSERT INTO totals /*+ OPTIONS('sink.rolling-policy.file-size' = '1MB') */
+           SELECT ts, account, CAST(amount AS BIGINT) FROM clicks;",
+    );
+    let error = run_script(Config::default(), &script).await.unwrap_err();
+    let error = telemetry::chain(&error).to_string();
+    assert!(error.contains("sink.rolling-policy.file-size"), "{error}");
+}
