@@ -156,9 +156,7 @@ impl Column {
 
     /// Takes back all but the first `n` rows.
     pub(crate) fn truncate(&mut self, n: usize) {
-        if self.valid.len() <= n {
-            return;
-        }
+        // A nested value may have got further than the row that it belongs to.
         self.valid.truncate(n);
         match &mut self.values {
             Values::Boolean(values) => values.truncate(n),
@@ -221,16 +219,23 @@ impl Column {
             return Ok(());
         }
         let read = match &mut self.values {
-            Values::Int32(values) => match scanner.integer().and_then(|v| i32::try_from(v).ok()) {
-                Some(value) => {
-                    values.push(value);
-                    true
+            Values::Int32(values) => {
+                let begin = scanner.at;
+                match scanner
+                    .integer()
+                    .and_then(|value| i32::try_from(value).ok())
+                {
+                    Some(value) => {
+                        values.push(value);
+                        true
+                    }
+                    None => {
+                        scanner.at = begin;
+                        let value = raw(scanner)?.integer();
+                        push(values, value.and_then(|value| i32::try_from(value).ok()))
+                    }
                 }
-                None => push(
-                    values,
-                    raw(scanner)?.integer().and_then(|v| i32::try_from(v).ok()),
-                ),
-            },
+            }
             Values::Int64(values) => match scanner.integer() {
                 Some(value) => {
                     values.push(value);

@@ -212,7 +212,7 @@ fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
         (-4000i64..4000).prop_map(|quarters| json!(quarters as f64 / 4.0)),
         "[ a-z0-9äß\\\\\"\n]{0,8}".prop_map(Value::from),
         (0u32..1000).prop_map(|number| Value::from(number.to_string())),
@@ -266,8 +266,9 @@ proptest! {
     #[test]
     fn random_records_are_read_as_by_the_slow_decoder(records in prop::collection::vec(damaged(), 1..12)) {
         // A lone surrogate is an error to serde_json and a question mark to Jackson; an exponent may overflow.
+        let exponent = |pair: &[u8]| pair[0].is_ascii_digit() && matches!(pair[1], b'e' | b'E');
         prop_assume!(!records.iter().any(|record| {
-            record.windows(2).any(|pair| pair == b"\\u") || record.contains(&b'e') || record.contains(&b'E')
+            record.windows(2).any(|pair| pair == b"\\u" || exponent(pair))
         }));
         let columns = [
             column("a", TypeRoot::BigInt),
