@@ -221,7 +221,13 @@ fn from_datafusion(error: &DataFusionError) -> Failure {
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) | DataFusionError::ParquetError(_) => {
             Failure::new(Code::IcebergCannotOpenSplit, telemetry::chain(error).to_string())
         }
-        other => Failure::new(Code::GenericInternalError, other.strip_backtrace()),
+        other => {
+            let text = other.strip_backtrace();
+            if text.contains("Scalar subquery returned more than one row") {
+                return Failure::new(Code::SubqueryMultipleRows, "Scalar sub-query has returned multiple rows");
+            }
+            Failure::new(Code::GenericInternalError, text)
+        }
     }
 }
 

@@ -274,7 +274,9 @@ impl Analyzer<'_> {
     fn listagg(&mut self, value: &Typed, separator: Option<&Typed>, emit: &mut Emit<'_>) -> Result<Option<Typed>> {
         let Some(value) = self.coerce_checked(value, &Type::VARCHAR) else { return Ok(None) };
         let separator = separator.map_or_else(|| lit(""), |separator| separator.expr.clone());
-        Ok(Some(Typed::new(emit(self, Part::new("string_agg", vec![value, separator]))?, Type::VARCHAR)))
+        let joined = emit(self, Part::new("string_agg", vec![value, separator]))?;
+        // DataFusion joins into a large string; texts have one shape here.
+        Ok(Some(Typed::new(cast::plain(joined, &Type::VARCHAR), Type::VARCHAR)))
     }
 
     fn percentile(&mut self, pos: Pos, values: &[Typed], emit: &mut Emit<'_>) -> Result<Option<Typed>> {

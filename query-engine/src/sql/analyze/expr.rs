@@ -370,7 +370,9 @@ impl Analyzer<'_> {
                 Ok(crate::functions::array::subscript(value.expr, index, &element, self.on_failure))
             }
             Type::Map(key, item) => {
-                let index = self.expr_as(index, &key, "Map subscript", cx)?;
+                // The length of a text does not matter for finding it.
+                let wanted = if key.is_varchar() { Type::VARCHAR } else { (*key).clone() };
+                let index = self.expr_as(index, &wanted, "Map subscript", cx)?;
                 Ok(crate::functions::map::subscript(value.expr, index, (&key, &item), self.on_failure))
             }
             other => Err(Failure::at(Code::TypeMismatch, pos, format!("Cannot subscript {other}"))),

@@ -47,6 +47,10 @@ impl Analyzer<'_> {
             }
             "decimal" => decimal_text(text, pos),
             "varchar" => Ok(text_literal(text)),
+            "json" => {
+                let value: serde_json::Value = serde_json::from_str(text).map_err(|_| invalid(pos, format!("'{text}' is not a valid JSON literal")))?;
+                Ok(Typed::literal(ScalarValue::Utf8(Some(value.to_string())), Type::Json))
+            }
             _ => {
                 let to = super::types::resolve(ty, &self.environment.zone)?;
                 let value = cast::constant(&Type::VARCHAR, ScalarValue::Utf8(Some(text.to_owned())), &to, &self.environment.zone)
