@@ -170,6 +170,20 @@ impl Client {
             })
     }
 
+    /// How many partitions the topic has; while the cluster is away, what it had, or waits.
+    pub(crate) async fn partition_count(&self, name: &str) -> Result<usize, Error> {
+        let limit = Instant::now().checked_sub(self.config().metadata_max_age);
+        if let Some(topic) = self.cluster.cache.lock().shape(name, limit) {
+            return Ok(topic.partitions.len());
+        }
+        let topic = self.retry(|| {
+            let client = self.clone();
+            let name = name.to_owned();
+            async move { client.topic(&name).await }
+        });
+        Ok(topic.await?.partitions.len())
+    }
+
     /// Forgets the topic; the next question about it goes to the cluster.
     pub(crate) fn forget(&self, topic: &str) {
         self.cluster.cache.lock().forget(topic);

@@ -74,7 +74,16 @@ pub(crate) struct Cache {
     pub(crate) cluster_id: Option<String>,
     pub(crate) controller: Option<i32>,
     pub(crate) brokers: HashMap<i32, Broker>,
-    topics: HashMap<Arc<str>, (Instant, Arc<TopicInfo>)>,
+    topics: HashMap<Arc<str>, Known>,
+}
+
+/// What was last said of a topic.
+#[derive(Debug)]
+struct Known {
+    at: Instant,
+    /// A broker denied it since.
+    denied: bool,
+    info: Arc<TopicInfo>,
 }
 
 impl TopicPartition {
@@ -107,17 +116,26 @@ impl Broker {
 }
 
 impl Cache {
-    /// The topic, if it was asked for after `not_before`.
+    /// The topic, if it was asked for after `not_before` and no broker has denied it since.
     pub(crate) fn topic(&self, name: &str, not_before: Option<Instant>) -> Option<Arc<TopicInfo>> {
-        let (at, topic) = self.topics.get(name)?;
-        not_before
-            .is_none_or(|limit| *at >= limit)
-            .then(|| Arc::clone(topic))
+        let known = self.topics.get(name)?;
+        let fresh = !known.denied && not_before.is_none_or(|limit| known.at >= limit);
+        fresh.then(|| Arc::clone(&known.info))
     }
 
-    /// Drops what is known of the topic, because a broker denied it.
+    /// The topic, if it was asked for after `not_before`; its leaders may be out of date.
+    pub(crate) fn shape(&self, name: &str, not_before: Option<Instant>) -> Option<Arc<TopicInfo>> {
+        let known = self.topics.get(name)?;
+        not_before
+            .is_none_or(|limit| known.at >= limit)
+            .then(|| Arc::clone(&known.info))
+    }
+
+    /// Notes that a broker denied what is known of the topic.
     pub(crate) fn forget(&mut self, name: &str) {
-        self.topics.remove(name);
+        if let Some(known) = self.topics.get_mut(name) {
+            known.denied = true;
+        }
     }
 
     /// Takes over a response; returns the error of each topic that has one.
@@ -154,7 +172,14 @@ impl Cache {
                 internal: topic.is_internal,
                 partitions,
             };
-            self.topics.insert(name, (now, Arc::new(info)));
+            self.topics.insert(
+                name,
+                Known {
+                    at: now,
+                    denied: false,
+                    info: Arc::new(info),
+                },
+            );
         }
         errors
     }

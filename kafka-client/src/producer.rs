@@ -242,7 +242,7 @@ impl Producer {
         let partition = match record.partition {
             Some(partition) => partition,
             None => {
-                let partitions = shared.client.topic(topic).await?.partitions.len();
+                let partitions = shared.client.partition_count(topic).await?;
                 match record.key {
                     Some(key) => partition_for_key(key, partitions),
                     None => {
