@@ -61,13 +61,7 @@ pub(crate) fn open(
     positions: Option<&Positions>,
 ) -> Result<Box<dyn Source>, Error> {
     let table = &spec.table;
-    let known = [
-        "connector",
-        "rows-per-second",
-        "number-of-rows",
-        "scan.parallelism",
-        "fields.",
-    ];
+    let known = ["connector", "rows-per-second", "number-of-rows", "fields."];
     options::refuse_unknown(table, &known)?;
     let columns: Vec<&Column> = spec
         .read

@@ -21,12 +21,7 @@ struct Print {
 
 /// Opens an instance.
 pub(crate) fn open(spec: &SinkSpec, subtask: Subtask) -> Result<Box<dyn SinkWriter>, Error> {
-    let known = [
-        "connector",
-        "print-identifier",
-        "standard-error",
-        "sink.parallelism",
-    ];
+    let known = ["connector", "print-identifier", "standard-error"];
     options::refuse_unknown(&spec.table, &known)?;
     if options::flag(&spec.table, "standard-error", false)? {
         return Err(options::wrong(&spec.table, "standard-error", "true"));

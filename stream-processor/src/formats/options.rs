@@ -46,12 +46,32 @@ pub(crate) fn wrong(table: &TableDefinition, key: &str, value: &str) -> Error {
     ))
 }
 
-/// Refuses each option that is not among `known` (exact, or a prefix that ends in `.`).
+/// The options of the formats, all of which are honoured.
+const FORMATS: [&str; 15] = [
+    "json.ignore-parse-errors",
+    "json.fail-on-missing-field",
+    "json.timestamp-format.standard",
+    "json.map-null-key.mode",
+    "json.encode.decimal-as-plain-number",
+    "json.encode.ignore-null-fields",
+    "csv.field-delimiter",
+    "csv.quote-character",
+    "csv.disable-quote-character",
+    "csv.escape-character",
+    "csv.null-literal",
+    "csv.ignore-parse-errors",
+    "csv.allow-comments",
+    "raw.charset",
+    "raw.endianness",
+];
+
+/// Refuses each option that is neither a format's nor among `known` (exact, or a prefix that ends in `.`).
 pub(crate) fn refuse_unknown(table: &TableDefinition, known: &[&str]) -> Result<(), Error> {
     let is_known = |key: &String| {
-        known
+        let listed = known
             .iter()
-            .any(|known| key == known || (known.ends_with('.') && key.starts_with(known)))
+            .any(|known| key == known || (known.ends_with('.') && key.starts_with(known)));
+        listed || FORMATS.contains(&key.as_str())
     };
     match table.options.keys().find(|key| !is_known(key)) {
         None => Ok(()),

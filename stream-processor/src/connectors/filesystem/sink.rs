@@ -49,16 +49,7 @@ pub(crate) fn open(
     context: &SinkContext,
 ) -> Result<Box<dyn SinkWriter>, Error> {
     let table = &spec.table;
-    let known = [
-        "connector",
-        "path",
-        "format",
-        "json.",
-        "csv.",
-        "raw.",
-        "debezium-json.",
-        "sink.parallelism",
-    ];
+    let known = ["connector", "path", "format"];
     options::refuse_unknown(table, &known)?;
     if !table.partitioned_by.is_empty() {
         return Err(Error::invalid(format!(

@@ -42,7 +42,7 @@ pub(crate) struct KafkaOptions {
     pub(crate) format: String,
 }
 
-const KNOWN: [&str; 28] = [
+const KNOWN: [&str; 18] = [
     "connector",
     "topic",
     "format",
@@ -50,15 +50,9 @@ const KNOWN: [&str; 28] = [
     "key.format",
     "key.fields",
     "value.fields-include",
-    "json.",
-    "value.json.",
-    "key.json.",
-    "csv.",
-    "value.csv.",
-    "raw.",
-    "value.raw.",
-    "key.raw.",
-    "key.csv.",
+    "value.json.ignore-parse-errors",
+    "value.json.fail-on-missing-field",
+    "value.json.timestamp-format.standard",
     "properties.",
     "scan.startup.mode",
     "scan.startup.specific-offsets",
@@ -66,10 +60,6 @@ const KNOWN: [&str; 28] = [
     "scan.bounded.mode",
     "scan.bounded.specific-offsets",
     "scan.bounded.timestamp-millis",
-    "scan.parallelism",
-    "scan.topic-partition-discovery.interval",
-    "scan.watermark.",
-    "sink.parallelism",
     "property-version",
 ];
 
@@ -104,16 +94,6 @@ impl KafkaOptions {
     /// Reads and checks them.
     pub(crate) fn of(table: &TableDefinition) -> Result<Self, Error> {
         refuse_unknown(table, &KNOWN)?;
-        if let Some(key) = table
-            .options
-            .keys()
-            .find(|key| key.starts_with("scan.watermark."))
-        {
-            return Err(Error::invalid(format!(
-                "option '{key}' of table {} is not supported; use SET 'table.exec.source.idle-timeout'",
-                table.path
-            )));
-        }
         let topics = need(table, "topic")?.split(';');
         let format = get(table, "value.format").or_else(|| get(table, "format"));
         let format = format.ok_or_else(|| {
