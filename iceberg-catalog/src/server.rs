@@ -74,7 +74,7 @@ pub async fn serve(
     };
     // The writer ends when the last request that holds it has ended.
     let ended = async { while background.join_next().await.is_some() {} };
-    if tokio::time::timeout(grace, ended).await.is_err() {
+    if tokio::time::timeout(grace / 4, ended).await.is_err() {
         warn!("the database writer did not end in time");
     }
     database.close().await;

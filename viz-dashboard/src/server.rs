@@ -90,7 +90,7 @@ pub async fn serve(
         () = overdue => Ok(()),
     };
     tasks.close();
-    if tokio::time::timeout(config.shutdown_grace, tasks.wait())
+    if tokio::time::timeout(config.shutdown_grace / 4, tasks.wait())
         .await
         .is_err()
     {

@@ -116,7 +116,7 @@ every(3000, "/api/platform/jobs", ({ jobs }) => {
       el("header", {}, el("h2", {}, job.name || job.id), el("span", { class: `badge ${job.state === "RUNNING" || job.state === "FINISHED" ? "up" : job.state === "FAILED" ? "down" : ""}` }, job.state.toLowerCase())),
       el("div", { class: "facts" }, fact("up for", duration(job.duration_ms)), fact("watermark", watermarks.length ? `${duration(Date.now() - Math.min(...watermarks))} behind` : "–"), fact("lag", lag == null ? "–" : `${count(lag)} records`),
         fact("checkpoints", counts ? `${count(counts.completed)} done, ${count(counts.failed)} failed` : "–"), fact("last", newest ? `${duration(Date.now() - newest.at_ms)} ago, took ${duration(newest.took_ms)}, ${bytes(newest.bytes)}` : "–")),
-      job.trouble ? el("p", { class: "quiet down" }, job.trouble) : null,
+      job.trouble ? el("p", { class: "quiet down" }, `last failure: ${job.trouble}`) : null,
       job.operators.length ? el("div", { class: "graph", tabindex: "0" }, graph(job)) : null, bars);
     if (!job.checkpoints?.history?.length) bars.hidden = true; else queueMicrotask(() => checkpoints(job, bars));
     return card;

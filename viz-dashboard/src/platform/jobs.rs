@@ -70,10 +70,16 @@ impl Platform {
         };
         let detail_path = format!("/jobs/{}", job.id);
         let checkpoints_path = format!("/jobs/{}/checkpoints", job.id);
-        let (detail, checkpoints) = tokio::join!(
+        let exceptions_path = format!("/jobs/{}/exceptions", job.id);
+        let (detail, checkpoints, exceptions) = tokio::join!(
             self.job_json(&detail_path),
             self.job_json(&checkpoints_path),
+            self.job_json(&exceptions_path),
         );
+        // The newest failure, also of a job that runs again.
+        job.trouble = exceptions
+            .ok()
+            .and_then(|all| Some(all["root-exception"].as_str()?.lines().next()?.to_owned()));
         match checkpoints {
             Ok(checkpoints) => job.checkpoints = brief(&checkpoints),
             Err(why) => job.trouble = Some(why),
