@@ -19,7 +19,7 @@ fn read(path: &Path) -> String {
 }
 
 /// The lines a sink wrote into its folder.
-fn written(folder: &Path) -> Vec<String> {
+pub(crate) fn written(folder: &Path) -> Vec<String> {
     let mut lines = Vec::new();
     let mut files: Vec<PathBuf> = match fs::read_dir(folder) {
         Ok(entries) => entries.map(|entry| entry.unwrap().path()).collect(),
@@ -36,7 +36,7 @@ fn written(folder: &Path) -> Vec<String> {
 }
 
 /// The rows that a changelog leaves.
-fn materialised(lines: &[String]) -> Vec<Value> {
+pub(crate) fn materialised(lines: &[String]) -> Vec<Value> {
     let mut rows: BTreeMap<String, (i64, Value)> = BTreeMap::new();
     for line in lines {
         let change: Value = serde_json::from_str(line).unwrap();
@@ -155,7 +155,7 @@ async fn run(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn testkit_chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn testkit_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
