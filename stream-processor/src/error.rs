@@ -126,7 +126,7 @@ impl Error {
     }
 
     /// A name, type or option is wrong at a known place.
-    pub(crate) fn validation(message: impl std::fmt::Display, position: Position) -> Self {
+    pub(crate) fn validation(message: impl fmt::Display, position: Position) -> Self {
         Error::Validation {
             message: format!("{message} at {position}"),
         }

@@ -89,7 +89,7 @@ impl Collector for JobCollector {
                 }
             }
         }
-        let counts: [(&str, &str, fn(&Entry) -> u64); 3] = [
+        let counts: [Count; 3] = [
             ("checkpoints", "Checkpoints completed", |job| {
                 job.view().completed_checkpoints
             }),
@@ -111,6 +111,9 @@ impl Collector for JobCollector {
         Ok(())
     }
 }
+
+/// Name, help and value of a figure of a whole job.
+type Count = (&'static str, &'static str, fn(&Entry) -> u64);
 
 fn by_vertex(job: &Entry, of: fn(&NodeMetrics) -> u64) -> Vec<(String, i64)> {
     let view = job.view();

@@ -26,7 +26,7 @@ use session::{Sessions, Started};
 /// What requests share.
 #[derive(Clone)]
 pub(crate) struct Gateway {
-    pub(super) sessions: Arc<Sessions>,
+    sessions: Arc<Sessions>,
 }
 
 impl Gateway {
@@ -179,7 +179,7 @@ async fn execute(
     let session = gateway.sessions.get(&session)?;
     let Started { handle } = session.execute(
         request.statement,
-        request.execution_config.unwrap_or_default(),
+        &request.execution_config.unwrap_or_default(),
     )?;
     Ok(Json(json!({ "operationHandle": handle })))
 }

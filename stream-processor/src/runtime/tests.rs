@@ -155,38 +155,39 @@ fn table(name: &str, columns: Vec<Column>, options: &[(&str, &str)]) -> Arc<Tabl
     })
 }
 
-/// files → (hash by account) → sums → files
-fn graph(input: &FilePath, output: &FilePath, parallelism: usize, fail_after: i64) -> StreamGraph {
+/// What is read: payments with a watermark.
+fn payments(input: &FilePath) -> (SourceSpec, SchemaRef) {
     let columns = vec![
         column("account", TypeRoot::BigInt),
         column("amount", TypeRoot::BigInt),
         column("ts", TypeRoot::Timestamp(3)),
     ];
-    let input = table(
-        "payments",
-        columns,
-        &[
-            ("connector", "filesystem"),
-            ("format", "json"),
-            ("path", input.to_str().unwrap()),
-        ],
-    );
-    let schema: SchemaRef = Arc::new(Schema::new(vec![
-        Field::new("account", DataType::Int64, true),
-        Field::new("amount", DataType::Int64, true),
-        Field::new("ts", input.columns[2].data_type.arrow(), true),
-    ]));
+    let options = [
+        ("connector", "filesystem"),
+        ("format", "json"),
+        ("path", input.to_str().unwrap()),
+    ];
+    let table = table("payments", columns, &options);
+    let fields = table.columns.iter();
+    let fields = fields.map(|column| Field::new(&column.name, column.data_type.arrow(), true));
+    let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let watermark = Watermark {
         column: 2,
         expression: col("ts", &schema).unwrap(),
     };
-    let source = SourceSpec {
-        table: input,
+    let spec = SourceSpec {
+        table,
         read: vec![0, 1, 2],
         computed: Vec::new(),
         watermark: Some(watermark),
         output: vec![0, 1, 2],
     };
+    (spec, schema)
+}
+
+/// files → (hash by account) → sums → files
+fn graph(input: &FilePath, output: &FilePath, parallelism: usize, fail_after: i64) -> StreamGraph {
+    let (source, schema) = payments(input);
     let columns = vec![
         column("account", TypeRoot::BigInt),
         column("total", TypeRoot::BigInt),

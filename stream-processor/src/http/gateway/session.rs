@@ -161,7 +161,7 @@ impl Session {
     pub(super) fn execute(
         self: &Arc<Self>,
         statement: String,
-        config: BTreeMap<String, String>,
+        config: &BTreeMap<String, String>,
     ) -> Result<Started, Failure> {
         if let Some(key) = config.keys().next() {
             return Err(Failure::bad_request(format!(
