@@ -7,8 +7,11 @@
 mod aggregate;
 mod build;
 pub(crate) mod coerce;
+mod condition;
 mod expr;
 mod from;
+mod group;
+mod literal;
 mod lookup;
 mod query;
 pub(crate) mod rel;

@@ -43,6 +43,7 @@ pub(super) const NAMES: &[&str] = &[
     "RPAD",
 ];
 
+#[expect(clippy::too_many_lines, reason = "one arm a function")]
 pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error> {
     let nullable = call.nullable();
     let typed = match call.name {

@@ -233,10 +233,8 @@ impl AggregateCall {
                     bag.remove(&cell);
                 }
             }
-            (State::Pick(pick), _) => {
-                if self.function == Function::Last || pick.is_none() {
-                    *pick = Some(column.cell(row));
-                }
+            (State::Pick(pick), _) if self.function == Function::Last || pick.is_none() => {
+                *pick = Some(column.cell(row));
             }
             (State::List(list), Column::Text(array)) => {
                 let value = array.value(row);

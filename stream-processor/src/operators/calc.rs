@@ -24,6 +24,9 @@ struct Extraction {
     paths: Vec<Vec<Step>>,
 }
 
+/// For each column, the paths read from it: as written and as steps.
+type Paths = Vec<(usize, Vec<(String, Vec<Step>)>)>;
+
 /// Makes filters and projections.
 #[derive(Debug, Clone)]
 pub(crate) struct Calc {
@@ -44,7 +47,7 @@ impl Calc {
         exprs: &[Typed],
         output: SchemaRef,
     ) -> Result<Self, Error> {
-        let mut found: Vec<(usize, Vec<(String, Vec<Step>)>)> = Vec::new();
+        let mut found: Paths = Vec::new();
         for expr in exprs.iter().chain(filter) {
             collect(expr, &mut found);
         }
@@ -107,7 +110,7 @@ fn extraction(expr: &Typed) -> Option<(usize, String, Vec<Step>)> {
     }
 }
 
-fn collect(expr: &Typed, found: &mut Vec<(usize, Vec<(String, Vec<Step>)>)>) {
+fn collect(expr: &Typed, found: &mut Paths) {
     if let Some((column, path, steps)) = extraction(expr) {
         let at = match found.iter().position(|(known, _)| *known == column) {
             Some(at) => at,

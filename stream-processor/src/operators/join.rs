@@ -125,13 +125,11 @@ impl Joiner {
             None
         };
         let mut pairs = Vec::with_capacity(batch.num_rows());
-        for row in 0..batch.num_rows() {
+        for (row, keyed) in keyed.iter().copied().enumerate() {
             let kind = batch.kind(row);
             let key = keys.row(row);
             let mut matches = 0;
-            if keyed[row]
-                && let Some(found) = self.sides[1 - port].held.get(key.as_ref())
-            {
+            if keyed && let Some(found) = self.sides[1 - port].held.get(key.as_ref()) {
                 for held in found {
                     for _ in 0..held.count {
                         pairs.push(Pair {
@@ -146,16 +144,9 @@ impl Joiner {
             if let Some(rows) = &rows {
                 let bytes = rows.row(row);
                 if self.plan.outer {
-                    self.outer(
-                        port,
-                        key.as_ref(),
-                        bytes.as_ref(),
-                        kind,
-                        matches,
-                        keyed[row],
-                    );
+                    self.outer(port, key.as_ref(), bytes.as_ref(), kind, matches, keyed);
                 }
-                if keyed[row] || (self.plan.outer && port == 0) {
+                if keyed || (self.plan.outer && port == 0) {
                     if kind.is_addition() {
                         self.sides[port].add(key.as_ref(), bytes.as_ref(), matches);
                     } else {

@@ -46,6 +46,7 @@ pub(crate) fn is_aggregate(name: &str) -> bool {
 }
 
 /// Notes the call and gives the column of its result.
+#[expect(clippy::too_many_lines, reason = "one check after the other")]
 pub(super) fn register(
     analyzer: &Analyzer<'_>,
     grouping: &Grouping,

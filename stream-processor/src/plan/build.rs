@@ -1,30 +1,27 @@
 //! From plans to the graph: equal parts of several queries become one node, unread columns are not read.
 
+mod columns;
+mod operator;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
 
-use super::rel::{Field, Op, Rel, Role, schema};
+use columns::{Input, fix, reads};
+
+use super::rel::{Field, Op, Rel, schema};
 use super::sink::{late_columns, written};
 use super::typed::Typed;
 use super::{coerce, source};
 use crate::error::{Error, Position};
 use crate::functions::cast;
 use crate::graph::{
-    ChangelogMode, Edge, Node, NodeId, NodeKind, OperatorFactory, Partitioning, SinkSpec,
-    StreamGraph, late_schema,
+    ChangelogMode, Edge, Node, NodeId, NodeKind, Partitioning, SinkSpec, StreamGraph, late_schema,
 };
 use crate::operators::calc::{Calc, Union};
-use crate::operators::dedup::Dedup;
-use crate::operators::group::GroupAggregate;
-use crate::operators::join::Join;
-use crate::operators::session::SessionAggregate;
-use crate::operators::temporal::TemporalJoin;
-use crate::operators::window::{Assign, WindowAggregate};
 use crate::sql::Settings;
-use crate::sql::ast::JoinKind;
-use crate::table::{TableDefinition, TypeRoot};
+use crate::table::TableDefinition;
 
 /// A shared step: what [`Rel`] is, with its inputs by number.
 struct Step {
@@ -257,6 +254,7 @@ impl<'a> Builder<'a> {
         Edge { from, partitioning }
     }
 
+    #[expect(clippy::too_many_lines, reason = "inputs, operator, edges: one step")]
     fn step(
         &mut self,
         step: &Step,
@@ -391,239 +389,6 @@ impl<'a> Builder<'a> {
         ))
     }
 
-    /// The factory, and for each input the key columns it is exchanged by; `None` for no exchange.
-    #[expect(
-        clippy::type_complexity,
-        reason = "one caller, which takes it apart at once"
-    )]
-    #[expect(
-        clippy::too_many_lines,
-        reason = "one arm an operator, each a plain construction"
-    )]
-    fn operator(
-        &self,
-        step: &Step,
-        columns: &[usize],
-        inputs: &[Input<'_>],
-        output: arrow::datatypes::SchemaRef,
-    ) -> Result<(String, Arc<dyn OperatorFactory>, Option<Vec<Vec<usize>>>), Error> {
-        let first = &inputs[0];
-        let schemas: Vec<_> = inputs.iter().map(Input::schema).collect();
-        let mut moved_calls = Vec::new();
-        if let Op::WindowAggregate { calls, .. }
-        | Op::SessionAggregate { calls, .. }
-        | Op::GroupAggregate { calls, .. } = &step.op
-        {
-            for call in calls {
-                let mut call = call.clone();
-                if let Some((column, _)) = &mut call.argument {
-                    *column = first.at(*column);
-                }
-                call.filter = call.filter.map(|filter| first.at(filter));
-                moved_calls.push(call);
-            }
-        }
-        let at = |columns: &[usize]| -> Vec<usize> {
-            columns.iter().map(|column| first.at(*column)).collect()
-        };
-        Ok(match &step.op {
-            Op::Scan(_) | Op::RowNumber { .. } => {
-                return Err(Error::failed("a step that is no operator"));
-            }
-            Op::Calc { filter, exprs } => {
-                let filter = filter
-                    .as_ref()
-                    .map(|filter| filter.remap(&|column| first.at(column)));
-                let exprs: Vec<Typed> = columns
-                    .iter()
-                    .map(|column| exprs[*column].remap(&|column| first.at(column)))
-                    .collect();
-                let name = if filter.is_some() {
-                    "Filter"
-                } else {
-                    "Project"
-                };
-                let calc = Calc::new(&schemas[0], filter.as_ref(), &exprs, output)?;
-                (
-                    format!("{name}({})", names(step, columns)),
-                    Arc::new(calc),
-                    None,
-                )
-            }
-            Op::Window { kind, time, .. } => {
-                let zone = self.zone_of(&first.fields[*time]);
-                let own = step.fields.len() - 3;
-                let passed = columns.iter().filter(|column| **column < own);
-                let assign = Assign {
-                    kind: *kind,
-                    time: first.at(*time),
-                    keep: passed.map(|column| first.at(*column)).collect(),
-                    zone,
-                    output,
-                };
-                (format!("Window({kind:?})"), Arc::new(assign), None)
-            }
-            Op::WindowAggregate { end, keys, .. } => {
-                let exchange: Vec<usize> = keys
-                    .iter()
-                    .filter(|key| {
-                        !crate::operators::window::is_window_column(&first.fields[**key].name)
-                    })
-                    .copied()
-                    .collect();
-                let zone = match step.fields[*end].role {
-                    Role::WindowEnd(true) => Some(self.zone),
-                    _ => None,
-                };
-                let aggregate = WindowAggregate {
-                    input: schemas[0].clone(),
-                    end: first.at(*end),
-                    zone,
-                    keys: at(keys),
-                    calls: moved_calls,
-                    output,
-                };
-                (
-                    format!("WindowAggregate({})", names(step, columns)),
-                    Arc::new(aggregate),
-                    Some(vec![at(&exchange)]),
-                )
-            }
-            Op::SessionAggregate {
-                gap,
-                time,
-                keys,
-                windows,
-                ..
-            } => {
-                let aggregate = SessionAggregate {
-                    input: schemas[0].clone(),
-                    gap: *gap,
-                    time: first.at(*time),
-                    zone: self.zone_of(&first.fields[*time]),
-                    keys: at(keys),
-                    windows: windows.clone(),
-                    calls: moved_calls,
-                    output,
-                };
-                (
-                    format!("SessionAggregate({})", names(step, columns)),
-                    Arc::new(aggregate),
-                    Some(vec![at(keys)]),
-                )
-            }
-            Op::GroupAggregate { keys, .. } => {
-                let aggregate = GroupAggregate {
-                    input: schemas[0].clone(),
-                    keys: at(keys),
-                    calls: moved_calls,
-                    output,
-                };
-                (
-                    format!("GroupAggregate({})", names(step, columns)),
-                    Arc::new(aggregate),
-                    Some(vec![at(keys)]),
-                )
-            }
-            Op::Dedup {
-                keys,
-                order,
-                keep_last,
-            } => {
-                let dedup = Dedup {
-                    schema: schemas[0].clone(),
-                    keys: at(keys),
-                    order: order.map(|order| first.at(order)),
-                    keep_last: *keep_last,
-                    ttl: self.ttl,
-                };
-                (
-                    format!("Deduplicate({})", named(step, keys)),
-                    Arc::new(dedup),
-                    Some(vec![at(keys)]),
-                )
-            }
-            Op::Join {
-                kind,
-                left_keys,
-                right_keys,
-                condition,
-            } => {
-                let right = &inputs[1];
-                let keys = [
-                    at(left_keys),
-                    right_keys.iter().map(|key| right.at(*key)).collect(),
-                ];
-                let condition = self.condition(condition.as_ref(), first, right, &output)?;
-                let join = Join {
-                    sides: [schemas[0].clone(), schemas[1].clone()],
-                    keys: keys.clone(),
-                    outer: *kind == JoinKind::Left,
-                    condition,
-                    output,
-                };
-                (
-                    format!("Join({kind:?})"),
-                    Arc::new(join),
-                    Some(keys.to_vec()),
-                )
-            }
-            Op::TemporalJoin {
-                outer,
-                left_keys,
-                right_keys,
-                left_time,
-                right_time,
-                condition,
-            } => {
-                let right = &inputs[1];
-                let keys = [
-                    at(left_keys),
-                    right_keys.iter().map(|key| right.at(*key)).collect(),
-                ];
-                let condition = self.condition(condition.as_ref(), first, right, &output)?;
-                let join = TemporalJoin {
-                    sides: [schemas[0].clone(), schemas[1].clone()],
-                    keys: keys.clone(),
-                    times: [first.at(*left_time), right.at(*right_time)],
-                    outer: *outer,
-                    condition,
-                    output,
-                };
-                (
-                    "TemporalJoin".to_owned(),
-                    Arc::new(join),
-                    Some(keys.to_vec()),
-                )
-            }
-            Op::Union => ("Union".to_owned(), Arc::new(Union { output }), None),
-        })
-    }
-
-    fn condition(
-        &self,
-        condition: Option<&Typed>,
-        left: &Input<'_>,
-        right: &Input<'_>,
-        output: &arrow::datatypes::SchemaRef,
-    ) -> Result<Option<Arc<dyn datafusion::physical_plan::PhysicalExpr>>, Error> {
-        let n_left = left.fields.len();
-        let place = |column: usize| {
-            if column < n_left {
-                left.at(column)
-            } else {
-                left.kept.len() + right.at(column - n_left)
-            }
-        };
-        condition
-            .map(|condition| condition.remap(&place).compile(output))
-            .transpose()
-    }
-
-    fn zone_of(&self, field: &Field) -> Option<Tz> {
-        matches!(field.ty.root, TypeRoot::TimestampLtz(_)).then_some(self.zone)
-    }
-
     fn target(&mut self, target: &Target, places: &[(NodeId, Vec<usize>)]) -> Result<(), Error> {
         let from = places[target.step].0;
         let schema = self.nodes[from.0].schema.clone();
@@ -636,6 +401,10 @@ impl<'a> Builder<'a> {
         )
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the callers are done with what they give"
+    )]
     fn write(
         &mut self,
         table: &Arc<TableDefinition>,
@@ -744,159 +513,4 @@ impl<'a> Builder<'a> {
         );
         self.write(table, vec![id], output, ChangelogMode::InsertOnly, false)
     }
-}
-
-struct Input<'s> {
-    node: NodeId,
-    kept: &'s [usize],
-    fields: &'s [Field],
-}
-
-impl Input<'_> {
-    /// Where the column is now.
-    fn at(&self, column: usize) -> usize {
-        self.kept.binary_search(&column).unwrap_or(column)
-    }
-
-    fn schema(&self) -> arrow::datatypes::SchemaRef {
-        let fields: Vec<Field> = self
-            .kept
-            .iter()
-            .map(|column| self.fields[*column].clone())
-            .collect();
-        let plain = schema(&fields);
-        // Late rows tell their event time by this mark.
-        let marked: Vec<arrow::datatypes::Field> = plain
-            .fields()
-            .iter()
-            .zip(&fields)
-            .map(|(arrow, field)| {
-                let arrow = (**arrow).clone();
-                if field.role == Role::Rowtime {
-                    let mark =
-                        HashMap::from([(crate::graph::ROWTIME_KEY.to_owned(), String::new())]);
-                    return arrow.with_metadata(mark);
-                }
-                arrow
-            })
-            .collect();
-        Arc::new(arrow::datatypes::Schema::new(marked))
-    }
-}
-
-/// Columns that a step puts out whether asked or not.
-fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
-    match &step.op {
-        Op::Window { time, .. } => {
-            let width = step.fields.len();
-            needed.extend(width - 3..width);
-            needed.insert(*time);
-        }
-        Op::WindowAggregate { .. }
-        | Op::SessionAggregate { .. }
-        | Op::GroupAggregate { .. }
-        | Op::Union => {
-            needed.extend(0..step.fields.len());
-        }
-        Op::Dedup { keys, order, .. } => {
-            needed.extend(keys.iter().chain(order));
-        }
-        Op::Join {
-            left_keys,
-            right_keys,
-            condition,
-            ..
-        }
-        | Op::TemporalJoin {
-            left_keys,
-            right_keys,
-            condition,
-            ..
-        } => {
-            let n_left = step.first_width;
-            needed.extend(left_keys);
-            needed.extend(right_keys.iter().map(|key| key + n_left));
-            if let Some(condition) = condition {
-                condition.mark_columns(&mut |column| {
-                    needed.insert(column);
-                });
-            }
-            if let Op::TemporalJoin {
-                left_time,
-                right_time,
-                ..
-            } = &step.op
-            {
-                needed.extend([*left_time, right_time + n_left]);
-            }
-        }
-        Op::Scan(_) | Op::Calc { .. } | Op::RowNumber { .. } => {}
-    }
-}
-
-/// What `step` reads of its input at `port`, when `asked` of its own columns are wanted.
-fn reads(
-    step: &Step,
-    port: usize,
-    asked: &BTreeSet<usize>,
-    width: usize,
-    first: usize,
-) -> BTreeSet<usize> {
-    let mut all = BTreeSet::new();
-    match &step.op {
-        Op::Scan(_) | Op::RowNumber { .. } => {}
-        Op::Calc { filter, exprs } => {
-            let mut mark = |column: usize| {
-                all.insert(column);
-            };
-            if let Some(filter) = filter {
-                filter.mark_columns(&mut mark);
-            }
-            for column in asked {
-                exprs[*column].mark_columns(&mut mark);
-            }
-        }
-        Op::Window { time, .. } => {
-            all.extend(asked.iter().filter(|column| **column < width));
-            all.insert(*time);
-        }
-        Op::WindowAggregate { keys, calls, .. }
-        | Op::SessionAggregate { keys, calls, .. }
-        | Op::GroupAggregate { keys, calls } => {
-            all.extend(keys);
-            for call in calls {
-                all.extend(call.argument.as_ref().map(|(column, _)| *column));
-                all.extend(call.filter);
-            }
-            if let Op::SessionAggregate { time, .. } = &step.op {
-                all.insert(*time);
-            }
-        }
-        Op::Dedup { .. } | Op::Union => all.extend(asked),
-        Op::Join { .. } | Op::TemporalJoin { .. } => {
-            if port == 0 {
-                all.extend(asked.iter().filter(|column| **column < first));
-            } else {
-                all.extend(
-                    asked
-                        .iter()
-                        .filter(|column| **column >= first)
-                        .map(|column| column - first),
-                );
-            }
-        }
-    }
-    all
-}
-
-fn names(step: &Step, columns: &[usize]) -> String {
-    named(step, columns)
-}
-
-fn named(step: &Step, columns: &[usize]) -> String {
-    let all: Vec<&str> = columns
-        .iter()
-        .map(|column| step.fields[*column].name.as_str())
-        .collect();
-    all.join(", ")
 }

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::Operator;
-
 use super::Planner;
+use super::condition::{split_condition, versions_of, with_keys};
 use super::expr::{Analyzer, Scope, whole};
 use super::query::Env;
 use super::rel::{Field, Op, Rel, Role, WindowKind};
@@ -118,6 +117,7 @@ impl Planner<'_> {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one check after the other")]
     fn window(&self, call: &WindowCall, env: &Env) -> Result<Arc<Rel>, Error> {
         let (input, scope) = self.from(&call.input, env)?;
         let find = |ident: &Ident| {
@@ -296,6 +296,7 @@ impl Planner<'_> {
         self.regular(left, right, kind, on, at)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "both sides are used up")]
     pub(super) fn regular(
         &self,
         left: Source,
@@ -359,6 +360,8 @@ impl Planner<'_> {
         Ok((rel, scope))
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "both sides are used up")]
+    #[expect(clippy::too_many_lines, reason = "one check after the other")]
     fn temporal(
         &self,
         left: Source,
@@ -455,6 +458,10 @@ impl Planner<'_> {
 }
 
 /// Makes the join and cuts off key columns that were only computed for it.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "all of it goes into the result"
+)]
 fn assemble(
     inputs: [Arc<Rel>; 2],
     widths: [usize; 2],
@@ -552,121 +559,4 @@ fn joined_scope(left: &Scope, right: &Scope, outer: bool, keeps_left_time: bool)
             .map(|column| plain(column, outer, false)),
     );
     Scope { columns }
-}
-
-/// The conjuncts of a condition.
-pub(super) fn conjuncts(condition: Typed, out: &mut Vec<Typed>) {
-    match condition.kind {
-        TypedKind::Binary(Operator::And, left, right) => {
-            conjuncts(*left, out);
-            conjuncts(*right, out);
-        }
-        _ => out.push(condition),
-    }
-}
-
-/// Equalities between the sides, and what else is asked.
-pub(super) fn split_condition(
-    condition: Typed,
-    n_left: usize,
-) -> (Vec<(Typed, Typed)>, Option<Typed>) {
-    let mut parts = Vec::new();
-    conjuncts(condition, &mut parts);
-    let side = |expr: &Typed| {
-        let (mut left, mut right) = (false, false);
-        expr.mark_columns(&mut |column| {
-            if column < n_left {
-                left = true
-            } else {
-                right = true
-            }
-        });
-        (left, right)
-    };
-    let mut pairs = Vec::new();
-    let mut rest: Option<Typed> = None;
-    for part in parts {
-        if let TypedKind::Binary(Operator::Eq, a, b) = &part.kind {
-            match (side(a), side(b)) {
-                ((true, false), (false, true)) => {
-                    pairs.push(((**a).clone(), (**b).clone()));
-                    continue;
-                }
-                ((false, true), (true, false)) => {
-                    pairs.push(((**b).clone(), (**a).clone()));
-                    continue;
-                }
-                _ => {}
-            }
-        }
-        rest = Some(match rest {
-            None => part,
-            Some(before) => before.and(part),
-        });
-    }
-    (pairs, rest)
-}
-
-/// `rel` with the key expressions as columns, and where they are.
-fn with_keys(rel: &Arc<Rel>, keys: impl Iterator<Item = Typed>) -> (Arc<Rel>, Vec<usize>) {
-    let mut items = rel.all();
-    let mut columns = Vec::new();
-    for key in keys {
-        columns.push(match key.kind {
-            TypedKind::Column(column) => column,
-            _ => {
-                items.push((format!("$key{}", items.len()), key));
-                items.len() - 1
-            }
-        });
-    }
-    if items.len() == rel.fields.len() {
-        return (rel.clone(), columns);
-    }
-    (Rel::calc(rel.clone(), None, items), columns)
-}
-
-/// The stream of versions behind a versioned table: its rows, key columns and time column.
-fn versions_of(rel: &Arc<Rel>) -> Option<(Arc<Rel>, Vec<usize>, usize)> {
-    match &rel.op {
-        Op::Scan(table) if !table.primary_key.is_empty() && table.watermark.is_some() => {
-            let position = |name: &String| rel.fields.iter().position(|field| field.name == *name);
-            let keys = table
-                .primary_key
-                .iter()
-                .map(position)
-                .collect::<Option<Vec<_>>>()?;
-            let time = rel
-                .fields
-                .iter()
-                .position(|field| field.role == Role::Rowtime)?;
-            Some((rel.clone(), keys, time))
-        }
-        Op::Dedup {
-            keys,
-            order: Some(time),
-            keep_last: true,
-        } => Some((rel.inputs[0].clone(), keys.clone(), *time)),
-        Op::Calc {
-            filter: None,
-            exprs,
-        } => {
-            let (input, keys, time) = versions_of(&rel.inputs[0])?;
-            let at = |column: usize| {
-                exprs.iter().position(
-                    |expr| matches!(expr.kind, TypedKind::Column(found) if found == column),
-                )
-            };
-            let keys = keys.into_iter().map(at).collect::<Option<Vec<_>>>()?;
-            let time = at(time)?;
-            let items = rel
-                .fields
-                .iter()
-                .map(|field| field.name.clone())
-                .zip(exprs.iter().cloned())
-                .collect();
-            Some((Rel::calc(input, None, items), keys, time))
-        }
-        _ => None,
-    }
 }

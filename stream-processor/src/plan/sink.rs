@@ -31,6 +31,7 @@ pub(crate) fn written(table: &TableDefinition) -> Vec<&Column> {
 
 impl Planner<'_> {
     /// The rows to write, in the table's columns, and the table with its hints.
+    #[expect(clippy::too_many_lines, reason = "one check after the other")]
     pub(super) fn insert(
         &self,
         insert: &Insert,

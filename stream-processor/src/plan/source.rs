@@ -149,6 +149,10 @@ fn is_proctime(text: &str) -> bool {
 }
 
 /// What the source must read, compute and emit so that the columns `wanted` come out in that order.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one pass after the other over the same columns"
+)]
 pub(crate) fn spec(
     table: &Arc<TableDefinition>,
     wanted: &[usize],

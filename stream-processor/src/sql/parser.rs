@@ -103,8 +103,6 @@ pub(crate) fn parse_expression(text: &str) -> Result<Expr, Error> {
     Ok(expr)
 }
 
-/// A lone query: the text of a view.
-
 /// A type as in DDL.
 #[cfg(test)]
 pub(crate) fn parse_type(text: &str) -> Result<SqlType, Error> {

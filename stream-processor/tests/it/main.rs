@@ -1,7 +1,7 @@
 //! The stream processor as its users see it: scripts, the SQL Gateway and the job REST over real sockets, and Flink's
+//! own results.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
-//! own results.
 
 mod clickstream;
 mod gateway;

@@ -293,9 +293,8 @@ impl Parser<'_> {
         if self.take_symbol("(") {
             while !self.is_symbol(")") {
                 let verb = self.ident("INCLUDING, EXCLUDING or OVERWRITING")?.value;
-                let what = match self.advance() {
-                    Token::Word(word) => word,
-                    _ => return Err(self.unexpected("a feature")),
+                let Token::Word(what) = self.advance() else {
+                    return Err(self.unexpected("a feature"));
                 };
                 rules.push(format!("{verb} {what}").to_ascii_uppercase());
             }

@@ -282,6 +282,7 @@ impl Parser<'_> {
         Ok(path)
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm a word")]
     fn word(&mut self, word: &str, position: Position) -> Result<Expr, Error> {
         let expr = |kind| Ok(Expr { kind, position });
         let text_follows = matches!(self.peek_ahead(1), Token::Text(_));

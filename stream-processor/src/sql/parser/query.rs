@@ -503,9 +503,9 @@ impl Parser<'_> {
         let mut options = std::collections::BTreeMap::new();
         if self.take_symbol("(") {
             while !self.is_symbol(")") {
-                let key = match self.advance() {
-                    Token::Text(key) | Token::Word(key) | Token::Quoted(key) => key,
-                    _ => return Err(self.unexpected("a key")),
+                let (Token::Text(key) | Token::Word(key) | Token::Quoted(key)) = self.advance()
+                else {
+                    return Err(self.unexpected("a key"));
                 };
                 let value = if self.take_symbol("=") {
                     self.text("a value")?

@@ -1,0 +1,163 @@
+//! Which columns each step reads and gives, and where they are once unread ones are gone.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::Step;
+use crate::graph::NodeId;
+use crate::plan::rel::{Field, Op, Role, schema};
+
+pub(super) struct Input<'s> {
+    pub(super) node: NodeId,
+    pub(super) kept: &'s [usize],
+    pub(super) fields: &'s [Field],
+}
+
+impl Input<'_> {
+    /// Where the column is now.
+    pub(super) fn at(&self, column: usize) -> usize {
+        self.kept.binary_search(&column).unwrap_or(column)
+    }
+
+    pub(super) fn schema(&self) -> arrow::datatypes::SchemaRef {
+        let fields: Vec<Field> = self
+            .kept
+            .iter()
+            .map(|column| self.fields[*column].clone())
+            .collect();
+        let plain = schema(&fields);
+        // Late rows tell their event time by this mark.
+        let marked: Vec<arrow::datatypes::Field> = plain
+            .fields()
+            .iter()
+            .zip(&fields)
+            .map(|(arrow, field)| {
+                let arrow = (**arrow).clone();
+                if field.role == Role::Rowtime {
+                    let mark =
+                        HashMap::from([(crate::graph::ROWTIME_KEY.to_owned(), String::new())]);
+                    return arrow.with_metadata(mark);
+                }
+                arrow
+            })
+            .collect();
+        Arc::new(arrow::datatypes::Schema::new(marked))
+    }
+}
+
+/// Columns that a step puts out whether asked or not.
+pub(super) fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
+    match &step.op {
+        Op::Window { time, .. } => {
+            let width = step.fields.len();
+            needed.extend(width - 3..width);
+            needed.insert(*time);
+        }
+        Op::WindowAggregate { .. }
+        | Op::SessionAggregate { .. }
+        | Op::GroupAggregate { .. }
+        | Op::Union => {
+            needed.extend(0..step.fields.len());
+        }
+        Op::Dedup { keys, order, .. } => {
+            needed.extend(keys.iter().chain(order));
+        }
+        Op::Join {
+            left_keys,
+            right_keys,
+            condition,
+            ..
+        }
+        | Op::TemporalJoin {
+            left_keys,
+            right_keys,
+            condition,
+            ..
+        } => {
+            let n_left = step.first_width;
+            needed.extend(left_keys);
+            needed.extend(right_keys.iter().map(|key| key + n_left));
+            if let Some(condition) = condition {
+                condition.mark_columns(&mut |column| {
+                    needed.insert(column);
+                });
+            }
+            if let Op::TemporalJoin {
+                left_time,
+                right_time,
+                ..
+            } = &step.op
+            {
+                needed.extend([*left_time, right_time + n_left]);
+            }
+        }
+        Op::Scan(_) | Op::Calc { .. } | Op::RowNumber { .. } => {}
+    }
+}
+
+/// What `step` reads of its input at `port`, when `asked` of its own columns are wanted.
+pub(super) fn reads(
+    step: &Step,
+    port: usize,
+    asked: &BTreeSet<usize>,
+    width: usize,
+    first: usize,
+) -> BTreeSet<usize> {
+    let mut all = BTreeSet::new();
+    match &step.op {
+        Op::Scan(_) | Op::RowNumber { .. } => {}
+        Op::Calc { filter, exprs } => {
+            let mut mark = |column: usize| {
+                all.insert(column);
+            };
+            if let Some(filter) = filter {
+                filter.mark_columns(&mut mark);
+            }
+            for column in asked {
+                exprs[*column].mark_columns(&mut mark);
+            }
+        }
+        Op::Window { time, .. } => {
+            all.extend(asked.iter().filter(|column| **column < width));
+            all.insert(*time);
+        }
+        Op::WindowAggregate { keys, calls, .. }
+        | Op::SessionAggregate { keys, calls, .. }
+        | Op::GroupAggregate { keys, calls } => {
+            all.extend(keys);
+            for call in calls {
+                all.extend(call.argument.as_ref().map(|(column, _)| *column));
+                all.extend(call.filter);
+            }
+            if let Op::SessionAggregate { time, .. } = &step.op {
+                all.insert(*time);
+            }
+        }
+        Op::Dedup { .. } | Op::Union => all.extend(asked),
+        Op::Join { .. } | Op::TemporalJoin { .. } => {
+            if port == 0 {
+                all.extend(asked.iter().filter(|column| **column < first));
+            } else {
+                all.extend(
+                    asked
+                        .iter()
+                        .filter(|column| **column >= first)
+                        .map(|column| column - first),
+                );
+            }
+        }
+    }
+    all
+}
+
+pub(super) fn names(step: &Step, columns: &[usize]) -> String {
+    named(step, columns)
+}
+
+pub(super) fn named(step: &Step, columns: &[usize]) -> String {
+    let all: Vec<&str> = columns
+        .iter()
+        .map(|column| step.fields[*column].name.as_str())
+        .collect();
+    all.join(", ")
+}
