@@ -16,9 +16,14 @@ const NEWEST: &str = "SELECT max(kafka_timestamp) FROM bronze.clickstream";
 /// millisecond of their stamps counts with its delay to the later reading.
 pub(crate) async fn measure(binary: &Path, rate: u64, seconds: u64) -> anyhow::Result<()> {
     let site = Site::new(binary)?;
-    let running = site.start(&["up", "--rate", "1", "--set", "demo.events=false"]).await?;
+    let running = site
+        .start(&["up", "--rate", "1", "--set", "demo.events=false"])
+        .await?;
     let text = rate.to_string();
-    let mut emitter = site.command(&["emit", "--rate", &text]).spawn().context("could not start the emitter")?;
+    let mut emitter = site
+        .command(&["emit", "--rate", &text])
+        .spawn()
+        .context("could not start the emitter")?;
     let server = site.address("query_engine.listen");
     let http = reqwest::Client::new();
     let begun = Instant::now();
@@ -26,7 +31,9 @@ pub(crate) async fn measure(binary: &Path, rate: u64, seconds: u64) -> anyhow::R
     let mut seen: Option<i64> = None;
     while begun.elapsed() < Duration::from_secs(seconds) {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let Some(newest) = newest(&http, &server).await else { continue };
+        let Some(newest) = newest(&http, &server).await else {
+            continue;
+        };
         let now = Utc::now().timestamp_millis();
         // The first seconds fill the caches and are the newcomer's, not the steady state's.
         if let Some(before) = seen
@@ -38,7 +45,12 @@ pub(crate) async fn measure(binary: &Path, rate: u64, seconds: u64) -> anyhow::R
     }
     emitter.kill().await.context("could not end the emitter")?;
     delays.sort_unstable();
-    let at = |share: f64| delays.get((delays.len() as f64 * share) as usize).copied().unwrap_or(0);
+    let at = |share: f64| {
+        delays
+            .get((delays.len() as f64 * share) as usize)
+            .copied()
+            .unwrap_or(0)
+    };
     print(&format!(
         "event to visible at {rate} events/s over {seconds} s: p50 {} ms, p99 {} ms, max {} ms",
         at(0.5),
@@ -54,5 +66,7 @@ async fn newest(http: &reqwest::Client, server: &str) -> Option<i64> {
     let rows = trino::query(http, server, NEWEST).await.ok()?;
     let text = rows.first()?.first()?.as_str()?;
     let text = text.trim_end_matches(" UTC");
-    NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok().map(|at| at.and_utc().timestamp_millis())
+    NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f")
+        .ok()
+        .map(|at| at.and_utc().timestamp_millis())
 }

@@ -67,7 +67,9 @@ async fn main() -> anyhow::Result<()> {
     process::print_machine(&binary)?;
     match cli.command {
         Command::Startup { runs } => startup::measure(&binary, runs).await,
-        Command::Pipeline { events, checkpoint } => pipeline::measure(&binary, events, checkpoint).await,
+        Command::Pipeline { events, checkpoint } => {
+            pipeline::measure(&binary, events, checkpoint).await
+        }
         Command::Freshness { rate, seconds } => freshness::measure(&binary, rate, seconds).await,
         Command::Soak { rate, seconds } => pipeline::soak(&binary, rate, seconds).await,
     }

@@ -13,7 +13,17 @@ const SQL: &str = include_str!("../../sql/clickstream.sql");
 /// Starts the services and the demo's job with checkpoints each `checkpoint` seconds, but no demo events.
 async fn start(binary: &Path, checkpoint: u64) -> anyhow::Result<(Site, Running)> {
     let site = Site::new(binary)?;
-    let running = site.start(&["up", "--rate", "1", "--set", "demo.events=false", "--set", &interval(checkpoint)]).await?;
+    let running = site
+        .start(&[
+            "up",
+            "--rate",
+            "1",
+            "--set",
+            "demo.events=false",
+            "--set",
+            &interval(checkpoint),
+        ])
+        .await?;
     Ok((site, running))
 }
 
@@ -36,7 +46,8 @@ pub(crate) async fn measure(binary: &Path, events: u64, checkpoint: u64) -> anyh
         let mut peak = 0.0_f64;
         loop {
             peak = peak.max(running.memory()?);
-            let rows = trino::number(&http, &server, "SELECT count(*) FROM bronze.clickstream").await;
+            let rows =
+                trino::number(&http, &server, "SELECT count(*) FROM bronze.clickstream").await;
             if rows.unsigned_abs() >= events {
                 return anyhow::Ok((peak, begun.elapsed()));
             }
@@ -47,10 +58,20 @@ pub(crate) async fn measure(binary: &Path, events: u64, checkpoint: u64) -> anyh
     let (peak, bronze) = watched?;
     print(summary.context("the emitter failed")?.trim());
     let silver = trino::number(&http, &server, "SELECT count(*) FROM silver.clickstream").await;
-    let gold = trino::number(&http, &server, "SELECT sum(events) FROM gold.activity_per_minute").await;
+    let gold = trino::number(
+        &http,
+        &server,
+        "SELECT sum(events) FROM gold.activity_per_minute",
+    )
+    .await;
     let seconds = bronze.as_secs_f64();
-    print(&format!("{events} events in bronze after {seconds:.1} s: {:.0} events/s", events as f64 / seconds));
-    print(&format!("silver {silver} rows, gold counts {gold} events; peak {peak:.0} MB resident"));
+    print(&format!(
+        "{events} events in bronze after {seconds:.1} s: {:.0} events/s",
+        events as f64 / seconds
+    ));
+    print(&format!(
+        "silver {silver} rows, gold counts {gold} events; peak {peak:.0} MB resident"
+    ));
     print_cpu(&running, &before, events)?;
     running.stop().await?;
     Ok(())
@@ -71,7 +92,10 @@ fn print_cpu(
     spent.sort_by(|left, right| right.0.total_cmp(&left.0));
     print("CPU by thread name: seconds, and seconds per million events");
     for (seconds, name) in spent {
-        print(&format!("  {name:16} {seconds:7.2} {:7.2}", seconds * 1e6 / events as f64));
+        print(&format!(
+            "  {name:16} {seconds:7.2} {:7.2}",
+            seconds * 1e6 / events as f64
+        ));
     }
     Ok(())
 }
@@ -80,13 +104,20 @@ fn print_cpu(
 pub(crate) async fn soak(binary: &Path, rate: u64, seconds: u64) -> anyhow::Result<()> {
     let (site, running) = start(binary, 5).await?;
     let rate = rate.to_string();
-    let mut emitter = site.command(&["emit", "--rate", &rate]).spawn().context("could not start the emitter")?;
+    let mut emitter = site
+        .command(&["emit", "--rate", &rate])
+        .spawn()
+        .context("could not start the emitter")?;
     let begun = Instant::now();
     let mut readings = Vec::new();
     while begun.elapsed() < Duration::from_secs(seconds) {
         tokio::time::sleep(Duration::from_secs(10)).await;
         readings.push(running.memory()?);
-        print(&format!("{:4.0} s {:6.0} MB", begun.elapsed().as_secs_f64(), readings.last().unwrap_or(&0.0)));
+        print(&format!(
+            "{:4.0} s {:6.0} MB",
+            begun.elapsed().as_secs_f64(),
+            readings.last().unwrap_or(&0.0)
+        ));
     }
     emitter.kill().await.context("could not end the emitter")?;
     let peak = readings.iter().copied().fold(0.0, f64::max);

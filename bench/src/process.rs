@@ -29,10 +29,15 @@ const KEYS: [(&str, &str, &str); 8] = [
 pub(crate) fn binary(chosen: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let path = match chosen {
         Some(path) => path,
-        None => std::env::current_exe().context("this program has a path")?.with_file_name("streamforge"),
+        None => std::env::current_exe()
+            .context("this program has a path")?
+            .with_file_name("streamforge"),
     };
     if !path.is_file() {
-        bail!("{} is missing; build it with `cargo build --release`, or name another with --binary", path.display());
+        bail!(
+            "{} is missing; build it with `cargo build --release`, or name another with --binary",
+            path.display()
+        );
     }
     Ok(path)
 }
@@ -40,11 +45,22 @@ pub(crate) fn binary(chosen: Option<PathBuf>) -> anyhow::Result<PathBuf> {
 /// What the figures below it were measured on.
 pub(crate) fn print_machine(binary: &Path) -> anyhow::Result<()> {
     let cpus = fs::read_to_string("/proc/cpuinfo").context("could not read /proc/cpuinfo")?;
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .unwrap_or(": unknown");
     let cores = std::thread::available_parallelism().context("the number of cores")?;
-    let size = fs::metadata(binary).context("could not read the binary")?.len();
-    print(&format!("machine: {cores} cores,{}", model.trim_start_matches(['\t', ':'])));
-    print(&format!("date: {}", chrono::Utc::now().format("%Y-%m-%d %H:%M UTC")));
+    let size = fs::metadata(binary)
+        .context("could not read the binary")?
+        .len();
+    print(&format!(
+        "machine: {cores} cores,{}",
+        model.trim_start_matches(['\t', ':'])
+    ));
+    print(&format!(
+        "date: {}",
+        chrono::Utc::now().format("%Y-%m-%d %H:%M UTC")
+    ));
     print(&format!("binary: {:.1} MB", size as f64 / 1e6));
     Ok(())
 }
@@ -64,12 +80,19 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new(binary: &Path) -> anyhow::Result<Self> {
-        let held: Vec<_> = KEYS.iter().map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+        let held: Vec<_> = KEYS
+            .iter()
+            .map(|_| TcpListener::bind("127.0.0.1:0"))
+            .collect::<Result<_, _>>()?;
         let mut ports = BTreeMap::new();
         for ((key, _, _), socket) in KEYS.iter().zip(&held) {
             ports.insert(*key, socket.local_addr()?.port());
         }
-        Ok(Site { binary: binary.to_owned(), directory: tempfile::tempdir()?, ports })
+        Ok(Site {
+            binary: binary.to_owned(),
+            directory: tempfile::tempdir()?,
+            ports,
+        })
     }
 
     pub(crate) fn address(&self, key: &str) -> String {
@@ -79,11 +102,16 @@ impl Site {
     /// The binary with this site's directory, ports and endpoints.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
-        command.current_dir(self.directory.path()).arg("--data-dir").arg(self.directory.path().join("data"));
+        command
+            .current_dir(self.directory.path())
+            .arg("--data-dir")
+            .arg(self.directory.path().join("data"));
         for (key, endpoint, scheme) in KEYS {
             let address = self.address(key);
             command.arg("--set").arg(format!("{key}={address}"));
-            command.arg("--set").arg(format!("endpoints.{endpoint}={scheme}{address}"));
+            command
+                .arg("--set")
+                .arg(format!("endpoints.{endpoint}={scheme}{address}"));
         }
         command.args(arguments).kill_on_drop(true);
         command
@@ -92,12 +120,20 @@ impl Site {
     /// Starts a command and waits for its ready line.
     pub(crate) async fn start(&self, arguments: &[&str]) -> anyhow::Result<Running> {
         let begun = Instant::now();
-        let mut child = self.command(arguments).stdout(Stdio::piped()).spawn().context("could not start the binary")?;
+        let mut child = self
+            .command(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("could not start the binary")?;
         let stdout = child.stdout.take().context("stdout is piped")?;
         let mut lines = BufReader::new(stdout).lines();
         while let Some(line) = lines.next_line().await? {
             if line.starts_with("ready") {
-                return Ok(Running { child, _lines: lines, ready: begun.elapsed() });
+                return Ok(Running {
+                    child,
+                    _lines: lines,
+                    ready: begun.elapsed(),
+                });
             }
         }
         bail!("the binary ended before it was ready")
@@ -105,9 +141,16 @@ impl Site {
 
     /// Runs a command to its end.
     pub(crate) async fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let output = self.command(arguments).output().await.context("could not start the binary")?;
+        let output = self
+            .command(arguments)
+            .output()
+            .await
+            .context("could not start the binary")?;
         if !output.status.success() {
-            bail!("{arguments:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+            bail!(
+                "{arguments:?} failed: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -128,23 +171,41 @@ impl Running {
 
     /// Resident memory in megabytes.
     pub(crate) fn memory(&self) -> anyhow::Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id()?)).context("could not read /proc")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS is no number")?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()?))
+            .context("could not read /proc")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("no VmRSS")?;
+        let kilobytes: f64 = line
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .context("VmRSS is no number")?;
         Ok(kilobytes / 1000.0)
     }
 
     /// CPU seconds by the name of the thread, numbers at its end apart.
     pub(crate) fn cpu(&self) -> anyhow::Result<BTreeMap<String, f64>> {
         let mut by_name = BTreeMap::new();
-        for task in fs::read_dir(format!("/proc/{}/task", self.id()?)).context("could not read /proc")? {
+        for task in
+            fs::read_dir(format!("/proc/{}/task", self.id()?)).context("could not read /proc")?
+        {
             // A thread that ended meanwhile is no longer there.
-            let Ok(stat) = fs::read_to_string(task?.path().join("stat")) else { continue };
-            let Some((name, fields)) = stat.split_once(") ") else { continue };
+            let Ok(stat) = fs::read_to_string(task?.path().join("stat")) else {
+                continue;
+            };
+            let Some((name, fields)) = stat.split_once(") ") else {
+                continue;
+            };
             let name = name.split_once('(').map_or("", |(_, name)| name);
-            let name = name.trim_end_matches(|last: char| last.is_ascii_digit() || "-:#".contains(last));
+            let name =
+                name.trim_end_matches(|last: char| last.is_ascii_digit() || "-:#".contains(last));
             let fields: Vec<_> = fields.split(' ').collect();
-            let ticks: f64 = [11, 12].iter().filter_map(|at| fields.get(*at)?.parse::<f64>().ok()).sum();
+            let ticks: f64 = [11, 12]
+                .iter()
+                .filter_map(|at| fields.get(*at)?.parse::<f64>().ok())
+                .sum();
             *by_name.entry(name.to_owned()).or_insert(0.0) += ticks / TICKS;
         }
         Ok(by_name)
@@ -154,7 +215,11 @@ impl Running {
     pub(crate) async fn stop(mut self) -> anyhow::Result<Duration> {
         let begun = Instant::now();
         let id = self.id()?.to_string();
-        Command::new("kill").args(["-TERM", &id]).status().await.context("could not send SIGTERM")?;
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .await
+            .context("could not send SIGTERM")?;
         let status = self.child.wait().await?;
         if !status.success() {
             bail!("the process ended with {status}");

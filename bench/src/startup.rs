@@ -16,7 +16,9 @@ pub(crate) async fn measure(binary: &Path, runs: usize) -> anyhow::Result<()> {
     }
     times.sort();
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    let (Some(first), Some(last)) = (times.first(), times.last()) else { return Ok(()) };
+    let (Some(first), Some(last)) = (times.first(), times.last()) else {
+        return Ok(());
+    };
     print(&format!(
         "ready with demo, new directory: min {:.0} ms, median {:.0} ms, max {:.0} ms of {runs}",
         ms(*first),
@@ -26,7 +28,10 @@ pub(crate) async fn measure(binary: &Path, runs: usize) -> anyhow::Result<()> {
     let site = Site::new(binary)?;
     let running = site.start(&["up", "--no-demo"]).await?;
     tokio::time::sleep(Duration::from_secs(10)).await;
-    print(&format!("idle after 10 s without demo: {:.0} MB resident", running.memory()?));
+    print(&format!(
+        "idle after 10 s without demo: {:.0} MB resident",
+        running.memory()?
+    ));
     print(&format!("stopped in {:.0} ms", ms(running.stop().await?)));
     Ok(())
 }

@@ -14,7 +14,7 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) settings: Settings,
     /// Which log lines are written to standard error, in the syntax of RUST_LOG
-    #[arg(long, global = true, env = "STREAMFORGE_LOG", default_value = "warn,streamforge=info")]
+    #[arg(long, global = true, env = "STREAMFORGE_LOG", default_value = "warn,streamforge=info,s3s=off")]
     pub(crate) log: String,
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tracing::info;
 
-use crate::run::Platform;
+use crate::run::{Platform, Stage};
 use crate::{gateway, job};
 
 /// The job that `up` submits; the same file runs on a real Flink.
@@ -59,8 +59,7 @@ pub(crate) async fn start(platform: &mut Platform, rate: u32) -> anyhow::Result<
     if records == 0 {
         emitter.backfill = BACKFILL;
     }
-    let shutdown = platform.shutdown.clone();
-    platform.running.spawn(async move {
+    platform.spawn(Stage::Clients, |shutdown| async move {
         data_emitter::run(emitter, shutdown).await.context("the demo's emitter failed")?;
         Ok(())
     });

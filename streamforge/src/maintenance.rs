@@ -6,7 +6,7 @@ use lake::io::StoreConfig;
 use lake::maintenance::Policy;
 use serde::{Deserialize, Serialize};
 
-use crate::run::Platform;
+use crate::run::{Platform, Stage};
 
 /// Whether and how tables are maintained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,8 +45,7 @@ pub(crate) async fn start(platform: &mut Platform) -> anyhow::Result<()> {
     catalog.warehouse = Some(engine.warehouse.clone());
     catalog.store = store;
     let catalog = RestCatalog::connect(catalog).await.context("could not reach the catalog")?;
-    let shutdown = platform.shutdown.clone();
-    platform.running.spawn(async move {
+    platform.spawn(Stage::Clients, |shutdown| async move {
         lake::maintenance::run(catalog, policy, shutdown).await.context("the maintenance of tables failed")
     });
     Ok(())

@@ -1,5 +1,6 @@
 //! Runs the chosen services in one process until Ctrl-C or the first of them fails.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,14 +37,43 @@ pub(crate) async fn run_command(settings: &Settings, options: &Run) -> anyhow::R
     Ok(ExitCode::SUCCESS)
 }
 
+/// Who stops when: those who ask go before those who answer, so that nobody drains into a closed door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// What only asks: the emitter, maintenance, dashboard, query engine.
+    Clients,
+    /// The processor, which writes its last checkpoint and commits it.
+    Processor,
+    /// The catalog and the broker.
+    Servers,
+    /// The object store, which everything else is kept in.
+    Store,
+}
+
+impl Stage {
+    fn of(service: Service) -> Self {
+        match service {
+            Service::VizDashboard | Service::QueryEngine => Stage::Clients,
+            Service::StreamProcessor => Stage::Processor,
+            Service::IcebergCatalog | Service::StreamingServer => Stage::Servers,
+            Service::StorageService => Stage::Store,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    shutdown: CancellationToken,
+    tasks: usize,
+}
+
 /// The services of this process.
 pub(crate) struct Platform {
     /// With every address filled in.
     pub(crate) config: Config,
-    /// Ends everything when it is cancelled.
-    pub(crate) shutdown: CancellationToken,
-    /// What runs; a task that ends before the shutdown ends the process.
-    pub(crate) running: JoinSet<anyhow::Result<()>>,
+    /// What runs; a task that ends before its stage is stopped ends the process.
+    running: JoinSet<(Stage, anyhow::Result<()>)>,
+    stages: BTreeMap<Stage, Running>,
     bound: Vec<(Service, Vec<SocketAddr>)>,
     credentials_path: PathBuf,
     _claim: Claim,
@@ -70,13 +100,30 @@ impl Platform {
         let secrets = credentials::load_or_create(data_dir)?;
         let endpoints = wiring::found(&loaded.config.endpoints, &bound);
         let config = wiring::wire(loaded, &endpoints, &secrets)?;
-        let shutdown = CancellationToken::new();
-        let mut running = JoinSet::new();
+        let mut platform = Platform {
+            config,
+            running: JoinSet::new(),
+            stages: BTreeMap::new(),
+            bound,
+            credentials_path: credentials::path(data_dir),
+            _claim: claim,
+        };
         for (service, sockets) in listeners {
-            running.spawn(Box::pin(serve(service, config.clone(), sockets, shutdown.clone())));
+            let config = platform.config.clone();
+            platform.spawn(Stage::of(service), |shutdown| Box::pin(serve(service, config, sockets, shutdown)));
         }
-        let credentials_path = credentials::path(data_dir);
-        Ok(Platform { config, shutdown, running, bound, credentials_path, _claim: claim })
+        Ok(platform)
+    }
+
+    /// Runs a task that ends when its stage is stopped.
+    pub(crate) fn spawn<F>(&mut self, stage: Stage, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let running = self.stages.entry(stage).or_default();
+        running.tasks += 1;
+        let task = task(running.shutdown.clone());
+        self.running.spawn(async move { (stage, task.await) });
     }
 
     /// Asks each service's `/readyz` until all have said yes, or one has ended.
@@ -118,19 +165,24 @@ impl Platform {
         let outcome = tokio::select! {
             _ = tokio::signal::ctrl_c() => Ok(()),
             _ = terminate.recv() => Ok(()),
-            Some(ended) = self.running.join_next() => Err(ended_early(ended)),
+            Some(ended) = self.running.join_next() => {
+                if let Ok((stage, _)) = &ended && let Some(running) = self.stages.get_mut(stage) {
+                    running.tasks -= 1;
+                }
+                Err(ended_early(ended))
+            }
         };
         info!("stopping");
-        self.stop().await?;
-        outcome
+        let stopped = self.stop().await;
+        outcome.and(stopped)
     }
 
     /// Drains: what was begun is finished, the jobs take a last checkpoint.
     async fn stop(&mut self) -> anyhow::Result<()> {
-        self.shutdown.cancel();
         let drain = async {
-            while let Some(ended) = self.running.join_next().await {
-                ended.context("a service panicked while it stopped")??;
+            let order: Vec<_> = self.stages.keys().copied().collect();
+            for stage in order {
+                self.stop_stage(stage).await?;
             }
             anyhow::Ok(())
         };
@@ -141,14 +193,32 @@ impl Platform {
     }
 }
 
+impl Platform {
+    async fn stop_stage(&mut self, stage: Stage) -> anyhow::Result<()> {
+        let left = |stages: &BTreeMap<Stage, Running>| stages.get(&stage).map_or(0, |running| running.tasks);
+        if let Some(running) = self.stages.get(&stage) {
+            running.shutdown.cancel();
+        }
+        while left(&self.stages) > 0 {
+            let Some(ended) = self.running.join_next().await else { return Ok(()) };
+            let (of, outcome) = ended.context("a service panicked while it stopped")?;
+            if let Some(running) = self.stages.get_mut(&of) {
+                running.tasks -= 1;
+            }
+            outcome?;
+        }
+        Ok(())
+    }
+}
+
 fn extra(what: &str, address: SocketAddr) {
     output::line(&format!("{:18} {what:18} http://{address}", ""));
 }
 
-fn ended_early(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Error {
+fn ended_early(ended: Result<(Stage, anyhow::Result<()>), tokio::task::JoinError>) -> anyhow::Error {
     match ended {
-        Ok(Ok(())) => anyhow!("a service ended by itself"),
-        Ok(Err(error)) => error,
+        Ok((_, Ok(()))) => anyhow!("a service ended by itself"),
+        Ok((_, Err(error))) => error,
         Err(error) => anyhow!(error).context("a service panicked"),
     }
 }

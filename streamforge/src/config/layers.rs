@@ -63,7 +63,7 @@ impl Layers {
             .map_err(|error| anyhow!("{}: {}", path.display(), error.to_string().trim_end()))?;
         let table: Table =
             text.parse().with_context(|| format!("{} is no TOML", path.display()))?;
-        for (key, value) in leaves(String::new(), &Value::Table(table)) {
+        for (key, value) in leaves(&[], &Value::Table(table)) {
             self.put(&key, value, Origin::File(path.to_owned()));
         }
         Ok(())
@@ -108,24 +108,24 @@ impl Layers {
         }
         Config::deserialize(alone)
             .map_err(|error| anyhow!("{origin}: `{key}`: {}", error.to_string().trim_end()))?;
-        self.put(key, value, origin);
+        let path: Vec<_> = key.split('.').map(str::to_owned).collect();
+        self.put(&path, value, origin);
         Ok(())
     }
 
-    fn put(&mut self, key: &str, value: Value, origin: Origin) {
-        let mut parts: Vec<_> = key.split('.').collect();
-        let last = parts.pop().unwrap_or_default();
+    fn put(&mut self, key: &[String], value: Value, origin: Origin) {
+        let Some((last, parts)) = key.split_last() else { return };
         let mut table = &mut self.values;
         for part in parts {
-            let next = table.entry(part).or_insert_with(|| Value::Table(Table::new()));
+            let next = table.entry(part.as_str()).or_insert_with(|| Value::Table(Table::new()));
             if !next.is_table() {
                 *next = Value::Table(Table::new());
             }
             let Value::Table(inner) = next else { return };
             table = inner;
         }
-        table.insert(last.to_owned(), value);
-        self.origins.0.insert(key.to_owned(), origin);
+        table.insert(last.clone(), value);
+        self.origins.0.insert(key.join("."), origin);
     }
 
     pub(super) fn finish(self) -> anyhow::Result<(Config, Origins)> {
@@ -135,9 +135,8 @@ impl Layers {
     }
 }
 
-/// Every leaf of `value` with its dotted key; lists are leaves.
-pub(super) fn leaves(key: String, value: &Value) -> Vec<(String, Value)> {
-    let Value::Table(table) = value else { return vec![(key, value.clone())] };
-    let join = |part: &str| if key.is_empty() { part.to_owned() } else { format!("{key}.{part}") };
-    table.iter().flat_map(|(part, inner)| leaves(join(part), inner)).collect()
+/// Every leaf of `value` with the path to it; lists are leaves.
+fn leaves(path: &[String], value: &Value) -> Vec<(Vec<String>, Value)> {
+    let Value::Table(table) = value else { return vec![(path.to_vec(), value.clone())] };
+    table.iter().flat_map(|(part, inner)| leaves(&[path, std::slice::from_ref(part)].concat(), inner)).collect()
 }
