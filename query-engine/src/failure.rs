@@ -234,6 +234,8 @@ fn from_datafusion(error: &DataFusionError) -> Failure {
 fn memory_message(what: &str) -> String {
     if what.starts_with("Query exceeded") {
         what.to_owned()
+    } else if what.contains("DiskManager is disabled") {
+        "Query exceeded per-node memory limit".to_owned()
     } else {
         format!("Query exceeded per-node memory limit: {what}")
     }

@@ -7,7 +7,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -265,8 +265,11 @@ impl ScalarUDFImpl for Kernel {
 
     /// The name must tell kernels apart: DataFusion names columns by it.
     fn schema_name(&self, args: &[Expr]) -> DfResult<String> {
-        let args: Vec<String> = args.iter().map(|arg| arg.schema_name().to_string()).collect();
-        Ok(format!("{}[{}]({})", self.name, self.key, args.join(",")))
+        // A hash, for the text of nested calls would be built again at every level of every pass.
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        args.hash(&mut hasher);
+        Ok(format!("{}#{:016x}", self.name, hasher.finish()))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::concat_batches;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, displayable};
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
@@ -45,7 +48,11 @@ fn bytes(size: bytesize::ByteSize) -> usize {
 impl Engine {
     pub(crate) fn new(config: Config, metrics: Metrics) -> datafusion::error::Result<Engine> {
         let memory: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(bytes(config.max_memory)));
-        let runtime = Arc::new(RuntimeEnvBuilder::new().with_memory_pool(Arc::clone(&memory)).build()?);
+        let runtime = Arc::new(RuntimeEnvBuilder::new()
+                .with_memory_pool(Arc::clone(&memory))
+                // Past its memory a query fails, as in Trino without spilling; nothing is written to disk.
+                .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+                .build()?);
         let bounds = ScanBounds {
             manifests: bytes(config.manifest_cache),
             footers: bytes(config.footer_cache),
@@ -127,7 +134,7 @@ impl Engine {
     pub(crate) async fn plan(&self, query: &Query, analyzed: &Analyzed) -> Result<(SessionState, Arc<dyn ExecutionPlan>)> {
         let state = self.state(query)?;
         let plan = state.create_physical_plan(&analyzed.plan).await?;
-        Ok((state, plan))
+        Ok((state, yielding(plan)?))
     }
 
     async fn stream(&self, query: &Arc<Query>, analyzed: Analyzed, sender: mpsc::Sender<Page>) -> Result<()> {
@@ -155,6 +162,19 @@ impl Engine {
         let batches = datafusion::physical_plan::collect(plan, state.task_ctx()).await?;
         Ok(concat_batches(&schema, &batches)?)
     }
+}
+
+/// Lets operators that multiply rows give way: without it a join of constants would never see its cancellation.
+fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    const MULTIPLIERS: [&str; 6] =
+        ["UnnestExec", "CrossJoinExec", "NestedLoopJoinExec", "HashJoinExec", "SortMergeJoinExec", "PiecewiseMergeJoinExec"];
+    let wrapped = plan.transform_up(|node| {
+        if MULTIPLIERS.contains(&node.name()) {
+            return Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>));
+        }
+        Ok(Transformed::no(node))
+    })?;
+    Ok(wrapped.data)
 }
 
 fn gone() -> Failure {

@@ -13,9 +13,9 @@ use crate::sql::ast::{Expr, Ident, Kind, Name, Query, Statement};
 use crate::sql::lexer::{Tok, Token, syntax, tokens};
 
 /// How deep constructs may nest.
-const MAX_NESTING: usize = 200;
+const MAX_NESTING: usize = 100;
 /// How many left-associative steps (`+`, `.`, `UNION`, joins) one outermost expression or query may chain.
-const MAX_CHAIN: usize = 1000;
+const MAX_CHAIN: usize = 200;
 
 /// How often a parenthesis may be read again as a relation: trying without end would take exponential time.
 const MAX_BACKTRACKS: usize = 32;
