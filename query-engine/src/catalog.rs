@@ -42,14 +42,26 @@ pub(crate) fn failure(error: &lake::Error) -> Failure {
 }
 
 pub(crate) fn namespace(schema: &str) -> Result<NamespaceIdent> {
-    NamespaceIdent::from_strs(schema.split('.'))
-        .map_err(|error| Failure::new(Code::SchemaNotFound, format!("Schema '{schema}' does not exist: {error}")))
+    NamespaceIdent::from_strs(schema.split('.')).map_err(|error| {
+        Failure::new(
+            Code::SchemaNotFound,
+            format!("Schema '{schema}' does not exist: {error}"),
+        )
+    })
 }
 
 /// The schemas of the lake.
 pub(crate) async fn schemas(engine: &Engine) -> Result<Vec<String>> {
-    let namespaces = engine.lake().await?.namespaces().await.map_err(|error| failure(&error))?;
-    Ok(namespaces.iter().map(|namespace| namespace.as_ref().join(".")).collect())
+    let namespaces = engine
+        .lake()
+        .await?
+        .namespaces()
+        .await
+        .map_err(|error| failure(&error))?;
+    Ok(namespaces
+        .iter()
+        .map(|namespace| namespace.as_ref().join("."))
+        .collect())
 }
 
 /// The tables of a schema of the lake.
@@ -62,21 +74,41 @@ pub(crate) async fn tables(engine: &Engine, schema: &str) -> Result<Vec<String>>
 }
 
 /// The Iceberg table behind a name.
-pub(crate) async fn lake_table(engine: &Engine, schema: &str, name: &str) -> Result<Option<lake::Table>> {
+pub(crate) async fn lake_table(
+    engine: &Engine,
+    schema: &str,
+    name: &str,
+) -> Result<Option<lake::Table>> {
     let ident = TableIdent::new(namespace(schema)?, name.to_owned());
-    engine.lake().await?.table(&ident).await.map_err(|error| failure(&error))
+    engine
+        .lake()
+        .await?
+        .table(&ident)
+        .await
+        .map_err(|error| failure(&error))
 }
 
 /// Resolves a table for analysis.
-pub(crate) async fn resolve(manager: &Arc<Manager>, query: &Query, environment: &Environment, key: &TableKey) -> Result<Table> {
+pub(crate) async fn resolve(
+    manager: &Arc<Manager>,
+    query: &Query,
+    environment: &Environment,
+    key: &TableKey,
+) -> Result<Table> {
     let engine = &manager.engine;
     let name = [key.catalog.clone(), key.schema.clone(), key.table.clone()];
     if key.catalog != engine.config.catalog_name && key.catalog != "system" {
-        return Err(Failure::new(Code::CatalogNotFound, format!("Catalog '{}' does not exist", key.catalog)));
+        return Err(Failure::new(
+            Code::CatalogNotFound,
+            format!("Catalog '{}' does not exist", key.catalog),
+        ));
     }
     if key.catalog == "system" || key.schema == "information_schema" {
         if key.version.is_some() {
-            return Err(Failure::new(Code::NotSupported, "This connector does not support versioned tables"));
+            return Err(Failure::new(
+                Code::NotSupported,
+                "This connector does not support versioned tables",
+            ));
         }
         return meta::table(manager, query, &name);
     }
@@ -90,38 +122,82 @@ pub(crate) async fn resolve(manager: &Arc<Manager>, query: &Query, environment: 
     };
     if let Some(suffix) = suffix {
         let Some(metadata) = MetadataTable::parse(suffix) else {
-            return Err(Failure::new(Code::TableNotFound, format!("Table '{}' does not exist", name.join("."))));
+            return Err(Failure::new(
+                Code::TableNotFound,
+                format!("Table '{}' does not exist", name.join(".")),
+            ));
         };
-        let batch = metadata.rows(&table, &pin, &engine.caches).await.map_err(|error| failure(&error))?;
-        let columns = batch.schema().fields().iter().map(|field| column(field, &table)).collect::<Result<_>>()?;
+        let batch = metadata
+            .rows(&table, &pin, &engine.caches)
+            .await
+            .map_err(|error| failure(&error))?;
+        let columns = batch
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| column(field, &table))
+            .collect::<Result<_>>()?;
         let provider = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
-        return Ok(Table { name, provider: Arc::new(provider), columns });
+        return Ok(Table {
+            name,
+            provider: Arc::new(provider),
+            columns,
+        });
     }
-    let provider = IcebergTable::new(&table, &pin, Arc::clone(&engine.caches)).map_err(|error| failure(&error))?;
+    let provider = IcebergTable::new(&table, &pin, Arc::clone(&engine.caches))
+        .map_err(|error| failure(&error))?;
     let provider: Arc<dyn datafusion::catalog::TableProvider> = Arc::new(provider);
-    let columns = provider.schema().fields().iter().map(|field| column(field, &table)).collect::<Result<_>>()?;
-    Ok(Table { name, provider, columns })
+    let columns = provider
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| column(field, &table))
+        .collect::<Result<_>>()?;
+    Ok(Table {
+        name,
+        provider,
+        columns,
+    })
 }
 
 async fn missing(engine: &Engine, key: &TableKey) -> Result<Failure> {
     let known = schemas(engine).await?.contains(&key.schema);
     Ok(if known {
-        Failure::new(Code::TableNotFound, format!("Table '{}.{}.{}' does not exist", key.catalog, key.schema, key.table))
+        Failure::new(
+            Code::TableNotFound,
+            format!(
+                "Table '{}.{}.{}' does not exist",
+                key.catalog, key.schema, key.table
+            ),
+        )
     } else {
-        Failure::new(Code::SchemaNotFound, format!("Schema '{}' does not exist", key.schema))
+        Failure::new(
+            Code::SchemaNotFound,
+            format!("Schema '{}' does not exist", key.schema),
+        )
     })
 }
 
 fn column(field: &Field, table: &lake::Table) -> Result<TableColumn> {
     let uuid = || {
         let schema = table.metadata().current_schema();
-        schema.field_by_name(field.name()).is_some_and(|found| matches!(*found.field_type, IcebergType::Primitive(PrimitiveType::Uuid)))
+        schema.field_by_name(field.name()).is_some_and(|found| {
+            matches!(
+                *found.field_type,
+                IcebergType::Primitive(PrimitiveType::Uuid)
+            )
+        })
     };
     let ty = match field.data_type() {
         DataType::FixedSizeBinary(16) if uuid() => Type::Uuid,
         other => of_arrow(other)?,
     };
-    Ok(TableColumn { name: field.name().to_lowercase(), source: field.name().clone(), ty, hidden: false })
+    Ok(TableColumn {
+        name: field.name().to_lowercase(),
+        source: field.name().clone(),
+        ty,
+        hidden: false,
+    })
 }
 
 /// The Trino type of an Iceberg column's Arrow type.
@@ -136,7 +212,10 @@ pub(crate) fn of_arrow(ty: &DataType) -> Result<Type> {
         DataType::Float64 => Type::Double,
         DataType::Decimal128(precision, scale) => Type::Decimal(*precision, *scale),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Type::VARCHAR,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Type::Varbinary,
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => Type::Varbinary,
         DataType::Date32 => Type::Date,
         DataType::Time64(TimeUnit::Microsecond) => Type::Time(6),
         DataType::Timestamp(unit, zone) => {
@@ -146,20 +225,45 @@ pub(crate) fn of_arrow(ty: &DataType) -> Result<Type> {
                 TimeUnit::Microsecond => 6,
                 TimeUnit::Nanosecond => 9,
             };
-            if zone.is_some() { Type::TimestampTz(precision, UTC.into()) } else { Type::Timestamp(precision) }
+            if zone.is_some() {
+                Type::TimestampTz(precision, UTC.into())
+            } else {
+                Type::Timestamp(precision)
+            }
         }
         DataType::Interval(IntervalUnit::YearMonth) => Type::YearMonth,
-        DataType::List(item) | DataType::LargeList(item) => Type::array(of_arrow(item.data_type())?),
+        DataType::List(item) | DataType::LargeList(item) => {
+            Type::array(of_arrow(item.data_type())?)
+        }
         DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(fields) if fields.len() == 2 => {
-                Type::map(of_arrow(fields[0].data_type())?, of_arrow(fields[1].data_type())?)
+            DataType::Struct(fields) if fields.len() == 2 => Type::map(
+                of_arrow(fields[0].data_type())?,
+                of_arrow(fields[1].data_type())?,
+            ),
+            _ => {
+                return Err(Failure::new(
+                    Code::NotSupported,
+                    format!("a column of {ty} is not supported"),
+                ));
             }
-            _ => return Err(Failure::new(Code::NotSupported, format!("a column of {ty} is not supported"))),
         },
         DataType::Struct(fields) => Type::Row(
-            fields.iter().map(|field| Ok((Some(field.name().to_lowercase()), of_arrow(field.data_type())?))).collect::<Result<_>>()?,
+            fields
+                .iter()
+                .map(|field| {
+                    Ok((
+                        Some(field.name().to_lowercase()),
+                        of_arrow(field.data_type())?,
+                    ))
+                })
+                .collect::<Result<_>>()?,
         ),
-        other => return Err(Failure::new(Code::NotSupported, format!("a column of {other} is not supported"))),
+        other => {
+            return Err(Failure::new(
+                Code::NotSupported,
+                format!("a column of {other} is not supported"),
+            ));
+        }
     })
 }
 
@@ -190,13 +294,19 @@ pub(crate) fn of_iceberg(ty: &IcebergType) -> Result<Type> {
             fields
                 .fields()
                 .iter()
-                .map(|field| Ok((Some(field.name.to_lowercase()), of_iceberg(&field.field_type)?)))
+                .map(|field| {
+                    Ok((
+                        Some(field.name.to_lowercase()),
+                        of_iceberg(&field.field_type)?,
+                    ))
+                })
                 .collect::<Result<_>>()?,
         ),
         IcebergType::List(list) => Type::array(of_iceberg(&list.element_field.field_type)?),
-        IcebergType::Map(map) => {
-            Type::map(of_iceberg(&map.key_field.field_type)?, of_iceberg(&map.value_field.field_type)?)
-        }
+        IcebergType::Map(map) => Type::map(
+            of_iceberg(&map.key_field.field_type)?,
+            of_iceberg(&map.value_field.field_type)?,
+        ),
     })
 }
 
@@ -205,7 +315,9 @@ fn pin(version: Option<&Version>, environment: &Environment) -> Result<SnapshotP
     use datafusion::common::ScalarValue;
     use datafusion::logical_expr::Expr;
     let none = std::collections::HashMap::new();
-    let Some(version) = version else { return Ok(SnapshotPin::Current) };
+    let Some(version) = version else {
+        return Ok(SnapshotPin::Current);
+    };
     let (expr, timestamp) = match version {
         Version::Version(expr) => (expr, false),
         Version::Timestamp(expr) => (expr, true),
@@ -214,8 +326,15 @@ fn pin(version: Option<&Version>, environment: &Environment) -> Result<SnapshotP
     let value = if timestamp {
         let ty = Type::TimestampTz(3, Arc::clone(&environment.zone));
         let on_failure = crate::functions::kernel::OnFailure::Raise;
-        if !matches!(value.ty, Type::Date | Type::Timestamp(_) | Type::TimestampTz(..)) {
-            return Err(Failure::at(Code::TypeMismatch, expr.pos, format!("Type {} invalid for FOR TIMESTAMP AS OF", value.ty)));
+        if !matches!(
+            value.ty,
+            Type::Date | Type::Timestamp(_) | Type::TimestampTz(..)
+        ) {
+            return Err(Failure::at(
+                Code::TypeMismatch,
+                expr.pos,
+                format!("Type {} invalid for FOR TIMESTAMP AS OF", value.ty),
+            ));
         }
         crate::functions::cast::explicit(value, &ty, on_failure, &environment.zone)?
     } else {
@@ -225,7 +344,12 @@ fn pin(version: Option<&Version>, environment: &Environment) -> Result<SnapshotP
         Expr::Literal(ScalarValue::Int32(Some(id)), _) => Ok(SnapshotPin::Id(i64::from(id))),
         Expr::Literal(ScalarValue::Int64(Some(id)), _) => Ok(SnapshotPin::Id(id)),
         Expr::Literal(ScalarValue::Utf8(Some(name)), _) => Ok(SnapshotPin::Ref(name)),
-        Expr::Literal(ScalarValue::TimestampMicrosecond(Some(micros), _), _) => Ok(SnapshotPin::AsOf(micros.div_euclid(1000))),
-        _ => Err(Failure::unsupported(expr.pos, "a version that is not a constant")),
+        Expr::Literal(ScalarValue::TimestampMicrosecond(Some(micros), _), _) => {
+            Ok(SnapshotPin::AsOf(micros.div_euclid(1000)))
+        }
+        _ => Err(Failure::unsupported(
+            expr.pos,
+            "a version that is not a constant",
+        )),
     }
 }

@@ -98,12 +98,26 @@ fn local(text: &str) -> Url {
 impl Config {
     /// Says which key cannot be as it is.
     pub fn validate(&self) -> Result<(), Error> {
-        let refuse = |key: &'static str, why: &str| Err(Error::Config { key, why: why.to_owned() });
+        let refuse = |key: &'static str, why: &str| {
+            Err(Error::Config {
+                key,
+                why: why.to_owned(),
+            })
+        };
         if !self.listen.ip().is_loopback() {
-            return refuse("listen", "must be a loopback address: the query engine has no authentication yet");
+            return refuse(
+                "listen",
+                "must be a loopback address: the query engine has no authentication yet",
+            );
         }
-        if self.catalog_name.is_empty() || self.catalog_name == "system" || self.catalog_name != self.catalog_name.to_lowercase() {
-            return refuse("catalog_name", "must be a lower-case name other than `system`");
+        if self.catalog_name.is_empty()
+            || self.catalog_name == "system"
+            || self.catalog_name != self.catalog_name.to_lowercase()
+        {
+            return refuse(
+                "catalog_name",
+                "must be a lower-case name other than `system`",
+            );
         }
         if self.max_running == 0 {
             return refuse("max_running", "must be at least 1");

@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use datafusion::common::DataFusionError;
 use datafusion::arrow::error::ArrowError;
+use datafusion::common::DataFusionError;
 
 /// A place in the statement text: both counted from one, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -124,11 +124,19 @@ pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Failure {
-        Failure { code, message: message.into(), pos: None }
+        Failure {
+            code,
+            message: message.into(),
+            pos: None,
+        }
     }
 
     pub(crate) fn at(code: Code, pos: Pos, message: impl Into<String>) -> Failure {
-        Failure { code, message: message.into(), pos: Some(pos) }
+        Failure {
+            code,
+            message: message.into(),
+            pos: Some(pos),
+        }
     }
 
     pub(crate) fn unsupported(pos: Pos, what: impl fmt::Display) -> Failure {
@@ -197,7 +205,10 @@ fn from_dyn(error: &(dyn std::error::Error + 'static)) -> Failure {
     if let Some(inner) = error.downcast_ref::<ArrowError>() {
         return from_arrow(inner);
     }
-    Failure::new(Code::IcebergCannotOpenSplit, telemetry::chain(error).to_string())
+    Failure::new(
+        Code::IcebergCannotOpenSplit,
+        telemetry::chain(error).to_string(),
+    )
 }
 
 fn from_datafusion(error: &DataFusionError) -> Failure {
@@ -218,13 +229,19 @@ fn from_datafusion(error: &DataFusionError) -> Failure {
         DataFusionError::ResourcesExhausted(what) => {
             Failure::new(Code::ExceededLocalMemoryLimit, memory_message(what))
         }
-        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) | DataFusionError::ParquetError(_) => {
-            Failure::new(Code::IcebergCannotOpenSplit, telemetry::chain(error).to_string())
-        }
+        DataFusionError::ObjectStore(_)
+        | DataFusionError::IoError(_)
+        | DataFusionError::ParquetError(_) => Failure::new(
+            Code::IcebergCannotOpenSplit,
+            telemetry::chain(error).to_string(),
+        ),
         other => {
             let text = other.strip_backtrace();
             if text.contains("Scalar subquery returned more than one row") {
-                return Failure::new(Code::SubqueryMultipleRows, "Scalar sub-query has returned multiple rows");
+                return Failure::new(
+                    Code::SubqueryMultipleRows,
+                    "Scalar sub-query has returned multiple rows",
+                );
             }
             Failure::new(Code::GenericInternalError, text)
         }

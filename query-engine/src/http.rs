@@ -33,9 +33,18 @@ const FIRST_POLL: Duration = Duration::from_millis(50);
 /// The routes of the protocol.
 pub(crate) fn routes(manager: Shared) -> Router {
     Router::new()
-        .route("/v1/statement", post(submit).head(|| async { StatusCode::OK }))
-        .route("/v1/statement/{phase}/{id}/{slug}/{token}", get(next).delete(cancel).head(heartbeat))
-        .route("/v1/statement/executing/partialCancel/{id}/{stage}/{slug}/{token}", delete(partial_cancel))
+        .route(
+            "/v1/statement",
+            post(submit).head(|| async { StatusCode::OK }),
+        )
+        .route(
+            "/v1/statement/{phase}/{id}/{slug}/{token}",
+            get(next).delete(cancel).head(heartbeat),
+        )
+        .route(
+            "/v1/statement/executing/partialCancel/{id}/{stage}/{slug}/{token}",
+            delete(partial_cancel),
+        )
         .route("/v1/info", get(info))
         .route("/v1/info/state", get(|| async { axum::Json("ACTIVE") }))
         .route("/v1/status", get(info))
@@ -65,7 +74,11 @@ async fn submit(State(manager): State<Shared>, headers: HeaderMap, body: Bytes) 
         let query = manager.refuse(shown, session);
         query.fail(Failure::new(
             Code::QueryTextTooLarge,
-            format!("Query text length ({}) exceeds the maximum length ({})", sql.len(), limit.as_u64()),
+            format!(
+                "Query text length ({}) exceeds the maximum length ({})",
+                sql.len(),
+                limit.as_u64()
+            ),
         ));
         query
     } else {
@@ -81,25 +94,40 @@ fn find(manager: &Shared, id: &str, slug: &str) -> Option<Arc<Query>> {
 
 type Link = (String, String, String, u64);
 
-async fn next(State(manager): State<Shared>, Path((_, id, slug, token)): Path<Link>, headers: HeaderMap) -> Response {
-    let Some(query) = find(&manager, &id, &slug) else { return not_found() };
+async fn next(
+    State(manager): State<Shared>,
+    Path((_, id, slug, token)): Path<Link>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(query) = find(&manager, &id, &slug) else {
+        return not_found();
+    };
     answer(&query, token, &Place::of(&headers), LONG_POLL).await
 }
 
 async fn cancel(State(manager): State<Shared>, Path((_, id, slug, _)): Path<Link>) -> Response {
-    let Some(query) = find(&manager, &id, &slug) else { return not_found() };
+    let Some(query) = find(&manager, &id, &slug) else {
+        return not_found();
+    };
     query.fail(Failure::new(Code::UserCanceled, "Query was canceled"));
     StatusCode::NO_CONTENT.into_response()
 }
 
-async fn partial_cancel(State(manager): State<Shared>, Path((id, _, slug, _)): Path<(String, String, String, u64)>) -> Response {
-    let Some(query) = find(&manager, &id, &slug) else { return not_found() };
+async fn partial_cancel(
+    State(manager): State<Shared>,
+    Path((id, _, slug, _)): Path<(String, String, String, u64)>,
+) -> Response {
+    let Some(query) = find(&manager, &id, &slug) else {
+        return not_found();
+    };
     query.fail(Failure::new(Code::UserCanceled, "Query was canceled"));
     StatusCode::NO_CONTENT.into_response()
 }
 
 async fn heartbeat(State(manager): State<Shared>, Path((_, id, slug, _)): Path<Link>) -> Response {
-    let Some(query) = find(&manager, &id, &slug) else { return not_found() };
+    let Some(query) = find(&manager, &id, &slug) else {
+        return not_found();
+    };
     query.touch();
     StatusCode::OK.into_response()
 }
@@ -149,7 +177,9 @@ async fn answer(query: &Arc<Query>, token: u64, place: &Place, patience: Duratio
     query.touch();
     let (page, more) = match found {
         Found::Page(page) => {
-            let ended = delivery.receiver.is_closed() && delivery.receiver.is_empty() && settled(query).await;
+            let ended = delivery.receiver.is_closed()
+                && delivery.receiver.is_empty()
+                && settled(query).await;
             (Some(page), !ended)
         }
         Found::End => (None, false),
@@ -168,7 +198,11 @@ async fn settled(query: &Query) -> bool {
         if query.progress().state.is_done() {
             return query.progress().failure.is_none();
         }
-        if tokio::time::timeout(Duration::from_millis(10), changed).await.is_err() && !query.progress().state.is_done() {
+        if tokio::time::timeout(Duration::from_millis(10), changed)
+            .await
+            .is_err()
+            && !query.progress().state.is_done()
+        {
             continue;
         }
     }
@@ -177,7 +211,9 @@ async fn settled(query: &Query) -> bool {
 
 fn respond(query: &Query, json: Arc<str>) -> Response {
     let mut response = json.to_string().into_response();
-    response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert("content-type", HeaderValue::from_static("application/json"));
     headers::changes(&query.progress().changes, response.headers_mut());
     response
 }
@@ -218,7 +254,10 @@ async fn one(State(manager): State<Shared>, Path(id): Path<String>) -> Response 
 
 async fn kill(State(manager): State<Shared>, Path(id): Path<String>) -> Response {
     if let Some(query) = manager.find(&id) {
-        query.fail(Failure::new(Code::AdministrativelyKilled, "Query killed through the API"));
+        query.fail(Failure::new(
+            Code::AdministrativelyKilled,
+            "Query killed through the API",
+        ));
     }
     StatusCode::NO_CONTENT.into_response()
 }

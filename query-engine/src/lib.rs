@@ -14,10 +14,10 @@ mod query;
 mod session;
 mod statement;
 
-mod sql;
-mod functions;
-mod types;
 mod failure;
+mod functions;
+mod sql;
+mod types;
 
 mod catalog;
 mod meta;

@@ -40,7 +40,9 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// Must a column with one of these names have another value?
     pub(crate) fn excludes(&self, names: &[&str], value: &str) -> bool {
-        self.equals.iter().any(|(column, wanted)| names.contains(&column.as_str()) && wanted != value)
+        self.equals
+            .iter()
+            .any(|(column, wanted)| names.contains(&column.as_str()) && wanted != value)
     }
 }
 
@@ -64,12 +66,21 @@ pub(crate) fn table(manager: &Arc<Manager>, query: &Query, name: &[String; 3]) -
     let Some(columns) = definition(&name[1], &name[2], name[0] == "system") else {
         let known = name[1] == "information_schema" || SYSTEM_SCHEMAS.contains(&name[1].as_str());
         return Err(if known {
-            Failure::new(Code::TableNotFound, format!("Table '{}' does not exist", name.join(".")))
+            Failure::new(
+                Code::TableNotFound,
+                format!("Table '{}' does not exist", name.join(".")),
+            )
         } else {
-            Failure::new(Code::SchemaNotFound, format!("Schema '{}' does not exist", name[1]))
+            Failure::new(
+                Code::SchemaNotFound,
+                format!("Schema '{}' does not exist", name[1]),
+            )
         });
     };
-    let fields: Vec<Field> = columns.iter().map(|(name, ty)| Field::new(*name, ty.arrow(), true)).collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, ty)| Field::new(*name, ty.arrow(), true))
+        .collect();
     let provider = MetaTable {
         manager: Arc::downgrade(manager),
         name: name.clone(),
@@ -79,15 +90,25 @@ pub(crate) fn table(manager: &Arc<Manager>, query: &Query, name: &[String; 3]) -
     };
     let columns = columns
         .iter()
-        .map(|(name, ty)| TableColumn { name: (*name).to_owned(), source: (*name).to_owned(), ty: ty.clone(), hidden: false })
+        .map(|(name, ty)| TableColumn {
+            name: (*name).to_owned(),
+            source: (*name).to_owned(),
+            ty: ty.clone(),
+            hidden: false,
+        })
         .collect();
-    Ok(Table { name: name.clone(), provider: Arc::new(provider), columns })
+    Ok(Table {
+        name: name.clone(),
+        provider: Arc::new(provider),
+        columns,
+    })
 }
 
 /// Rows of scalars as one batch.
 pub(crate) fn batch(columns: &[ColumnSpec], rows: Vec<Vec<ScalarValue>>) -> Result<RecordBatch> {
     let n_rows = rows.len();
-    let mut cells: Vec<Vec<ScalarValue>> = columns.iter().map(|_| Vec::with_capacity(n_rows)).collect();
+    let mut cells: Vec<Vec<ScalarValue>> =
+        columns.iter().map(|_| Vec::with_capacity(n_rows)).collect();
     for row in rows {
         for (column, cell) in cells.iter_mut().zip(row) {
             column.push(cell);
@@ -95,11 +116,22 @@ pub(crate) fn batch(columns: &[ColumnSpec], rows: Vec<Vec<ScalarValue>>) -> Resu
     }
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(columns.len());
     for ((_, ty), column) in columns.iter().zip(cells) {
-        arrays.push(if column.is_empty() { new_empty_array(&ty.arrow()) } else { ScalarValue::iter_to_array(column)? });
+        arrays.push(if column.is_empty() {
+            new_empty_array(&ty.arrow())
+        } else {
+            ScalarValue::iter_to_array(column)?
+        });
     }
-    let fields: Vec<Field> = columns.iter().map(|(name, ty)| Field::new(*name, ty.arrow(), true)).collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, ty)| Field::new(*name, ty.arrow(), true))
+        .collect();
     let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
-    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?)
+    Ok(RecordBatch::try_new_with_options(
+        Arc::new(Schema::new(fields)),
+        arrays,
+        &options,
+    )?)
 }
 
 /// A text cell.
@@ -119,7 +151,8 @@ fn wanted(filters: &[Expr]) -> Wanted {
             && binary.op == Operator::Eq
         {
             let pair = match (binary.left.as_ref(), binary.right.as_ref()) {
-                (Expr::Column(column), Expr::Literal(value, _)) | (Expr::Literal(value, _), Expr::Column(column)) => Some((column, value)),
+                (Expr::Column(column), Expr::Literal(value, _))
+                | (Expr::Literal(value, _), Expr::Column(column)) => Some((column, value)),
                 _ => None,
             };
             if let Some((column, ScalarValue::Utf8(Some(value)))) = pair {
@@ -140,7 +173,10 @@ impl TableProvider for MetaTable {
         TableType::Base
     }
 
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> DfResult<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
@@ -154,10 +190,19 @@ impl TableProvider for MetaTable {
         let Some(manager) = self.manager.upgrade() else {
             return Err(Failure::new(Code::ServerShuttingDown, "Server is shutting down").into());
         };
-        let made = Box::pin(rows::make(&manager, &self.name, &self.user, &wanted(filters))).await?;
+        let made = Box::pin(rows::make(
+            &manager,
+            &self.name,
+            &self.user,
+            &wanted(filters),
+        ))
+        .await?;
         let batch = batch(&self.columns, made)?;
-        let source: Arc<dyn ExecutionPlan> =
-            MemorySourceConfig::try_new_exec(&[vec![batch]], Arc::clone(&self.schema), projection.cloned())?;
+        let source: Arc<dyn ExecutionPlan> = MemorySourceConfig::try_new_exec(
+            &[vec![batch]],
+            Arc::clone(&self.schema),
+            projection.cloned(),
+        )?;
         Ok(source)
     }
 }

@@ -20,15 +20,35 @@ impl Metrics {
         let metrics = Metrics::default();
         let names: [(&str, &str, &Counter); 4] = [
             ("queries_started", "Statements received", &metrics.started),
-            ("queries_failed", "Statements that ended in an error", &metrics.failed),
+            (
+                "queries_failed",
+                "Statements that ended in an error",
+                &metrics.failed,
+            ),
             ("result_rows", "Rows sent to clients", &metrics.rows),
-            ("result_bytes", "Bytes of rows sent to clients", &metrics.bytes),
+            (
+                "result_bytes",
+                "Bytes of rows sent to clients",
+                &metrics.bytes,
+            ),
         ];
         for (name, help, counter) in names {
-            registry.register(format!("streamforge_query_engine_{name}"), help, counter.clone());
+            registry.register(
+                format!("streamforge_query_engine_{name}"),
+                help,
+                counter.clone(),
+            );
         }
-        registry.register("streamforge_query_engine_queries_running", "Statements running", metrics.running.clone());
-        registry.register("streamforge_query_engine_queries_queued", "Statements waiting", metrics.queued.clone());
+        registry.register(
+            "streamforge_query_engine_queries_running",
+            "Statements running",
+            metrics.running.clone(),
+        );
+        registry.register(
+            "streamforge_query_engine_queries_queued",
+            "Statements waiting",
+            metrics.queued.clone(),
+        );
         metrics
     }
 }

@@ -95,7 +95,14 @@ pub(crate) struct Delivery {
 }
 
 impl Query {
-    pub(crate) fn new(id: String, slug: String, sql: String, session: Session, now: DateTime<Utc>, receiver: mpsc::Receiver<Page>) -> Query {
+    pub(crate) fn new(
+        id: String,
+        slug: String,
+        sql: String,
+        session: Session,
+        now: DateTime<Utc>,
+        receiver: mpsc::Receiver<Page>,
+    ) -> Query {
         Query {
             id,
             slug,
@@ -121,7 +128,10 @@ impl Query {
             }),
             heartbeat: Mutex::new(Instant::now()),
             changed: Notify::new(),
-            pages: tokio::sync::Mutex::new(Delivery { receiver, last: None }),
+            pages: tokio::sync::Mutex::new(Delivery {
+                receiver,
+                last: None,
+            }),
         }
     }
 
@@ -168,12 +178,18 @@ impl Query {
 
     pub(crate) fn count(&self, page: &Page) {
         self.rows.fetch_add(page.rows, Ordering::Relaxed);
-        self.bytes.fetch_add(u64::try_from(page.json.len()).unwrap_or(0), Ordering::Relaxed);
+        self.bytes.fetch_add(
+            u64::try_from(page.json.len()).unwrap_or(0),
+            Ordering::Relaxed,
+        );
     }
 }
 
 /// The time of day, asked for in this one place.
-#[expect(clippy::disallowed_methods, reason = "queries carry wall-clock times: current_timestamp and system.runtime.queries")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "queries carry wall-clock times: current_timestamp and system.runtime.queries"
+)]
 pub(crate) fn now() -> DateTime<Utc> {
     DateTime::<Utc>::from(std::time::SystemTime::now())
 }

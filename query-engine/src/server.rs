@@ -21,7 +21,11 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(5);
 const DRAIN: Duration = Duration::from_secs(3);
 
 /// Serves the Trino protocol on `listener` until `shutdown` is cancelled; running queries then fail.
-pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Error> {
+pub async fn serve(
+    config: Config,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     config.validate()?;
     let mut registry = telemetry::Registry::default();
     let metrics = Metrics::new(&mut registry);
@@ -29,10 +33,19 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
     if config.threads > 0 {
         builder.worker_threads(config.threads);
     }
-    let runtime = builder.thread_name("query").thread_stack_size(STACK).enable_all().build().map_err(Error::Threads)?;
+    let runtime = builder
+        .thread_name("query")
+        .thread_stack_size(STACK)
+        .enable_all()
+        .build()
+        .map_err(Error::Threads)?;
     let threads = Threads(Some(runtime));
-    let Some(handle) = threads.0.as_ref().map(|runtime| runtime.handle().clone()) else { return Ok(()) };
-    let body_limit = usize::try_from(config.max_statement_size.as_u64()).unwrap_or(usize::MAX).saturating_mul(2);
+    let Some(handle) = threads.0.as_ref().map(|runtime| runtime.handle().clone()) else {
+        return Ok(());
+    };
+    let body_limit = usize::try_from(config.max_statement_size.as_u64())
+        .unwrap_or(usize::MAX)
+        .saturating_mul(2);
     let engine = Arc::new(Engine::new(config, metrics).map_err(Error::Engine)?);
     let manager = Manager::new(engine, handle);
     let health = telemetry::Health::new();
@@ -42,7 +55,8 @@ pub async fn serve(config: Config, listener: TcpListener, shutdown: Cancellation
         .merge(telemetry::routes(Arc::new(registry), health.clone()));
     health.ready();
     let stopped = shutdown.clone();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move { stopped.cancelled().await });
+    let serving = axum::serve(listener, router)
+        .with_graceful_shutdown(async move { stopped.cancelled().await });
     let outcome = tokio::select! {
         served = async { serving.await } => served.map_err(Error::Serve),
         () = watch(&manager, &shutdown) => Ok(()),

@@ -73,11 +73,46 @@ pub(crate) struct Property {
 
 /// The session properties; those that have no effect here say so.
 pub(crate) const PROPERTIES: [Property; 7] = [
-    Property { name: "query_max_run_time", default: "1.00h", kind: "varchar", description: "Maximum run time of a query" },
-    Property { name: "query_max_execution_time", default: "1.00h", kind: "varchar", description: "Maximum run time of a query" },
-    Property { name: "query_priority", default: "1", kind: "integer", description: "No effect: queries start in order of arrival" },
-    Property { name: "join_distribution_type", default: "AUTOMATIC", kind: "varchar", description: "No effect: the engine is one node" },
-    Property { name: "join_reordering_strategy", default: "AUTOMATIC", kind: "varchar", description: "No effect: joins are ordered by statistics" },
-    Property { name: "time_zone_id", default: "", kind: "varchar", description: "Time zone of the session" },
-    Property { name: "task_concurrency", default: "0", kind: "integer", description: "Partitions of a query, 0 for one per thread" },
+    Property {
+        name: "query_max_run_time",
+        default: "1.00h",
+        kind: "varchar",
+        description: "Maximum run time of a query",
+    },
+    Property {
+        name: "query_max_execution_time",
+        default: "1.00h",
+        kind: "varchar",
+        description: "Maximum run time of a query",
+    },
+    Property {
+        name: "query_priority",
+        default: "1",
+        kind: "integer",
+        description: "No effect: queries start in order of arrival",
+    },
+    Property {
+        name: "join_distribution_type",
+        default: "AUTOMATIC",
+        kind: "varchar",
+        description: "No effect: the engine is one node",
+    },
+    Property {
+        name: "join_reordering_strategy",
+        default: "AUTOMATIC",
+        kind: "varchar",
+        description: "No effect: joins are ordered by statistics",
+    },
+    Property {
+        name: "time_zone_id",
+        default: "",
+        kind: "varchar",
+        description: "Time zone of the session",
+    },
+    Property {
+        name: "task_concurrency",
+        default: "0",
+        kind: "integer",
+        description: "Partitions of a query, 0 for one per thread",
+    },
 ];

@@ -92,7 +92,10 @@ impl Type {
     }
 
     pub(crate) fn is_integer(&self) -> bool {
-        matches!(self, Type::Tinyint | Type::Smallint | Type::Integer | Type::Bigint)
+        matches!(
+            self,
+            Type::Tinyint | Type::Smallint | Type::Integer | Type::Bigint
+        )
     }
 
     pub(crate) fn is_float(&self) -> bool {
@@ -170,7 +173,11 @@ impl Type {
 }
 
 fn unit(precision: u8) -> TimeUnit {
-    if precision <= 6 { TimeUnit::Microsecond } else { TimeUnit::Nanosecond }
+    if precision <= 6 {
+        TimeUnit::Microsecond
+    } else {
+        TimeUnit::Nanosecond
+    }
 }
 
 /// The field of an array's elements.
@@ -218,7 +225,9 @@ impl fmt::Display for Type {
 
 fn is_plain(name: &str) -> bool {
     let mut chars = name.chars();
-    chars.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+    chars
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
@@ -244,7 +253,11 @@ fn common_row(a: &[(Option<String>, Type)], b: &[(Option<String>, Type)]) -> Opt
         return None;
     }
     let fields = a.iter().zip(b).map(|((a_name, a), (b_name, b))| {
-        let name = if a_name == b_name { a_name.clone() } else { None };
+        let name = if a_name == b_name {
+            a_name.clone()
+        } else {
+            None
+        };
         Some((name, common(a, b)?))
     });
     Some(Type::Row(fields.collect::<Option<_>>()?))
@@ -259,12 +272,17 @@ fn common_number(left: &Type, right: &Type) -> Option<Type> {
     }
     if left.is_integer() && right.is_integer() {
         let rank = |ty: &Type| ty.as_decimal().map(|(precision, _)| precision);
-        return Some(if rank(left) >= rank(right) { left.clone() } else { right.clone() });
+        return Some(if rank(left) >= rank(right) {
+            left.clone()
+        } else {
+            right.clone()
+        });
     }
     let (a_precision, a_scale) = left.as_decimal()?;
     let (b_precision, b_scale) = right.as_decimal()?;
     let scale = a_scale.max(b_scale);
-    let whole = (i16::from(a_precision) - i16::from(a_scale)).max(i16::from(b_precision) - i16::from(b_scale));
+    let whole = (i16::from(a_precision) - i16::from(a_scale))
+        .max(i16::from(b_precision) - i16::from(b_scale));
     let precision = u8::try_from((whole + i16::from(scale)).min(38)).ok()?;
     Some(Type::Decimal(precision, scale))
 }

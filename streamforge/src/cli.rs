@@ -14,7 +14,12 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) settings: Settings,
     /// Which log lines are written to standard error, in the syntax of RUST_LOG
-    #[arg(long, global = true, env = "STREAMFORGE_LOG", default_value = "warn,streamforge=info,s3s=off")]
+    #[arg(
+        long,
+        global = true,
+        env = "STREAMFORGE_LOG",
+        default_value = "warn,streamforge=info,s3s=off"
+    )]
     pub(crate) log: String,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -191,5 +196,7 @@ pub(crate) struct ConfigOptions {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    text.parse().map(Duration::from_secs).map_err(|_| format!("`{text}` is no number of seconds"))
+    text.parse()
+        .map(Duration::from_secs)
+        .map_err(|_| format!("`{text}` is no number of seconds"))
 }

@@ -47,7 +47,9 @@ pub(crate) struct Platform {
 
 impl Default for Platform {
     fn default() -> Self {
-        Platform { data_dir: PathBuf::from("streamforge-data") }
+        Platform {
+            data_dir: PathBuf::from("streamforge-data"),
+        }
     }
 }
 
@@ -118,7 +120,11 @@ fn load_from(
     }
     if let Some(directory) = &settings.data_dir {
         let value = toml::Value::String(directory.display().to_string());
-        layers.add_value("platform.data_dir", value, Origin::Option("--data-dir".to_owned()))?;
+        layers.add_value(
+            "platform.data_dir",
+            value,
+            Origin::Option("--data-dir".to_owned()),
+        )?;
     }
     let (mut config, origins) = layers.finish()?;
     place_data(&mut config, &origins);
@@ -133,9 +139,21 @@ fn place_data(config: &mut Config, origins: &Origins) {
             *directory = root.join(name);
         }
     };
-    place("streaming_server.data_dir", "streaming-server", &mut config.streaming_server.data_dir);
-    place("storage_service.data_dir", "storage-service", &mut config.storage_service.data_dir);
-    place("iceberg_catalog.data_dir", "iceberg-catalog", &mut config.iceberg_catalog.data_dir);
+    place(
+        "streaming_server.data_dir",
+        "streaming-server",
+        &mut config.streaming_server.data_dir,
+    );
+    place(
+        "storage_service.data_dir",
+        "storage-service",
+        &mut config.storage_service.data_dir,
+    );
+    place(
+        "iceberg_catalog.data_dir",
+        "iceberg-catalog",
+        &mut config.iceberg_catalog.data_dir,
+    );
 }
 
 fn read_file(chosen: Option<&Path>) -> anyhow::Result<Option<(PathBuf, String)>> {

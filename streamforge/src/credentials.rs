@@ -20,7 +20,10 @@ pub(crate) struct Credentials {
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Credentials").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+        formatter
+            .debug_struct("Credentials")
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -28,7 +31,11 @@ impl Credentials {
     /// Stands for secrets that will be made, while it is checked whether the configuration could work with them.
     pub(crate) fn placeholder() -> Self {
         let some = || "placeholder".to_owned();
-        Credentials { access_key_id: some(), secret_access_key: some(), admin_password: some() }
+        Credentials {
+            access_key_id: some(),
+            secret_access_key: some(),
+            admin_password: some(),
+        }
     }
 }
 
@@ -54,12 +61,17 @@ pub(crate) fn find(data_dir: &Path) -> anyhow::Result<Credentials> {
         secret_access_key: String::new(),
         admin_password: String::new(),
     };
-    Ok(with_environment(read(&path(data_dir))?.unwrap_or_else(nothing)))
+    Ok(with_environment(
+        read(&path(data_dir))?.unwrap_or_else(nothing),
+    ))
 }
 
 fn with_environment(mut credentials: Credentials) -> Credentials {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    if let (Some(id), Some(secret)) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) {
+    if let (Some(id), Some(secret)) = (
+        variable("AWS_ACCESS_KEY_ID"),
+        variable("AWS_SECRET_ACCESS_KEY"),
+    ) {
         credentials.access_key_id = id;
         credentials.secret_access_key = secret;
     }
@@ -70,13 +82,20 @@ fn read(path: &Path) -> anyhow::Result<Option<Credentials>> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("could not read {}", path.display())),
+        Err(error) => {
+            return Err(error).with_context(|| format!("could not read {}", path.display()));
+        }
     };
     let value = |name: &str| {
-        let found = text.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
+        let found = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
         match found.map(|value| value.trim().trim_matches(['\'', '"'])) {
             Some(value) if !value.is_empty() => Ok(value.to_owned()),
-            _ => bail!("{} has no `{name}`; restore it, or remove the file to have new secrets made", path.display()),
+            _ => bail!(
+                "{} has no `{name}`; restore it, or remove the file to have new secrets made",
+                path.display()
+            ),
         }
     };
     Ok(Some(Credentials {
@@ -99,7 +118,12 @@ fn create(path: &Path) -> anyhow::Result<Credentials> {
     );
     let write = || -> io::Result<()> {
         let half = path.with_extension(format!("env.{}", std::process::id()));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&half)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&half)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         // A link never replaces: of two processes that start together, both use what the first wrote.
@@ -130,7 +154,10 @@ mod tests {
     fn secrets_are_made_once_and_only_the_owner_can_read_them() {
         let directory = testkit::temp_dir();
         let first = create(&path(directory.path())).unwrap();
-        let mode = fs::metadata(path(directory.path())).unwrap().permissions().mode();
+        let mode = fs::metadata(path(directory.path()))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(read(&path(directory.path())).unwrap(), Some(first));
     }
@@ -140,6 +167,9 @@ mod tests {
         let directory = testkit::temp_dir();
         fs::write(path(directory.path()), "AWS_ACCESS_KEY_ID=a\n").unwrap();
         let refused = read(&path(directory.path())).unwrap_err().to_string();
-        assert!(refused.contains("has no `AWS_SECRET_ACCESS_KEY`"), "{refused}");
+        assert!(
+            refused.contains("has no `AWS_SECRET_ACCESS_KEY`"),
+            "{refused}"
+        );
     }
 }

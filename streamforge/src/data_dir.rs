@@ -49,7 +49,9 @@ fn check_format(root: &Path) -> anyhow::Result<()> {
             found.trim()
         ),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("could not read {}/VERSION", root.display())),
+        Err(error) => {
+            Err(error).with_context(|| format!("could not read {}/VERSION", root.display()))
+        }
     }
 }
 
@@ -67,7 +69,8 @@ fn lock(root: &Path, path: &Path, service: Service) -> anyhow::Result<File> {
              directory with --data-dir",
             root.display()
         ),
-        Err(error) => Err(io::Error::from(error)).with_context(|| format!("could not lock {}", path.display())),
+        Err(error) => Err(io::Error::from(error))
+            .with_context(|| format!("could not lock {}", path.display())),
     }
 }
 
@@ -79,8 +82,13 @@ mod tests {
     fn a_directory_in_use_is_refused_until_it_is_free() {
         let root = testkit::temp_dir();
         let held = claim(root.path(), &[Service::StorageService]).unwrap();
-        let refused = claim(root.path(), &[Service::StorageService]).unwrap_err().to_string();
-        assert!(refused.contains("another process runs storage-service"), "{refused}");
+        let refused = claim(root.path(), &[Service::StorageService])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refused.contains("another process runs storage-service"),
+            "{refused}"
+        );
         claim(root.path(), &[Service::IcebergCatalog]).unwrap();
         drop(held);
         claim(root.path(), &[Service::StorageService]).unwrap();

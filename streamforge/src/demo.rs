@@ -35,7 +35,10 @@ pub(crate) struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Config { events: true, checkpoint_interval: None }
+        Config {
+            events: true,
+            checkpoint_interval: None,
+        }
     }
 }
 
@@ -60,7 +63,9 @@ pub(crate) async fn start(platform: &mut Platform, rate: u32) -> anyhow::Result<
         emitter.backfill = BACKFILL;
     }
     platform.spawn(Stage::Clients, |shutdown| async move {
-        data_emitter::run(emitter, shutdown).await.context("the demo's emitter failed")?;
+        data_emitter::run(emitter, shutdown)
+            .await
+            .context("the demo's emitter failed")?;
         Ok(())
     });
     Ok(())
@@ -69,17 +74,35 @@ pub(crate) async fn start(platform: &mut Platform, rate: u32) -> anyhow::Result<
 /// Makes the topic if it is missing and returns how many records it has had.
 async fn prepare_topic(emitter: &data_emitter::Config) -> anyhow::Result<u64> {
     let config = kafka_client::Config::new(&emitter.bootstrap);
-    let client = kafka_client::Client::connect(config).await.context("could not reach Kafka")?;
+    let client = kafka_client::Client::connect(config)
+        .await
+        .context("could not reach Kafka")?;
     let topic = kafka_client::NewTopic::new(&emitter.topic, emitter.partitions);
-    client.ensure_topic(&topic).await.with_context(|| format!("could not make the topic `{}`", emitter.topic))?;
-    let info = client.await_topic(&emitter.topic).await.context("the topic has no leader")?;
-    let ids: Vec<_> = info.partitions.iter().map(|partition| partition.partition).collect();
-    let (latest, all) = (kafka_client::OffsetSpec::Latest, kafka_client::Isolation::ReadUncommitted);
+    client
+        .ensure_topic(&topic)
+        .await
+        .with_context(|| format!("could not make the topic `{}`", emitter.topic))?;
+    let info = client
+        .await_topic(&emitter.topic)
+        .await
+        .context("the topic has no leader")?;
+    let ids: Vec<_> = info
+        .partitions
+        .iter()
+        .map(|partition| partition.partition)
+        .collect();
+    let (latest, all) = (
+        kafka_client::OffsetSpec::Latest,
+        kafka_client::Isolation::ReadUncommitted,
+    );
     let ends = client
         .list_offsets(&emitter.topic, &ids, latest, all)
         .await
         .context("could not read the topic's offsets")?;
-    Ok(ends.iter().filter_map(|end| u64::try_from(end.offset?).ok()).sum())
+    Ok(ends
+        .iter()
+        .filter_map(|end| u64::try_from(end.offset?).ok())
+        .sum())
 }
 
 /// Writes `accounts` and `pages` below the data directory and returns where.
@@ -88,7 +111,8 @@ fn side_inputs(data_dir: &Path) -> anyhow::Result<PathBuf> {
     let inputs = data_emitter::side_inputs(data_emitter::Config::default().seed);
     for (name, lines) in [("accounts", inputs.accounts), ("pages", inputs.pages)] {
         let directory = root.join(name);
-        fs::create_dir_all(&directory).with_context(|| format!("could not make {}", directory.display()))?;
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("could not make {}", directory.display()))?;
         let file = directory.join("part-0.json");
         fs::write(&file, lines).with_context(|| format!("could not write {}", file.display()))?;
     }
@@ -98,14 +122,22 @@ fn side_inputs(data_dir: &Path) -> anyhow::Result<PathBuf> {
 async fn submit(platform: &Platform, inputs: &Path) -> anyhow::Result<()> {
     let endpoints = &platform.config.endpoints;
     let url = format!("{}/jobs/overview", endpoints.jobs.trim_end_matches('/'));
-    let overview = reqwest::get(&url).await.with_context(|| format!("could not reach the job REST at {url}"))?;
+    let overview = reqwest::get(&url)
+        .await
+        .with_context(|| format!("could not reach the job REST at {url}"))?;
     let overview = gateway::body(overview).await?;
     let jobs = overview["jobs"].as_array().cloned().unwrap_or_default();
-    if jobs.iter().any(|job| job["name"] == JOB && lives(&job["state"])) {
+    if jobs
+        .iter()
+        .any(|job| job["name"] == JOB && lives(&job["state"]))
+    {
         info!(job = JOB, "runs already");
         return Ok(());
     }
-    let gateway = endpoints.gateway.parse().context("endpoints.gateway is no URL")?;
+    let gateway = endpoints
+        .gateway
+        .parse()
+        .context("endpoints.gateway is no URL")?;
     let mut script = SQL.replace(INPUTS, &format!("file://{}", inputs.display()));
     if let Some(interval) = platform.config.demo.checkpoint_interval {
         script = with_checkpoint_interval(&script, interval)?;
@@ -119,9 +151,15 @@ async fn submit(platform: &Platform, inputs: &Path) -> anyhow::Result<()> {
 fn with_checkpoint_interval(script: &str, interval: Duration) -> anyhow::Result<String> {
     let line = script
         .lines()
-        .find(|line| line.trim_start().starts_with("SET 'execution.checkpointing.interval'"))
+        .find(|line| {
+            line.trim_start()
+                .starts_with("SET 'execution.checkpointing.interval'")
+        })
         .context("sql/clickstream.sql sets no checkpoint interval")?;
-    let set = format!("SET 'execution.checkpointing.interval' = '{} ms';", interval.as_millis());
+    let set = format!(
+        "SET 'execution.checkpointing.interval' = '{} ms';",
+        interval.as_millis()
+    );
     Ok(script.replace(line, &set))
 }
 
@@ -129,5 +167,8 @@ fn with_checkpoint_interval(script: &str, interval: Duration) -> anyhow::Result<
 const INPUTS: &str = "file:///tmp/streamforge/demo";
 
 fn lives(state: &Value) -> bool {
-    !matches!(state.as_str(), Some("FINISHED" | "CANCELED" | "FAILED") | None)
+    !matches!(
+        state.as_str(),
+        Some("FINISHED" | "CANCELED" | "FAILED") | None
+    )
 }

@@ -31,7 +31,9 @@ pub(crate) async fn emit(settings: &Settings, options: Emit) -> anyhow::Result<E
         ..data_emitter::Config::default()
     };
     let shutdown = CancellationToken::new();
-    let emitting = data_emitter::run_reporting(emitter, shutdown.clone(), |progress| output::note(&progress.to_string()));
+    let emitting = data_emitter::run_reporting(emitter, shutdown.clone(), |progress| {
+        output::note(&progress.to_string())
+    });
     tokio::pin!(emitting);
     let summary = tokio::select! {
         summary = &mut emitting => summary,
@@ -42,7 +44,11 @@ pub(crate) async fn emit(settings: &Settings, options: Emit) -> anyhow::Result<E
     };
     let summary = summary.context("could not send the events")?;
     output::line(&summary.to_string());
-    Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if summary.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// A word of the emitter's configuration.

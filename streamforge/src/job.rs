@@ -20,7 +20,12 @@ pub(crate) async fn job(settings: &Settings, command: Job) -> anyhow::Result<Exi
         Job::Submit { file, gateway } => {
             let gateway = match gateway {
                 Some(url) => url,
-                None => loaded.config.endpoints.gateway.parse().context("endpoints.gateway is no URL")?,
+                None => loaded
+                    .config
+                    .endpoints
+                    .gateway
+                    .parse()
+                    .context("endpoints.gateway is no URL")?,
             };
             let started = submit(&file, &gateway).await?;
             started.iter().for_each(|job| output::line(job));
@@ -44,13 +49,19 @@ pub(crate) async fn submit(file: &Path, gateway: &Url) -> anyhow::Result<Vec<Str
 }
 
 /// As [`submit`], for text that is called `name` in errors.
-pub(crate) async fn submit_script(script: &str, name: &str, gateway: &Url) -> anyhow::Result<Vec<String>> {
-    let statements = stream_processor::sql::split(script).with_context(|| format!("{name} is not understood"))?;
+pub(crate) async fn submit_script(
+    script: &str,
+    name: &str,
+    gateway: &Url,
+) -> anyhow::Result<Vec<String>> {
+    let statements = stream_processor::sql::split(script)
+        .with_context(|| format!("{name} is not understood"))?;
     let session = Session::open(gateway).await?;
     let mut started = Vec::new();
     for statement in &statements {
         let outcome = session.execute(&statement.text).await;
-        let outcome = outcome.with_context(|| format!("{name}, statement at {}", statement.position))?;
+        let outcome =
+            outcome.with_context(|| format!("{name}, statement at {}", statement.position))?;
         started.extend(outcome.job);
     }
     session.close().await?;
@@ -77,18 +88,30 @@ struct JobRest {
 
 impl JobRest {
     fn new(loaded: &Loaded) -> anyhow::Result<Self> {
-        let base = loaded.config.endpoints.jobs.trim_end_matches('/').to_owned();
-        Ok(JobRest { client: reqwest::Client::new(), base })
+        let base = loaded
+            .config
+            .endpoints
+            .jobs
+            .trim_end_matches('/')
+            .to_owned();
+        Ok(JobRest {
+            client: reqwest::Client::new(),
+            base,
+        })
     }
 
     async fn get(&self, path: &str) -> anyhow::Result<Value> {
         let answer = self.client.get(format!("{}{path}", self.base)).send().await;
-        body(answer.with_context(|| format!("could not reach the job REST at {}", self.base))?).await
+        body(answer.with_context(|| format!("could not reach the job REST at {}", self.base))?)
+            .await
     }
 
     async fn overview(&self) -> anyhow::Result<Vec<Value>> {
         let answer = self.get("/jobs/overview").await?;
-        answer["jobs"].as_array().cloned().context("the answer lists no jobs")
+        answer["jobs"]
+            .as_array()
+            .cloned()
+            .context("the answer lists no jobs")
     }
 
     /// The one job whose id begins with `prefix`.
@@ -99,7 +122,10 @@ impl JobRest {
         match found.as_slice() {
             [id] => Ok((**id).to_owned()),
             [] => bail!("there is no job `{prefix}`; `streamforge job list` shows all"),
-            several => bail!("{} jobs begin with `{prefix}`; give more of the id", several.len()),
+            several => bail!(
+                "{} jobs begin with `{prefix}`; give more of the id",
+                several.len()
+            ),
         }
     }
 
@@ -108,7 +134,14 @@ impl JobRest {
             .overview()
             .await?
             .iter()
-            .map(|job| vec![text(&job["jid"]), text(&job["name"]), text(&job["state"]), seconds(&job["duration"])])
+            .map(|job| {
+                vec![
+                    text(&job["jid"]),
+                    text(&job["name"]),
+                    text(&job["state"]),
+                    seconds(&job["duration"]),
+                ]
+            })
             .collect();
         output::table(&["id", "name", "state", "for"], &rows);
         Ok(())
@@ -118,7 +151,11 @@ impl JobRest {
         let id = self.find(prefix).await?;
         let job = self.get(&format!("/jobs/{id}")).await?;
         let checkpoints = self.get(&format!("/jobs/{id}/checkpoints")).await?;
-        output::line(&format!("{id}  {}  {}", text(&job["name"]), text(&job["state"])));
+        output::line(&format!(
+            "{id}  {}  {}",
+            text(&job["name"]),
+            text(&job["state"])
+        ));
         let vertices = job["vertices"].as_array().cloned().unwrap_or_default();
         let rows: Vec<_> = vertices
             .iter()
@@ -133,7 +170,10 @@ impl JobRest {
                 ]
             })
             .collect();
-        output::table(&["operator", "parallelism", "status", "rows in", "rows out"], &rows);
+        output::table(
+            &["operator", "parallelism", "status", "rows in", "rows out"],
+            &rows,
+        );
         let (counts, latest) = (&checkpoints["counts"], &checkpoints["latest"]["completed"]);
         output::line(&format!(
             "checkpoints: {} completed, {} failed; the last took {} ms and has {} bytes",
@@ -151,7 +191,9 @@ impl JobRest {
 
     async fn cancel(&self, prefix: &str) -> anyhow::Result<()> {
         let id = self.find(prefix).await?;
-        let request = self.client.patch(format!("{}/jobs/{id}?mode=cancel", self.base));
+        let request = self
+            .client
+            .patch(format!("{}/jobs/{id}?mode=cancel", self.base));
         body(request.send().await.context("could not send the request")?).await?;
         output::line(&format!("{id} is being cancelled"));
         Ok(())
@@ -159,19 +201,29 @@ impl JobRest {
 
     async fn savepoint(&self, prefix: &str) -> anyhow::Result<()> {
         let id = self.find(prefix).await?;
-        let request = self.client.post(format!("{}/jobs/{id}/savepoints", self.base));
+        let request = self
+            .client
+            .post(format!("{}/jobs/{id}/savepoints", self.base));
         let request = request.json(&json!({ "cancel-job": false }));
         let answer = body(request.send().await.context("could not send the request")?).await?;
-        let trigger = answer["request-id"].as_str().context("the answer has no request-id")?.to_owned();
+        let trigger = answer["request-id"]
+            .as_str()
+            .context("the answer has no request-id")?
+            .to_owned();
         loop {
-            let state = self.get(&format!("/jobs/{id}/savepoints/{trigger}")).await?;
+            let state = self
+                .get(&format!("/jobs/{id}/savepoints/{trigger}"))
+                .await?;
             if state["status"]["id"] == "COMPLETED" {
                 return match state["operation"]["location"].as_str() {
                     Some(location) => {
                         output::line(location);
                         Ok(())
                     }
-                    None => bail!("the savepoint failed: {}", state["operation"]["failure-cause"]),
+                    None => bail!(
+                        "the savepoint failed: {}",
+                        state["operation"]["failure-cause"]
+                    ),
                 };
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -188,5 +240,9 @@ fn text(value: &Value) -> String {
 }
 
 fn seconds(milliseconds: &Value) -> String {
-    milliseconds.as_i64().map_or("-".to_owned(), |milliseconds| format!("{} s", milliseconds / 1000))
+    milliseconds
+        .as_i64()
+        .map_or("-".to_owned(), |milliseconds| {
+            format!("{} s", milliseconds / 1000)
+        })
 }

@@ -20,7 +20,10 @@ pub(crate) struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Config { enabled: true, policy: Policy::default() }
+        Config {
+            enabled: true,
+            policy: Policy::default(),
+        }
     }
 }
 
@@ -31,7 +34,9 @@ pub(crate) async fn start(platform: &mut Platform) -> anyhow::Result<()> {
         return Ok(());
     }
     let policy = config.maintenance.policy.clone();
-    policy.validate().context("`maintenance.policy` cannot work")?;
+    policy
+        .validate()
+        .context("`maintenance.policy` cannot work")?;
     let engine = &config.query_engine;
     let store = StoreConfig {
         endpoint: Some(engine.s3_endpoint.to_string()),
@@ -44,9 +49,13 @@ pub(crate) async fn start(platform: &mut Platform) -> anyhow::Result<()> {
     let mut catalog = CatalogConfig::new(engine.catalog_uri.clone());
     catalog.warehouse = Some(engine.warehouse.clone());
     catalog.store = store;
-    let catalog = RestCatalog::connect(catalog).await.context("could not reach the catalog")?;
+    let catalog = RestCatalog::connect(catalog)
+        .await
+        .context("could not reach the catalog")?;
     platform.spawn(Stage::Clients, |shutdown| async move {
-        lake::maintenance::run(catalog, policy, shutdown).await.context("the maintenance of tables failed")
+        lake::maintenance::run(catalog, policy, shutdown)
+            .await
+            .context("the maintenance of tables failed")
     });
     Ok(())
 }

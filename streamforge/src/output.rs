@@ -30,7 +30,10 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) {
 fn aligned(headings: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([headings[column].chars().count()]).max().unwrap_or(0)
+        cells
+            .chain([headings[column].chars().count()])
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<_> = (0..headings.len()).map(width).collect();
     let is_number: Vec<_> = (0..headings.len())
@@ -39,14 +42,25 @@ fn aligned(headings: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     let print = |cells: Vec<&str>| {
         let cells = cells.into_iter().enumerate().map(|(column, cell)| {
             let width = widths[column];
-            if is_number[column] { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+            if is_number[column] {
+                format!("{cell:>width$}")
+            } else {
+                format!("{cell:<width$}")
+            }
         });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     let mut lines = vec![print(headings.to_vec())];
     lines.push(print(widths.iter().map(|_| "").collect::<Vec<_>>()));
-    lines[1] = widths.iter().map(|width| "-".repeat(*width)).collect::<Vec<_>>().join("  ");
-    lines.extend(rows.iter().map(|row| print(row.iter().map(String::as_str).collect())));
+    lines[1] = widths
+        .iter()
+        .map(|width| "-".repeat(*width))
+        .collect::<Vec<_>>()
+        .join("  ");
+    lines.extend(
+        rows.iter()
+            .map(|row| print(row.iter().map(String::as_str).collect())),
+    );
     lines
 }
 
@@ -56,7 +70,10 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_numbers_stand_to_the_right() {
-        let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["bcd".to_owned(), "230".to_owned()]];
+        let rows = [
+            vec!["a".to_owned(), "1".to_owned()],
+            vec!["bcd".to_owned(), "230".to_owned()],
+        ];
         expect![[r"
             name  rows
             ----  ----

@@ -83,11 +83,14 @@ impl Platform {
     /// Binds every address, claims the data directory, then starts the services; nothing is written if one of the
     /// first two fails.
     pub(crate) async fn start(loaded: &Loaded, services: &[Service]) -> anyhow::Result<Self> {
-        let chosen: Vec<_> =
-            Service::ALL.into_iter().filter(|service| services.contains(service)).collect();
+        let chosen: Vec<_> = Service::ALL
+            .into_iter()
+            .filter(|service| services.contains(service))
+            .collect();
         let mut listeners = Vec::new();
         let mut bound = Vec::new();
-        let checked = wiring::with_credentials(&loaded.config, &credentials::Credentials::placeholder());
+        let checked =
+            wiring::with_credentials(&loaded.config, &credentials::Credentials::placeholder());
         for service in chosen {
             validate(service, &checked)?;
             let (sockets, addresses) = listen(service, &loaded.config).await?;
@@ -110,7 +113,9 @@ impl Platform {
         };
         for (service, sockets) in listeners {
             let config = platform.config.clone();
-            platform.spawn(Stage::of(service), |shutdown| Box::pin(serve(service, config, sockets, shutdown)));
+            platform.spawn(Stage::of(service), |shutdown| {
+                Box::pin(serve(service, config, sockets, shutdown))
+            });
         }
         Ok(platform)
     }
@@ -129,7 +134,11 @@ impl Platform {
     /// Asks each service's `/readyz` until all have said yes, or one has ended.
     pub(crate) async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let client = reqwest::Client::new();
-        let urls: Vec<_> = self.bound.iter().map(|(service, at)| (*service, ready_url(*service, at))).collect();
+        let urls: Vec<_> = self
+            .bound
+            .iter()
+            .map(|(service, at)| (*service, ready_url(*service, at)))
+            .collect();
         let all = async {
             for (service, url) in urls {
                 while !is_ready(&client, &url).await {
@@ -148,20 +157,35 @@ impl Platform {
     /// Where everything is, for people and for scripts.
     pub(crate) fn print_addresses(&self) {
         for (service, addresses) in &self.bound {
-            let scheme = if *service == Service::StreamingServer { "" } else { "http://" };
-            output::line(&format!("{:18} {:18} {scheme}{}", service.name(), service.protocol(), addresses[0]));
+            let scheme = if *service == Service::StreamingServer {
+                ""
+            } else {
+                "http://"
+            };
+            output::line(&format!(
+                "{:18} {:18} {scheme}{}",
+                service.name(),
+                service.protocol(),
+                addresses[0]
+            ));
             match service {
                 Service::StreamingServer => extra("metrics", addresses[1]),
                 Service::StreamProcessor => extra("Flink jobs", addresses[1]),
                 _ => {}
             }
         }
-        output::line(&format!("{:18} {:18} {}", "credentials", "", self.credentials_path.display()));
+        output::line(&format!(
+            "{:18} {:18} {}",
+            "credentials",
+            "",
+            self.credentials_path.display()
+        ));
     }
 
     /// Until Ctrl-C, SIGTERM or the first end of a service; then the drain.
     pub(crate) async fn run_until_stopped(mut self) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate()).context("could not watch for SIGTERM")?;
+        let mut terminate =
+            signal(SignalKind::terminate()).context("could not watch for SIGTERM")?;
         let outcome = tokio::select! {
             _ = tokio::signal::ctrl_c() => Ok(()),
             _ = terminate.recv() => Ok(()),
@@ -188,19 +212,25 @@ impl Platform {
         };
         match tokio::time::timeout(DRAIN, drain).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(anyhow!("could not stop cleanly within {DRAIN:?}; the next start recovers")),
+            Err(_) => Err(anyhow!(
+                "could not stop cleanly within {DRAIN:?}; the next start recovers"
+            )),
         }
     }
 }
 
 impl Platform {
     async fn stop_stage(&mut self, stage: Stage) -> anyhow::Result<()> {
-        let left = |stages: &BTreeMap<Stage, Running>| stages.get(&stage).map_or(0, |running| running.tasks);
+        let left = |stages: &BTreeMap<Stage, Running>| {
+            stages.get(&stage).map_or(0, |running| running.tasks)
+        };
         if let Some(running) = self.stages.get(&stage) {
             running.shutdown.cancel();
         }
         while left(&self.stages) > 0 {
-            let Some(ended) = self.running.join_next().await else { return Ok(()) };
+            let Some(ended) = self.running.join_next().await else {
+                return Ok(());
+            };
             let (of, outcome) = ended.context("a service panicked while it stopped")?;
             if let Some(running) = self.stages.get_mut(&of) {
                 running.tasks -= 1;
@@ -215,7 +245,9 @@ fn extra(what: &str, address: SocketAddr) {
     output::line(&format!("{:18} {what:18} http://{address}", ""));
 }
 
-fn ended_early(ended: Result<(Stage, anyhow::Result<()>), tokio::task::JoinError>) -> anyhow::Error {
+fn ended_early(
+    ended: Result<(Stage, anyhow::Result<()>), tokio::task::JoinError>,
+) -> anyhow::Error {
     match ended {
         Ok((_, Ok(()))) => anyhow!("a service ended by itself"),
         Ok((_, Err(error))) => error,
@@ -236,18 +268,32 @@ async fn is_ready(client: &reqwest::Client, url: &str) -> bool {
     answer.is_ok_and(|answer| answer.status().is_success())
 }
 
-async fn listen(service: Service, config: &Config) -> anyhow::Result<(Vec<TcpListener>, Vec<SocketAddr>)> {
+async fn listen(
+    service: Service,
+    config: &Config,
+) -> anyhow::Result<(Vec<TcpListener>, Vec<SocketAddr>)> {
     let mut sockets = Vec::new();
     let mut addresses = Vec::new();
     for (key, address) in service.addresses(config) {
-        let socket = TcpListener::bind(address).await.map_err(|error| could_not_listen(service, key, address, error))?;
-        addresses.push(socket.local_addr().context("a bound socket has an address")?);
+        let socket = TcpListener::bind(address)
+            .await
+            .map_err(|error| could_not_listen(service, key, address, error))?;
+        addresses.push(
+            socket
+                .local_addr()
+                .context("a bound socket has an address")?,
+        );
         sockets.push(socket);
     }
     Ok((sockets, addresses))
 }
 
-fn could_not_listen(service: Service, key: &str, address: SocketAddr, error: io::Error) -> anyhow::Error {
+fn could_not_listen(
+    service: Service,
+    key: &str,
+    address: SocketAddr,
+    error: io::Error,
+) -> anyhow::Error {
     if error.kind() == io::ErrorKind::AddrInUse {
         anyhow!(
             "{service} could not listen on {address}: another program has that port; stop it, or choose another with \
@@ -282,23 +328,31 @@ async fn serve(
     let second = sockets.pop();
     let outcome = match (service, second) {
         (Service::StreamingServer, Some(admin)) => {
-            streaming_server::serve(config.streaming_server, first, admin, shutdown).await.map_err(anyhow::Error::from)
+            streaming_server::serve(config.streaming_server, first, admin, shutdown)
+                .await
+                .map_err(anyhow::Error::from)
         }
         (Service::StreamProcessor, Some(jobs)) => {
-            stream_processor::serve(config.stream_processor, first, jobs, shutdown).await.map_err(anyhow::Error::from)
+            stream_processor::serve(config.stream_processor, first, jobs, shutdown)
+                .await
+                .map_err(anyhow::Error::from)
         }
         (Service::StorageService, _) => {
-            storage_service::serve(config.storage_service, first, shutdown).await.map_err(anyhow::Error::from)
+            storage_service::serve(config.storage_service, first, shutdown)
+                .await
+                .map_err(anyhow::Error::from)
         }
         (Service::IcebergCatalog, _) => {
-            iceberg_catalog::serve(config.iceberg_catalog, first, shutdown).await.map_err(anyhow::Error::from)
+            iceberg_catalog::serve(config.iceberg_catalog, first, shutdown)
+                .await
+                .map_err(anyhow::Error::from)
         }
-        (Service::QueryEngine, _) => {
-            query_engine::serve(config.query_engine, first, shutdown).await.map_err(anyhow::Error::from)
-        }
-        (Service::VizDashboard, _) => {
-            viz_dashboard::serve(config.viz_dashboard, first, shutdown).await.map_err(anyhow::Error::from)
-        }
+        (Service::QueryEngine, _) => query_engine::serve(config.query_engine, first, shutdown)
+            .await
+            .map_err(anyhow::Error::from),
+        (Service::VizDashboard, _) => viz_dashboard::serve(config.viz_dashboard, first, shutdown)
+            .await
+            .map_err(anyhow::Error::from),
         (Service::StreamingServer | Service::StreamProcessor, None) => {
             unreachable!("both have two addresses, and each was bound")
         }

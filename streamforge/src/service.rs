@@ -57,7 +57,10 @@ impl Service {
         match self {
             Service::StreamingServer => vec![
                 ("streaming_server.listen", config.streaming_server.listen),
-                ("streaming_server.admin_listen", config.streaming_server.admin_listen),
+                (
+                    "streaming_server.admin_listen",
+                    config.streaming_server.admin_listen,
+                ),
             ],
             Service::StorageService => {
                 vec![("storage_service.listen", config.storage_service.listen)]
@@ -66,8 +69,14 @@ impl Service {
                 vec![("iceberg_catalog.listen", config.iceberg_catalog.listen)]
             }
             Service::StreamProcessor => vec![
-                ("stream_processor.gateway_listen", config.stream_processor.gateway_listen),
-                ("stream_processor.job_listen", config.stream_processor.job_listen),
+                (
+                    "stream_processor.gateway_listen",
+                    config.stream_processor.gateway_listen,
+                ),
+                (
+                    "stream_processor.job_listen",
+                    config.stream_processor.job_listen,
+                ),
             ],
             Service::QueryEngine => vec![("query_engine.listen", config.query_engine.listen)],
             Service::VizDashboard => vec![("viz_dashboard.listen", config.viz_dashboard.listen)],
@@ -76,7 +85,10 @@ impl Service {
 
     /// Whether it keeps data of its own under the data directory.
     pub(crate) fn has_data(self) -> bool {
-        matches!(self, Service::StreamingServer | Service::StorageService | Service::IcebergCatalog)
+        matches!(
+            self,
+            Service::StreamingServer | Service::StorageService | Service::IcebergCatalog
+        )
     }
 }
 
@@ -90,9 +102,15 @@ impl FromStr for Service {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Service::ALL.into_iter().find(|service| service.name() == text).ok_or_else(|| {
-            let names: Vec<_> = Service::ALL.iter().map(|service| service.name()).collect();
-            format!("there is no service `{text}`; there are {}", names.join(", "))
-        })
+        Service::ALL
+            .into_iter()
+            .find(|service| service.name() == text)
+            .ok_or_else(|| {
+                let names: Vec<_> = Service::ALL.iter().map(|service| service.name()).collect();
+                format!(
+                    "there is no service `{text}`; there are {}",
+                    names.join(", ")
+                )
+            })
     }
 }

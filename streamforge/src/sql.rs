@@ -16,7 +16,8 @@ pub(crate) async fn shell(settings: &Settings, options: &Sql) -> anyhow::Result<
         Some(url) => url.to_string(),
         None => crate::config::load(settings)?.config.endpoints.trino,
     };
-    let mut client = Client::new(&server, options.timeout).with_names(&options.catalog, options.schema.as_deref());
+    let mut client = Client::new(&server, options.timeout)
+        .with_names(&options.catalog, options.schema.as_deref());
     if let Some(script) = &options.execute {
         let (mut complete, rest) = statements(script);
         complete.extend(Some(rest).filter(|rest| !rest.trim().is_empty()));
@@ -37,7 +38,10 @@ async fn interactive(client: &mut Client, format: Format) -> anyhow::Result<Exit
             prompt(pending.trim().is_empty())?;
         }
         let mut text = String::new();
-        let read = std::io::stdin().lock().read_line(&mut text).context("could not read standard input")?;
+        let read = std::io::stdin()
+            .lock()
+            .read_line(&mut text)
+            .context("could not read standard input")?;
         if read == 0 || matches!(text.trim(), "quit" | "exit" | "quit;" | "exit;") {
             break;
         }
@@ -54,7 +58,12 @@ async fn interactive(client: &mut Client, format: Format) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run(client: &mut Client, statement: &str, format: Format, person: bool) -> anyhow::Result<()> {
+async fn run(
+    client: &mut Client,
+    statement: &str,
+    format: Format,
+    person: bool,
+) -> anyhow::Result<()> {
     match client.query(statement).await {
         Ok(rows) => print(&rows, format),
         Err(error) if person => output::error(&format!("{error:#}")),
@@ -65,9 +74,17 @@ async fn run(client: &mut Client, statement: &str, format: Format, person: bool)
 
 fn prompt(first: bool) -> anyhow::Result<()> {
     let mut out = std::io::stderr();
-    write!(out, "{}", if first { "streamforge> " } else { "          -> " })
-        .and_then(|()| out.flush())
-        .context("could not write the prompt")
+    write!(
+        out,
+        "{}",
+        if first {
+            "streamforge> "
+        } else {
+            "          -> "
+        }
+    )
+    .and_then(|()| out.flush())
+    .context("could not write the prompt")
 }
 
 /// Cuts `script` at its semicolons, strings, quoted names and comments apart; what follows the last one is the rest.
@@ -77,9 +94,7 @@ fn statements(script: &str) -> (Vec<String>, String) {
     let mut rest = script.char_indices().peekable();
     while let Some((at, character)) = rest.next() {
         match character {
-            '\'' | '"' => {
-                while rest.next().is_some_and(|(_, inner)| inner != character) {}
-            }
+            '\'' | '"' => while rest.next().is_some_and(|(_, inner)| inner != character) {},
             '-' if rest.peek().is_some_and(|(_, next)| *next == '-') => {
                 while rest.next().is_some_and(|(_, inner)| inner != '\n') {}
             }
@@ -101,9 +116,17 @@ fn print(rows: &Rows, format: Format) {
         }
         Format::Table => {
             let headings: Vec<_> = rows.columns.iter().map(String::as_str).collect();
-            let cells: Vec<Vec<_>> = rows.data.iter().map(|row| row.iter().map(cell).collect()).collect();
+            let cells: Vec<Vec<_>> = rows
+                .data
+                .iter()
+                .map(|row| row.iter().map(cell).collect())
+                .collect();
             output::table(&headings, &cells);
-            output::line(&format!("({} row{})", cells.len(), if cells.len() == 1 { "" } else { "s" }));
+            output::line(&format!(
+                "({} row{})",
+                cells.len(),
+                if cells.len() == 1 { "" } else { "s" }
+            ));
         }
         Format::Csv => {
             let header: Vec<_> = rows.columns.iter().map(|name| quoted(name)).collect();
@@ -138,7 +161,11 @@ fn csv(value: &Value) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -148,7 +175,10 @@ mod tests {
     #[test]
     fn statements_end_at_semicolons_outside_of_strings_and_comments() {
         let (complete, rest) = statements("SELECT ';' AS \"a;b\"; -- one; two\n SELECT 2; SELECT");
-        assert_eq!(complete, ["SELECT ';' AS \"a;b\"", "-- one; two\n SELECT 2"]);
+        assert_eq!(
+            complete,
+            ["SELECT ';' AS \"a;b\"", "-- one; two\n SELECT 2"]
+        );
         assert_eq!(rest, " SELECT");
     }
 

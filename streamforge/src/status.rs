@@ -20,7 +20,11 @@ pub(crate) async fn status(settings: &Settings) -> anyhow::Result<ExitCode> {
     well &= jobs(&endpoints).await;
     output::line("");
     well &= tables(&endpoints).await;
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn services(endpoints: &Endpoints) -> bool {
@@ -52,16 +56,21 @@ async fn readiness_of(client: &reqwest::Client, base: &str) -> String {
     match client.get(url).timeout(PATIENCE).send().await {
         Err(_) => "does not answer".to_owned(),
         Ok(answer) if answer.status().is_success() => "ready".to_owned(),
-        Ok(answer) if answer.status() == reqwest::StatusCode::SERVICE_UNAVAILABLE => {
-            answer.text().await.map_or("broke off".to_owned(), |text| text.trim().to_owned())
-        }
+        Ok(answer) if answer.status() == reqwest::StatusCode::SERVICE_UNAVAILABLE => answer
+            .text()
+            .await
+            .map_or("broke off".to_owned(), |text| text.trim().to_owned()),
         Ok(_) => "answers".to_owned(),
     }
 }
 
 async fn jobs(endpoints: &Endpoints) -> bool {
     let url = format!("{}/jobs/overview", endpoints.jobs.trim_end_matches('/'));
-    let answer = reqwest::Client::new().get(url).timeout(PATIENCE).send().await;
+    let answer = reqwest::Client::new()
+        .get(url)
+        .timeout(PATIENCE)
+        .send()
+        .await;
     let overview = match answer {
         Ok(answer) => crate::gateway::body(answer).await,
         Err(error) => Err(error.into()),
@@ -75,15 +84,29 @@ async fn jobs(endpoints: &Endpoints) -> bool {
     };
     let jobs = overview["jobs"].as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let number = |value: &Value| value.as_i64().map_or("-".to_owned(), |number| number.to_string());
+    let number = |value: &Value| {
+        value
+            .as_i64()
+            .map_or("-".to_owned(), |number| number.to_string())
+    };
     let rows: Vec<_> = jobs
         .iter()
         .map(|job| {
-            vec![text(&job["jid"]), text(&job["name"]), text(&job["state"]), number(&job["lag"])]
+            vec![
+                text(&job["jid"]),
+                text(&job["name"]),
+                text(&job["state"]),
+                number(&job["lag"]),
+            ]
         })
         .collect();
     output::table(&["job", "name", "state", "lag (records)"], &rows);
-    jobs.iter().all(|job| matches!(job["state"].as_str(), Some("RUNNING" | "FINISHED" | "CANCELED")))
+    jobs.iter().all(|job| {
+        matches!(
+            job["state"].as_str(),
+            Some("RUNNING" | "FINISHED" | "CANCELED")
+        )
+    })
 }
 
 async fn tables(endpoints: &Endpoints) -> bool {
@@ -114,8 +137,15 @@ async fn table_rows(endpoints: &Endpoints) -> anyhow::Result<Vec<Vec<String>>> {
         let sizes = trino.query(&sizes).await?.data;
         let last = format!("SELECT max(committed_at) FROM \"{schema}\".\"{table}$snapshots\"");
         let last = trino.query(&last).await?.data;
-        let size = |index: usize| sizes.first().and_then(|row| row[index].as_i64()).unwrap_or(0);
-        let last = last.first().and_then(|row| row[0].as_str().map(str::to_owned));
+        let size = |index: usize| {
+            sizes
+                .first()
+                .and_then(|row| row[index].as_i64())
+                .unwrap_or(0)
+        };
+        let last = last
+            .first()
+            .and_then(|row| row[0].as_str().map(str::to_owned));
         rows.push(vec![
             format!("{schema}.{table}"),
             size(0).to_string(),

@@ -16,8 +16,10 @@ use crate::{demo, maintenance};
 pub(crate) async fn up(settings: &Settings, options: &Up) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
     let loaded = config::load(settings)?;
-    let services: Vec<_> =
-        Service::ALL.into_iter().filter(|service| !options.without.contains(service)).collect();
+    let services: Vec<_> = Service::ALL
+        .into_iter()
+        .filter(|service| !options.without.contains(service))
+        .collect();
     if services.is_empty() {
         bail!("--without leaves no service to start");
     }
@@ -29,7 +31,10 @@ pub(crate) async fn up(settings: &Settings, options: &Up) -> anyhow::Result<Exit
         demo::start(&mut platform, options.rate).await?;
     }
     let dashboard = &platform.config.endpoints.dashboard;
-    output::line(&format!("ready in {:.2} s; open {dashboard}", begun.elapsed().as_secs_f64()));
+    output::line(&format!(
+        "ready in {:.2} s; open {dashboard}",
+        begun.elapsed().as_secs_f64()
+    ));
     platform.run_until_stopped().await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -59,18 +59,46 @@ pub(crate) fn wire(
     let origins = &loaded.origins;
     let mut urls = Urls { origins, endpoints };
     let catalog = &mut config.iceberg_catalog;
-    urls.set("iceberg_catalog.s3_endpoint", &mut catalog.s3_endpoint, |at| &at.s3)?;
+    urls.set(
+        "iceberg_catalog.s3_endpoint",
+        &mut catalog.s3_endpoint,
+        |at| &at.s3,
+    )?;
     let engine = &mut config.query_engine;
-    urls.set("query_engine.s3_endpoint", &mut engine.s3_endpoint, |at| &at.s3)?;
-    urls.set("query_engine.catalog_uri", &mut engine.catalog_uri, |at| &at.catalog)?;
+    urls.set("query_engine.s3_endpoint", &mut engine.s3_endpoint, |at| {
+        &at.s3
+    })?;
+    urls.set("query_engine.catalog_uri", &mut engine.catalog_uri, |at| {
+        &at.catalog
+    })?;
     let dashboard = &mut config.viz_dashboard;
-    urls.set("viz_dashboard.trino_url", &mut dashboard.trino_url, |at| &at.trino)?;
-    urls.set("viz_dashboard.job_url", &mut dashboard.job_url, |at| &at.jobs)?;
-    urls.set("viz_dashboard.gateway_url", &mut dashboard.gateway_url, |at| &at.gateway)?;
-    urls.set("viz_dashboard.storage_url", &mut dashboard.storage_url, |at| &at.s3)?;
-    urls.set("viz_dashboard.catalog_url", &mut dashboard.catalog_url, |at| &at.catalog)?;
+    urls.set("viz_dashboard.trino_url", &mut dashboard.trino_url, |at| {
+        &at.trino
+    })?;
+    urls.set("viz_dashboard.job_url", &mut dashboard.job_url, |at| {
+        &at.jobs
+    })?;
+    urls.set(
+        "viz_dashboard.gateway_url",
+        &mut dashboard.gateway_url,
+        |at| &at.gateway,
+    )?;
+    urls.set(
+        "viz_dashboard.storage_url",
+        &mut dashboard.storage_url,
+        |at| &at.s3,
+    )?;
+    urls.set(
+        "viz_dashboard.catalog_url",
+        &mut dashboard.catalog_url,
+        |at| &at.catalog,
+    )?;
     if !endpoints.kafka_admin.is_empty() {
-        urls.set("viz_dashboard.kafka_admin_url", &mut dashboard.kafka_admin_url, |at| &at.kafka_admin)?;
+        urls.set(
+            "viz_dashboard.kafka_admin_url",
+            &mut dashboard.kafka_admin_url,
+            |at| &at.kafka_admin,
+        )?;
     }
     if origins.is_default("viz_dashboard.kafka_bootstrap") {
         dashboard.kafka_bootstrap.clone_from(&endpoints.kafka);
@@ -97,17 +125,16 @@ impl Urls<'_> {
     ) -> anyhow::Result<()> {
         if self.origins.is_default(key) {
             let text = of(self.endpoints);
-            *url = text.parse().with_context(|| format!("`{text}` under [endpoints] is no URL"))?;
+            *url = text
+                .parse()
+                .with_context(|| format!("`{text}` under [endpoints] is no URL"))?;
         }
         Ok(())
     }
 }
 
 /// A SQL file names the default addresses; a job on our processor meets the services where they are.
-fn replacements(
-    endpoints: &Endpoints,
-    set: &BTreeMap<String, String>,
-) -> BTreeMap<String, String> {
+fn replacements(endpoints: &Endpoints, set: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let defaults = Endpoints::default();
     let pairs = [
         (defaults.kafka, &endpoints.kafka),
@@ -124,8 +151,11 @@ fn replacements(
 pub(crate) fn with_credentials(config: &Config, credentials: &Credentials) -> Config {
     let mut config = config.clone();
     let store = &mut config.storage_service;
-    let (catalog, processor, engine) =
-        (&mut config.iceberg_catalog, &mut config.stream_processor, &mut config.query_engine);
+    let (catalog, processor, engine) = (
+        &mut config.iceberg_catalog,
+        &mut config.stream_processor,
+        &mut config.query_engine,
+    );
     for (id, secret) in [
         (&mut store.access_key, &mut store.secret_key),
         (&mut catalog.s3_access_key, &mut catalog.s3_secret_key),

@@ -34,17 +34,21 @@ static WINDOWS: LazyLock<HashMap<String, Arc<WindowUDF>>> = LazyLock::new(|| {
 });
 
 pub(crate) fn find(name: &str) -> Result<Arc<AggregateUDF>> {
-    AGGREGATES
-        .get(name)
-        .cloned()
-        .ok_or_else(|| Failure::new(Code::GenericInternalError, format!("the engine has no aggregate {name}")))
+    AGGREGATES.get(name).cloned().ok_or_else(|| {
+        Failure::new(
+            Code::GenericInternalError,
+            format!("the engine has no aggregate {name}"),
+        )
+    })
 }
 
 pub(crate) fn find_window(name: &str) -> Result<Arc<WindowUDF>> {
-    WINDOWS
-        .get(name)
-        .cloned()
-        .ok_or_else(|| Failure::new(Code::GenericInternalError, format!("the engine has no window function {name}")))
+    WINDOWS.get(name).cloned().ok_or_else(|| {
+        Failure::new(
+            Code::GenericInternalError,
+            format!("the engine has no window function {name}"),
+        )
+    })
 }
 
 /// A call of one of DataFusion's aggregates.
@@ -55,7 +59,14 @@ pub(crate) fn plain(
     filter: Option<Box<Expr>>,
     order_by: Vec<Sort>,
 ) -> Result<Expr> {
-    Ok(Expr::AggregateFunction(AggregateFunction::new_udf(find(name)?, args, distinct, filter, order_by, None)))
+    Ok(Expr::AggregateFunction(AggregateFunction::new_udf(
+        find(name)?,
+        args,
+        distinct,
+        filter,
+        order_by,
+        None,
+    )))
 }
 
 /// The value of an expression that must not depend on rows.
@@ -63,10 +74,15 @@ pub(crate) fn constant(expr: Expr) -> Result<Expr> {
     match expr {
         Expr::Literal(..) => Ok(expr),
         Expr::Cast(cast) => match constant(*cast.expr)? {
-            Expr::Literal(value, meta) => Ok(Expr::Literal(value.cast_to(cast.field.data_type())?, meta)),
+            Expr::Literal(value, meta) => {
+                Ok(Expr::Literal(value.cast_to(cast.field.data_type())?, meta))
+            }
             other => Ok(other),
         },
-        _ => Err(Failure::new(Code::NotSupported, "an argument that is not a literal is not supported here")),
+        _ => Err(Failure::new(
+            Code::NotSupported,
+            "an argument that is not a literal is not supported here",
+        )),
     }
 }
 
@@ -75,11 +91,19 @@ pub(crate) fn checked_bigint(sum: Expr) -> Expr {
     let run = |args: &Args| {
         let sums: &Decimal128Array = args.array(0).as_primitive();
         let sums = sums.iter().map(|sum| {
-            sum.map(|sum| i64::try_from(sum).map_err(|_| overflow("bigint addition overflow"))).transpose()
+            sum.map(|sum| i64::try_from(sum).map_err(|_| overflow("bigint addition overflow")))
+                .transpose()
         });
         done(sums.collect::<Result<Int64Array>>()?)
     };
-    Kernel::call("checked_bigint", String::new(), DataType::Int64, OnFailure::Raise, vec![sum], Arc::new(run))
+    Kernel::call(
+        "checked_bigint",
+        String::new(),
+        DataType::Int64,
+        OnFailure::Raise,
+        vec![sum],
+        Arc::new(run),
+    )
 }
 
 /// A decimal sum within 38 digits.
@@ -91,7 +115,14 @@ pub(crate) fn checked_decimal(sum: Expr, ty: &Type) -> Expr {
         }
         Ok(Arc::clone(args.array(0)))
     };
-    Kernel::call("checked_decimal", String::new(), ty.arrow(), OnFailure::Raise, vec![sum], Arc::new(run))
+    Kernel::call(
+        "checked_decimal",
+        String::new(),
+        ty.arrow(),
+        OnFailure::Raise,
+        vec![sum],
+        Arc::new(run),
+    )
 }
 
 /// `avg(decimal(p,s))`: the sum over the count, half up, in decimal(p,s).
@@ -103,9 +134,20 @@ pub(crate) fn decimal_average(sum: Expr, count: Expr, ty: &Type) -> Expr {
             let (sum, count) = (args.primitive::<Decimal128Type>(0, row)?, args.i64(1, row)?);
             (count > 0).then(|| div_half_up(sum, i128::from(count)))
         });
-        done(averages.collect::<Decimal128Array>().with_data_type(result.clone()))
+        done(
+            averages
+                .collect::<Decimal128Array>()
+                .with_data_type(result.clone()),
+        )
     };
-    Kernel::call("decimal_average", String::new(), shape, OnFailure::Raise, vec![sum, count], Arc::new(run))
+    Kernel::call(
+        "decimal_average",
+        String::new(),
+        shape,
+        OnFailure::Raise,
+        vec![sum, count],
+        Arc::new(run),
+    )
 }
 
 /// The map made of collected rows: `map_agg` keeps a key's first value, `multimap_agg` all, `histogram` their number.
@@ -131,10 +173,12 @@ pub(crate) fn to_map(name: &str, rows: Expr, values: &[Typed]) -> Result<Typed> 
             let mut seen: HashMap<Vec<u8>, usize> = HashMap::new();
             let encoded = array::encoded(&keys)?;
             for at in 0..keys.len() {
-                let group = *seen.entry(encoded.row(at).as_ref().to_vec()).or_insert_with(|| {
-                    groups.push((at, Vec::new()));
-                    groups.len() - 1
-                });
+                let group = *seen
+                    .entry(encoded.row(at).as_ref().to_vec())
+                    .or_insert_with(|| {
+                        groups.push((at, Vec::new()));
+                        groups.len() - 1
+                    });
                 groups[group].1.push(at);
             }
             let firsts: Vec<usize> = groups.iter().map(|(first, _)| *first).collect();
@@ -142,15 +186,30 @@ pub(crate) fn to_map(name: &str, rows: Expr, values: &[Typed]) -> Result<Typed> 
                 "map_agg" => array::take(&super::row::field_of(&entries, 1)?, &firsts)?,
                 "multimap_agg" => {
                     let items = super::row::field_of(&entries, 1)?;
-                    let lists = groups.iter().map(|(_, all)| array::take(&items, all).map(Some)).collect::<Result<Vec<_>>>()?;
+                    let lists = groups
+                        .iter()
+                        .map(|(_, all)| array::take(&items, all).map(Some))
+                        .collect::<Result<Vec<_>>>()?;
                     array::lists(lists, items.data_type())?
                 }
-                _ => Arc::new(groups.iter().map(|(_, all)| i64::try_from(all.len()).ok()).collect::<Int64Array>()),
+                _ => Arc::new(
+                    groups
+                        .iter()
+                        .map(|(_, all)| i64::try_from(all.len()).ok())
+                        .collect::<Int64Array>(),
+                ),
             };
             maps.push(array::take(&keys, &firsts)?, made);
         }
         maps.finish(&shape)
     };
-    let expr = Kernel::call(name, format!("{ty}"), ty.arrow(), OnFailure::Raise, vec![rows], Arc::new(run));
+    let expr = Kernel::call(
+        name,
+        format!("{ty}"),
+        ty.arrow(),
+        OnFailure::Raise,
+        vec![rows],
+        Arc::new(run),
+    );
     Ok(Typed::new(expr, ty))
 }

@@ -5,7 +5,8 @@ mod table;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, UInt64Array, new_empty_array, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, UInt64Array, new_empty_array,
+    new_null_array,
 };
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::compute::kernels::cmp;
@@ -37,11 +38,23 @@ pub(crate) fn take(array: &ArrayRef, rows: &[usize]) -> Result<ArrayRef> {
 /// One list a row.
 pub(crate) fn lists(rows: Vec<Option<ArrayRef>>, element: &DataType) -> Result<ArrayRef> {
     let field = Arc::new(Field::new("item", element.clone(), true));
-    let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().map_or(0, |row| row.len())).collect();
+    let lengths: Vec<usize> = rows
+        .iter()
+        .map(|row| row.as_ref().map_or(0, |row| row.len()))
+        .collect();
     let nulls: NullBuffer = rows.iter().map(Option::is_some).collect();
     let parts: Vec<&dyn Array> = rows.iter().flatten().map(AsRef::as_ref).collect();
-    let values = if parts.is_empty() { new_empty_array(element) } else { datafusion::arrow::compute::concat(&parts)? };
-    done(ListArray::try_new(field, OffsetBuffer::from_lengths(lengths), values, Some(nulls))?)
+    let values = if parts.is_empty() {
+        new_empty_array(element)
+    } else {
+        datafusion::arrow::compute::concat(&parts)?
+    };
+    done(ListArray::try_new(
+        field,
+        OffsetBuffer::from_lengths(lengths),
+        values,
+        Some(nulls),
+    )?)
 }
 
 /// `ARRAY[…]` of elements already in one type.
@@ -61,33 +74,62 @@ pub(crate) fn make(items: Vec<Expr>, element: &Type) -> Typed {
     let shape = element.arrow();
     let run = move |args: &Args| {
         let rows = (0..args.rows).map(|row| {
-            let cells: Vec<ArrayRef> = (0..args.len()).map(|arg| args.array(arg).slice(args.at(arg, row), 1)).collect();
+            let cells: Vec<ArrayRef> = (0..args.len())
+                .map(|arg| args.array(arg).slice(args.at(arg, row), 1))
+                .collect();
             let cells: Vec<&dyn Array> = cells.iter().map(AsRef::as_ref).collect();
             Ok(Some(datafusion::arrow::compute::concat(&cells)?))
         });
         lists(rows.collect::<Result<_>>()?, &shape)
     };
-    Typed::new(Kernel::call("array", ty.to_string(), ty.arrow(), OnFailure::Raise, items, Arc::new(run)), ty)
+    Typed::new(
+        Kernel::call(
+            "array",
+            ty.to_string(),
+            ty.arrow(),
+            OnFailure::Raise,
+            items,
+            Arc::new(run),
+        ),
+        ty,
+    )
 }
 
 /// `a || b`: NULL when either is.
 pub(crate) fn concat(items: Vec<Expr>, ty: Type) -> Typed {
-    let DataType::List(field) = ty.arrow() else { return Typed::new(items.into_iter().next().unwrap_or_default(), ty) };
+    let DataType::List(field) = ty.arrow() else {
+        return Typed::new(items.into_iter().next().unwrap_or_default(), ty);
+    };
     let shape = field.data_type().clone();
     let run = move |args: &Args| {
         let rows = (0..args.rows).map(|row| {
-            let parts: Option<Vec<ArrayRef>> = (0..args.len()).map(|arg| args.list(arg, row)).collect();
+            let parts: Option<Vec<ArrayRef>> =
+                (0..args.len()).map(|arg| args.list(arg, row)).collect();
             let Some(parts) = parts else { return Ok(None) };
             let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
             Ok(Some(datafusion::arrow::compute::concat(&parts)?))
         });
         lists(rows.collect::<Result<_>>()?, &shape)
     };
-    Typed::new(Kernel::call("concat", ty.to_string(), ty.arrow(), OnFailure::Raise, items, Arc::new(run)), ty)
+    Typed::new(
+        Kernel::call(
+            "concat",
+            ty.to_string(),
+            ty.arrow(),
+            OnFailure::Raise,
+            items,
+            Arc::new(run),
+        ),
+        ty,
+    )
 }
 
 /// One value a row, gathered from lists by position; `None` is NULL.
-fn gather(args: &Args, element: &DataType, pick: impl Fn(&ArrayRef, i64) -> Result<Option<usize>>) -> Result<ArrayRef> {
+fn gather(
+    args: &Args,
+    element: &DataType,
+    pick: impl Fn(&ArrayRef, i64) -> Result<Option<usize>>,
+) -> Result<ArrayRef> {
     let mut rows = Vec::with_capacity(args.rows);
     for row in 0..args.rows {
         let found = match (args.list(0, row), args.i64(1, row)) {
@@ -121,14 +163,30 @@ pub(crate) fn subscript(array: Expr, index: Expr, element: &Type, on_failure: On
             if index < 0 {
                 return Err(bad(format!("Array subscript is negative: {index}")));
             }
-            match usize::try_from(index).ok().filter(|index| *index <= list.len()) {
+            match usize::try_from(index)
+                .ok()
+                .filter(|index| *index <= list.len())
+            {
                 Some(index) => Ok(Some(index - 1)),
-                None => Err(bad(format!("Array subscript must be less than or equal to array length: {index} > {}", list.len()))),
+                None => Err(bad(format!(
+                    "Array subscript must be less than or equal to array length: {index} > {}",
+                    list.len()
+                ))),
             }
         })
     };
     let key = element.to_string();
-    Typed::new(Kernel::call("subscript", key, result, on_failure, vec![array, index], Arc::new(run)), element.clone())
+    Typed::new(
+        Kernel::call(
+            "subscript",
+            key,
+            result,
+            on_failure,
+            vec![array, index],
+            Arc::new(run),
+        ),
+        element.clone(),
+    )
 }
 
 /// `transform`, `filter`, `any_match` and the like.
@@ -144,13 +202,19 @@ pub(crate) fn higher_order(name: &str, value: Typed, param: String, body: Typed)
         }
         "filter" => {
             let function = nested::array_filter::array_filter_higher_order_function();
-            Typed::new(higher_order_call(function, value.expr, param, body.expr), value.ty)
+            Typed::new(
+                higher_order_call(function, value.expr, param, body.expr),
+                value.ty,
+            )
         }
         _ => {
             // The verdicts of all elements, judged with three-valued logic.
             let function = nested::array_transform::array_transform_higher_order_function();
             let verdicts = higher_order_call(function, value.expr, param, body.expr);
-            matches(name, super::row::relabelled(verdicts, &Type::array(Type::Boolean)))
+            matches(
+                name,
+                super::row::relabelled(verdicts, &Type::array(Type::Boolean)),
+            )
         }
     })
 }
@@ -172,18 +236,34 @@ fn matches(name: &str, verdicts: Expr) -> Typed {
         });
         done(rows.collect::<BooleanArray>())
     };
-    Typed::boolean(Kernel::call(name, String::new(), DataType::Boolean, OnFailure::Raise, vec![verdicts], Arc::new(run)))
+    Typed::boolean(Kernel::call(
+        name,
+        String::new(),
+        DataType::Boolean,
+        OnFailure::Raise,
+        vec![verdicts],
+        Arc::new(run),
+    ))
 }
 
 /// Functions whose result type depends on more than one pattern: `map`, `zip`, `map_entries`, `map_from_entries`.
 pub(crate) fn irregular(name: &str, values: Vec<Typed>, on_failure: OnFailure) -> Result<Typed> {
     let bad = |values: &[Typed]| {
         let types: Vec<String> = values.iter().map(|value| value.ty.to_string()).collect();
-        Failure::new(Code::FunctionNotFound, format!("Unexpected parameters ({}) for function {name}", types.join(", ")))
+        Failure::new(
+            Code::FunctionNotFound,
+            format!(
+                "Unexpected parameters ({}) for function {name}",
+                types.join(", ")
+            ),
+        )
     };
     let types: Vec<Type> = values.iter().map(|value| value.ty.clone()).collect();
     match (name, types.as_slice()) {
-        ("map", []) => Ok(map::from_arrays(vec![make(vec![], &Type::Unknown), make(vec![], &Type::Unknown)], on_failure)),
+        ("map", []) => Ok(map::from_arrays(
+            vec![make(vec![], &Type::Unknown), make(vec![], &Type::Unknown)],
+            on_failure,
+        )),
         ("map", [Type::Array(_), Type::Array(_)]) => Ok(map::from_arrays(values, on_failure)),
         ("map_entries", [Type::Map(key, item)]) => {
             let entry = Type::Row(vec![(None, (**key).clone()), (None, (**item).clone())]);
@@ -191,10 +271,19 @@ pub(crate) fn irregular(name: &str, values: Vec<Typed>, on_failure: OnFailure) -
             Ok(entries(value, &entry))
         }
         ("map_from_entries", [Type::Array(row)]) => match row.as_ref() {
-            Type::Row(fields) if fields.len() == 2 => Ok(map::from_entries(values, &fields[0].1, &fields[1].1, on_failure)),
+            Type::Row(fields) if fields.len() == 2 => Ok(map::from_entries(
+                values,
+                &fields[0].1,
+                &fields[1].1,
+                on_failure,
+            )),
             _ => Err(bad(&values)),
         },
-        ("zip", types) if types.len() >= 2 && types.iter().all(|ty| matches!(ty, Type::Array(_))) => Ok(zip(values)),
+        ("zip", types)
+            if types.len() >= 2 && types.iter().all(|ty| matches!(ty, Type::Array(_))) =>
+        {
+            Ok(zip(values))
+        }
         _ => Err(bad(&values)),
     }
 }
@@ -213,19 +302,36 @@ fn zip(values: Vec<Typed>) -> Typed {
     let args = values.into_iter().map(|value| value.expr).collect();
     let run = move |args: &Args| {
         let rows = (0..args.rows).map(|row| {
-            let columns: Option<Vec<ArrayRef>> = (0..args.len()).map(|arg| args.list(arg, row)).collect();
-            let Some(columns) = columns else { return Ok(None) };
+            let columns: Option<Vec<ArrayRef>> =
+                (0..args.len()).map(|arg| args.list(arg, row)).collect();
+            let Some(columns) = columns else {
+                return Ok(None);
+            };
             let length = columns.iter().map(|column| column.len()).max().unwrap_or(0);
             let columns = columns.iter().map(|column| {
                 let padding = new_null_array(column.data_type(), length - column.len());
                 joined(&[Arc::clone(column), padding], column.data_type())
             });
-            let made = datafusion::arrow::array::StructArray::try_new(shapes.clone(), columns.collect::<Result<_>>()?, None)?;
+            let made = datafusion::arrow::array::StructArray::try_new(
+                shapes.clone(),
+                columns.collect::<Result<_>>()?,
+                None,
+            )?;
             Ok(Some(Arc::new(made) as ArrayRef))
         });
         lists(rows.collect::<Result<_>>()?, &element)
     };
-    Typed::new(Kernel::call("zip", ty.to_string(), ty.arrow(), OnFailure::Raise, args, Arc::new(run)), ty)
+    Typed::new(
+        Kernel::call(
+            "zip",
+            ty.to_string(),
+            ty.arrow(),
+            OnFailure::Raise,
+            args,
+            Arc::new(run),
+        ),
+        ty,
+    )
 }
 
 /// A map as an array of its entries.
@@ -233,15 +339,36 @@ pub(crate) fn entries(value: Typed, entry: &Type) -> Typed {
     let ty = Type::array(entry.clone());
     let shape = entry.arrow();
     let run = move |args: &Args| {
-        let DataType::Struct(fields) = &shape else { return Err(Failure::new(Code::GenericInternalError, "an entry is a row")) };
+        let DataType::Struct(fields) = &shape else {
+            return Err(Failure::new(
+                Code::GenericInternalError,
+                "an entry is a row",
+            ));
+        };
         let rows = (0..args.rows).map(|row| {
-            let Some((keys, values)) = args.map(0, row) else { return Ok(None) };
-            let made = datafusion::arrow::array::StructArray::try_new(fields.clone(), vec![keys, values], None)?;
+            let Some((keys, values)) = args.map(0, row) else {
+                return Ok(None);
+            };
+            let made = datafusion::arrow::array::StructArray::try_new(
+                fields.clone(),
+                vec![keys, values],
+                None,
+            )?;
             Ok(Some(Arc::new(made) as ArrayRef))
         });
         lists(rows.collect::<Result<_>>()?, &shape)
     };
-    Typed::new(Kernel::call("map_entries", ty.to_string(), ty.arrow(), OnFailure::Raise, vec![value.expr], Arc::new(run)), ty)
+    Typed::new(
+        Kernel::call(
+            "map_entries",
+            ty.to_string(),
+            ty.arrow(),
+            OnFailure::Raise,
+            vec![value.expr],
+            Arc::new(run),
+        ),
+        ty,
+    )
 }
 
 /// 1, 2, … as long as the longest of the lists; at least one element when rows without elements shall stay.
@@ -249,14 +376,24 @@ pub(crate) fn ordinals(items: Vec<Expr>, keep_empty: bool) -> Expr {
     let least = usize::from(keep_empty);
     let run = move |args: &Args| {
         let rows = (0..args.rows).map(|row| {
-            let length = (0..args.len()).map(|arg| args.list(arg, row).map_or(0, |list| list.len())).max().unwrap_or(0);
+            let length = (0..args.len())
+                .map(|arg| args.list(arg, row).map_or(0, |list| list.len()))
+                .max()
+                .unwrap_or(0);
             let end = i64::try_from(length.max(least)).unwrap_or(i64::MAX);
             Some(Arc::new((1..=end).map(Some).collect::<Int64Array>()) as ArrayRef)
         });
         lists(rows.collect(), &DataType::Int64)
     };
     let ty = Type::array(Type::Bigint);
-    Kernel::call("ordinals", keep_empty.to_string(), ty.arrow(), OnFailure::Raise, items, Arc::new(run))
+    Kernel::call(
+        "ordinals",
+        keep_empty.to_string(),
+        ty.arrow(),
+        OnFailure::Raise,
+        items,
+        Arc::new(run),
+    )
 }
 
 /// `x op ANY (values)` or `x op ALL (values)` over an array of the values, with three-valued logic.
@@ -273,10 +410,24 @@ pub(crate) fn quantified(value: Expr, values: Expr, ty: &Type, op: Compare, all:
         done(BooleanArray::from(verdicts))
     };
     let key = format!("{op:?}{all}{ty}");
-    Kernel::call("quantified", key, DataType::Boolean, OnFailure::Raise, vec![value, values], Arc::new(run))
+    Kernel::call(
+        "quantified",
+        key,
+        DataType::Boolean,
+        OnFailure::Raise,
+        vec![value, values],
+        Arc::new(run),
+    )
 }
 
-fn verdict(args: &Args, row: usize, list: &ArrayRef, op: Compare, all: bool, float: bool) -> Result<Option<bool>> {
+fn verdict(
+    args: &Args,
+    row: usize,
+    list: &ArrayRef,
+    op: Compare,
+    all: bool,
+    float: bool,
+) -> Result<Option<bool>> {
     if list.is_empty() {
         return Ok(Some(all));
     }

@@ -7,7 +7,9 @@ mod times;
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, StringArray, StructArray};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, ListArray, MapArray, StringArray, StructArray,
+};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Cast, Expr};
@@ -50,10 +52,17 @@ pub(crate) fn to(value: Typed, to: &Type, on_failure: OnFailure, zone: &Arc<str>
 }
 
 /// `CAST(value AS to)`.
-pub(crate) fn explicit(value: Typed, to: &Type, on_failure: OnFailure, zone: &Arc<str>) -> Result<Typed> {
+pub(crate) fn explicit(
+    value: Typed,
+    to: &Type,
+    on_failure: OnFailure,
+    zone: &Arc<str>,
+) -> Result<Typed> {
     // A timestamp with zone keeps its zone through a change of precision.
     let to = match (&value.ty, to) {
-        (Type::TimestampTz(_, zone), Type::TimestampTz(precision, _)) => Type::TimestampTz(*precision, Arc::clone(zone)),
+        (Type::TimestampTz(_, zone), Type::TimestampTz(precision, _)) => {
+            Type::TimestampTz(*precision, Arc::clone(zone))
+        }
         _ => to.clone(),
     };
     if value.ty == Type::Unknown {
@@ -70,21 +79,39 @@ pub(crate) fn explicit(value: Typed, to: &Type, on_failure: OnFailure, zone: &Ar
             if let Expr::Literal(scalar, _) = &value.expr
                 && let Ok(converted) = convert(&scalar.to_array()?)
             {
-                return Ok(Typed::literal(ScalarValue::try_from_array(&converted, 0)?, to));
+                return Ok(Typed::literal(
+                    ScalarValue::try_from_array(&converted, 0)?,
+                    to,
+                ));
             }
             let run = move |args: &Args| convert(args.array(0));
-            let expr = Kernel::call("cast", key, to.arrow(), on_failure, vec![value.expr], Arc::new(run));
+            let expr = Kernel::call(
+                "cast",
+                key,
+                to.arrow(),
+                on_failure,
+                vec![value.expr],
+                Arc::new(run),
+            );
             Ok(Typed::new(expr, to))
         }
     }
 }
 
 /// Converts one constant now.
-pub(crate) fn constant(from: &Type, value: ScalarValue, to: &Type, zone: &Arc<str>) -> Result<ScalarValue> {
+pub(crate) fn constant(
+    from: &Type,
+    value: ScalarValue,
+    to: &Type,
+    zone: &Arc<str>,
+) -> Result<ScalarValue> {
     match step(from, to, zone)? {
         Step::Same => Ok(value),
         Step::Arrow => Ok(value.cast_to(&to.arrow())?),
-        Step::Run(convert) => Ok(ScalarValue::try_from_array(&convert(&value.to_array()?)?, 0)?),
+        Step::Run(convert) => Ok(ScalarValue::try_from_array(
+            &convert(&value.to_array()?)?,
+            0,
+        )?),
     }
 }
 
@@ -114,7 +141,9 @@ fn step(from: &Type, to: &Type, zone: &Arc<str>) -> Result<Step> {
         (Type::Map(ak, av), Type::Map(bk, bv)) => map((ak, av), (bk, bv), to, zone),
         (Type::Row(a), Type::Row(b)) if a.len() == b.len() => row(a, b, zone),
         (Type::Uuid, Type::Varbinary) => Ok(Step::Arrow),
-        _ => numbers::step(from, to).or_else(|| times::step(from, to)).ok_or_else(|| refused(from, to)),
+        _ => numbers::step(from, to)
+            .or_else(|| times::step(from, to))
+            .ok_or_else(|| refused(from, to)),
     }
 }
 
@@ -133,14 +162,21 @@ fn truncated(length: u32) -> Step {
     Step::Run(Arc::new(move |array| {
         let texts: &StringArray = array.as_string();
         let cut = texts.iter().map(|text| {
-            text.map(|text| text.char_indices().nth(length).map_or(text, |(end, _)| &text[..end]))
+            text.map(|text| {
+                text.char_indices()
+                    .nth(length)
+                    .map_or(text, |(end, _)| &text[..end])
+            })
         });
         Ok(Arc::new(cut.collect::<StringArray>()))
     }))
 }
 
 fn as_text(from: &Type, length: Option<u32>) -> Option<Step> {
-    if matches!(from, Type::Array(_) | Type::Map(..) | Type::Row(_) | Type::Varbinary) {
+    if matches!(
+        from,
+        Type::Array(_) | Type::Map(..) | Type::Row(_) | Type::Varbinary
+    ) {
         return None;
     }
     let from = from.clone();
@@ -151,7 +187,9 @@ fn as_text(from: &Type, length: Option<u32>) -> Option<Step> {
             if let (Some(text), Some(limit)) = (&text, length)
                 && text.chars().count() > limit as usize
             {
-                return Err(invalid(format!("Value {text} cannot be represented as varchar({limit})")));
+                return Err(invalid(format!(
+                    "Value {text} cannot be represented as varchar({limit})"
+                )));
             }
             texts.push(text);
         }
@@ -164,30 +202,63 @@ pub(crate) fn scalar_text(ty: &Type, array: &ArrayRef, row: usize) -> String {
     use datafusion::arrow::datatypes as arrow;
     match ty {
         Type::Boolean => array.as_boolean().value(row).to_string(),
-        Type::Tinyint => array.as_primitive::<arrow::Int8Type>().value(row).to_string(),
-        Type::Smallint => array.as_primitive::<arrow::Int16Type>().value(row).to_string(),
-        Type::Integer => array.as_primitive::<arrow::Int32Type>().value(row).to_string(),
-        Type::Bigint => array.as_primitive::<arrow::Int64Type>().value(row).to_string(),
+        Type::Tinyint => array
+            .as_primitive::<arrow::Int8Type>()
+            .value(row)
+            .to_string(),
+        Type::Smallint => array
+            .as_primitive::<arrow::Int16Type>()
+            .value(row)
+            .to_string(),
+        Type::Integer => array
+            .as_primitive::<arrow::Int32Type>()
+            .value(row)
+            .to_string(),
+        Type::Bigint => array
+            .as_primitive::<arrow::Int64Type>()
+            .value(row)
+            .to_string(),
         Type::Real => text::real(array.as_primitive::<arrow::Float32Type>().value(row)),
         Type::Double => text::double(array.as_primitive::<arrow::Float64Type>().value(row)),
-        Type::Decimal(_, scale) => text::decimal(array.as_primitive::<arrow::Decimal128Type>().value(row), *scale),
+        Type::Decimal(_, scale) => text::decimal(
+            array.as_primitive::<arrow::Decimal128Type>().value(row),
+            *scale,
+        ),
         Type::Varchar(_) | Type::Json => array.as_string::<i32>().value(row).to_owned(),
         Type::Date => text::date(array.as_primitive::<arrow::Date32Type>().value(row)),
-        Type::Time(precision) => text::time(array.as_primitive::<arrow::Time64MicrosecondType>().value(row), *precision),
+        Type::Time(precision) => text::time(
+            array
+                .as_primitive::<arrow::Time64MicrosecondType>()
+                .value(row),
+            *precision,
+        ),
         Type::Timestamp(precision) => text::timestamp(times::raw(array, row), *precision),
         Type::TimestampTz(precision, zone) => {
-            let zone = super::datetime::parse::Zone::parse(zone).unwrap_or_else(super::datetime::parse::Zone::utc);
+            let zone = super::datetime::parse::Zone::parse(zone)
+                .unwrap_or_else(super::datetime::parse::Zone::utc);
             text::timestamp_tz(times::raw(array, row), *precision, &zone)
         }
-        Type::DayTime => text::day_time(array.as_primitive::<arrow::DurationMillisecondType>().value(row)),
-        Type::YearMonth => text::year_month(array.as_primitive::<arrow::IntervalYearMonthType>().value(row)),
+        Type::DayTime => text::day_time(
+            array
+                .as_primitive::<arrow::DurationMillisecondType>()
+                .value(row),
+        ),
+        Type::YearMonth => text::year_month(
+            array
+                .as_primitive::<arrow::IntervalYearMonthType>()
+                .value(row),
+        ),
         Type::Uuid => uuid_text(array.as_fixed_size_binary().value(row)),
-        Type::Unknown | Type::Varbinary | Type::Array(_) | Type::Map(..) | Type::Row(_) => String::new(),
+        Type::Unknown | Type::Varbinary | Type::Array(_) | Type::Map(..) | Type::Row(_) => {
+            String::new()
+        }
     }
 }
 
 pub(crate) fn uuid_text(bytes: &[u8]) -> String {
-    uuid::Uuid::from_slice(bytes).map(|id| id.to_string()).unwrap_or_default()
+    uuid::Uuid::from_slice(bytes)
+        .map(|id| id.to_string())
+        .unwrap_or_default()
 }
 
 fn array(from: &Type, to: &Type, zone: &Arc<str>) -> Result<Step> {
@@ -196,29 +267,61 @@ fn array(from: &Type, to: &Type, zone: &Arc<str>) -> Result<Step> {
     Ok(Step::Run(Arc::new(move |array| {
         let list: &ListArray = array.as_list();
         let values = convert(list.values())?;
-        Ok(Arc::new(ListArray::try_new(Arc::clone(&field), list.offsets().clone(), values, list.nulls().cloned())?))
+        Ok(Arc::new(ListArray::try_new(
+            Arc::clone(&field),
+            list.offsets().clone(),
+            values,
+            list.nulls().cloned(),
+        )?))
     })))
 }
 
 fn map(from: (&Type, &Type), to: (&Type, &Type), whole: &Type, zone: &Arc<str>) -> Result<Step> {
     let key = converter(from.0, to.0, zone)?;
     let value = converter(from.1, to.1, zone)?;
-    let DataType::Map(field, _) = whole.arrow() else { return Err(refused(whole, whole)) };
-    let DataType::Struct(fields) = field.data_type().clone() else { return Err(refused(whole, whole)) };
+    let DataType::Map(field, _) = whole.arrow() else {
+        return Err(refused(whole, whole));
+    };
+    let DataType::Struct(fields) = field.data_type().clone() else {
+        return Err(refused(whole, whole));
+    };
     Ok(Step::Run(Arc::new(move |array| {
         let map: &MapArray = array.as_map();
         let columns = vec![key(map.keys())?, value(map.values())?];
         let entries = StructArray::try_new(fields.clone(), columns, None)?;
-        Ok(Arc::new(MapArray::try_new(Arc::clone(&field), map.offsets().clone(), entries, map.nulls().cloned(), false)?))
+        Ok(Arc::new(MapArray::try_new(
+            Arc::clone(&field),
+            map.offsets().clone(),
+            entries,
+            map.nulls().cloned(),
+            false,
+        )?))
     })))
 }
 
-fn row(from: &[(Option<String>, Type)], to: &[(Option<String>, Type)], zone: &Arc<str>) -> Result<Step> {
-    let converts = from.iter().zip(to).map(|((_, from), (_, to))| converter(from, to, zone)).collect::<Result<Vec<_>>>()?;
+fn row(
+    from: &[(Option<String>, Type)],
+    to: &[(Option<String>, Type)],
+    zone: &Arc<str>,
+) -> Result<Step> {
+    let converts = from
+        .iter()
+        .zip(to)
+        .map(|((_, from), (_, to))| converter(from, to, zone))
+        .collect::<Result<Vec<_>>>()?;
     let fields = row_fields(to);
     Ok(Step::Run(Arc::new(move |array| {
         let row: &StructArray = array.as_struct();
-        let columns = converts.iter().zip(row.columns()).map(|(convert, column)| convert(column)).collect::<Result<Vec<_>>>()?;
-        Ok(Arc::new(StructArray::try_new_with_length(fields.clone(), columns, row.nulls().cloned(), row.len())?))
+        let columns = converts
+            .iter()
+            .zip(row.columns())
+            .map(|(convert, column)| convert(column))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Arc::new(StructArray::try_new_with_length(
+            fields.clone(),
+            columns,
+            row.nulls().cloned(),
+            row.len(),
+        )?))
     })))
 }

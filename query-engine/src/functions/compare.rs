@@ -26,7 +26,11 @@ pub(crate) fn floats(op: Compare, left: Expr, right: Expr) -> Expr {
     let operator = crate::sql::analyze::operator(op);
     // Against a finite literal only NaN on the other side differs, and only in an order.
     if plain(&right) || plain(&left) {
-        let variable = if plain(&right) { left.clone() } else { right.clone() };
+        let variable = if plain(&right) {
+            left.clone()
+        } else {
+            right.clone()
+        };
         let compared = binary_expr(left, operator, right);
         return match op {
             Compare::Eq | Compare::NotEq => compared,
@@ -48,12 +52,32 @@ pub(crate) fn floats(op: Compare, left: Expr, right: Expr) -> Expr {
         done(rows.collect::<BooleanArray>())
     };
     let shape = Type::Boolean.arrow();
-    Kernel::call(op.symbol(), "float".to_owned(), shape, OnFailure::Raise, vec![left, right], Arc::new(run))
+    Kernel::call(
+        op.symbol(),
+        "float".to_owned(),
+        shape,
+        OnFailure::Raise,
+        vec![left, right],
+        Arc::new(run),
+    )
 }
 
 fn not_nan(value: Expr) -> Expr {
-    let run = |args: &Args| done((0..args.rows).map(|row| args.f64(0, row).map(|value| !value.is_nan())).collect::<BooleanArray>());
-    Kernel::call("not_nan", String::new(), Type::Boolean.arrow(), OnFailure::Raise, vec![value], Arc::new(run))
+    let run = |args: &Args| {
+        done(
+            (0..args.rows)
+                .map(|row| args.f64(0, row).map(|value| !value.is_nan()))
+                .collect::<BooleanArray>(),
+        )
+    };
+    Kernel::call(
+        "not_nan",
+        String::new(),
+        Type::Boolean.arrow(),
+        OnFailure::Raise,
+        vec![value],
+        Arc::new(run),
+    )
 }
 
 /// A value as grouping and DISTINCT shall see it: one NaN, one zero.
@@ -64,16 +88,54 @@ pub(crate) fn groupable(value: Typed) -> Typed {
         Type::Double => {
             let run = |args: &Args| {
                 let values = args.array(0).as_primitive::<Float64Type>().iter();
-                done(values.map(|value| value.map(|value| if value.is_nan() { f64::NAN } else { value + 0.0 })).collect::<Float64Array>())
+                done(
+                    values
+                        .map(|value| {
+                            value.map(|value| {
+                                if value.is_nan() {
+                                    f64::NAN
+                                } else {
+                                    value + 0.0
+                                }
+                            })
+                        })
+                        .collect::<Float64Array>(),
+                )
             };
-            Kernel::call("groupable", "double".into(), ty.arrow(), OnFailure::Raise, args, Arc::new(run))
+            Kernel::call(
+                "groupable",
+                "double".into(),
+                ty.arrow(),
+                OnFailure::Raise,
+                args,
+                Arc::new(run),
+            )
         }
         Type::Real => {
             let run = |args: &Args| {
                 let values = args.array(0).as_primitive::<Float32Type>().iter();
-                done(values.map(|value| value.map(|value| if value.is_nan() { f32::NAN } else { value + 0.0 })).collect::<Float32Array>())
+                done(
+                    values
+                        .map(|value| {
+                            value.map(|value| {
+                                if value.is_nan() {
+                                    f32::NAN
+                                } else {
+                                    value + 0.0
+                                }
+                            })
+                        })
+                        .collect::<Float32Array>(),
+                )
             };
-            Kernel::call("groupable", "real".into(), ty.arrow(), OnFailure::Raise, args, Arc::new(run))
+            Kernel::call(
+                "groupable",
+                "real".into(),
+                ty.arrow(),
+                OnFailure::Raise,
+                args,
+                Arc::new(run),
+            )
         }
         _ => return value,
     };
@@ -87,7 +149,11 @@ pub(crate) fn extreme(name: &str, args: Vec<Expr>, ty: Type) -> Typed {
         let mut best = args.expanded(0)?;
         for arg in 1..args.len() {
             let other = args.expanded(arg)?;
-            let take = if greatest { cmp::gt(&other, &best)? } else { cmp::lt(&other, &best)? };
+            let take = if greatest {
+                cmp::gt(&other, &best)?
+            } else {
+                cmp::lt(&other, &best)?
+            };
             let valid = datafusion::arrow::compute::and(
                 &datafusion::arrow::compute::is_not_null(&best)?,
                 &datafusion::arrow::compute::is_not_null(&other)?,
@@ -98,6 +164,13 @@ pub(crate) fn extreme(name: &str, args: Vec<Expr>, ty: Type) -> Typed {
         }
         Ok(best)
     };
-    let expr = Kernel::call(name, ty.to_string(), ty.arrow(), OnFailure::Raise, args, Arc::new(run));
+    let expr = Kernel::call(
+        name,
+        ty.to_string(),
+        ty.arrow(),
+        OnFailure::Raise,
+        args,
+        Arc::new(run),
+    );
     Typed::new(expr, ty)
 }

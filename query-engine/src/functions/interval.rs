@@ -3,14 +3,19 @@
 use std::sync::Arc;
 
 use chrono::{Months, NaiveDateTime};
-use datafusion::arrow::array::{Array, AsArray, Date32Array, DurationMillisecondArray, Int64Array, IntervalYearMonthArray, Time64MicrosecondArray};
-use datafusion::arrow::datatypes::{DurationMillisecondType, IntervalYearMonthType, Time64MicrosecondType};
+use datafusion::arrow::array::{
+    Array, AsArray, Date32Array, DurationMillisecondArray, Int64Array, IntervalYearMonthArray,
+    Time64MicrosecondArray,
+};
+use datafusion::arrow::datatypes::{
+    DurationMillisecondType, IntervalYearMonthType, Time64MicrosecondType,
+};
 use datafusion::logical_expr::Expr;
 
 use super::arith::overflow;
+use super::cast;
 use super::datetime::parse::{Zone, date_at, days_of, time_at, units};
 use super::kernel::{Args, Kernel, OnFailure, Run, done};
-use super::cast;
 use crate::failure::{Code, Failure, Result};
 use crate::sql::analyze::Typed;
 use crate::sql::ast::{Arith, Unit};
@@ -24,7 +29,11 @@ pub(crate) fn parse_year_month(text: &str, from: Unit, to: Option<Unit>) -> Opti
         (Unit::Month, None | Some(Unit::Month)) => text.parse::<i32>().ok()?,
         (Unit::Year, Some(Unit::Month)) => {
             let (years, months) = text.split_once('-')?;
-            years.parse::<i32>().ok()?.checked_mul(12)?.checked_add(months.parse::<i32>().ok()?)?
+            years
+                .parse::<i32>()
+                .ok()?
+                .checked_mul(12)?
+                .checked_add(months.parse::<i32>().ok()?)?
         }
         _ => return None,
     };
@@ -37,7 +46,14 @@ pub(crate) fn parse_day_time(text: &str, from: Unit, to: Option<Unit>) -> Option
     let order = [Unit::Day, Unit::Hour, Unit::Minute, Unit::Second];
     let millis = [86_400_000_i64, 3_600_000, 60_000, 1000];
     if from == Unit::Week {
-        return if to.is_none() { text.parse::<i64>().ok()?.checked_mul(7 * millis[0]).map(|all| i64::from(sign) * all) } else { None };
+        return if to.is_none() {
+            text.parse::<i64>()
+                .ok()?
+                .checked_mul(7 * millis[0])
+                .map(|all| i64::from(sign) * all)
+        } else {
+            None
+        };
     }
     let first = order.iter().position(|unit| *unit == from)?;
     let last = order.iter().position(|unit| *unit == to.unwrap_or(from))?;
@@ -48,11 +64,15 @@ pub(crate) fn parse_day_time(text: &str, from: Unit, to: Option<Unit>) -> Option
     let mut total = 0_i64;
     for (at, part) in (first..=last).zip(parts) {
         let (whole, fraction) = match part.split_once('.') {
-            Some((whole, fraction)) if order[at] == Unit::Second && fraction.len() <= 3 => (whole, format!("{fraction:0<3}")),
+            Some((whole, fraction)) if order[at] == Unit::Second && fraction.len() <= 3 => {
+                (whole, format!("{fraction:0<3}"))
+            }
             Some(_) => return None,
             None => (part, "0".to_owned()),
         };
-        total = total.checked_add(whole.parse::<i64>().ok()?.checked_mul(millis[at])?)?.checked_add(fraction.parse().ok()?)?;
+        total = total
+            .checked_add(whole.parse::<i64>().ok()?.checked_mul(millis[at])?)?
+            .checked_add(fraction.parse().ok()?)?;
     }
     Some(i64::from(sign) * total)
 }
@@ -65,26 +85,49 @@ fn signed(text: &str) -> (i32, &str) {
 }
 
 /// Arithmetic in which at least one side is a date, time, timestamp or interval; `None` when Trino has no such operator.
-pub(crate) fn arithmetic(op: Arith, left: Typed, right: Typed, on_failure: OnFailure, zone: &Arc<str>) -> Result<Option<Typed>> {
+pub(crate) fn arithmetic(
+    op: Arith,
+    left: Typed,
+    right: Typed,
+    on_failure: OnFailure,
+    zone: &Arc<str>,
+) -> Result<Option<Typed>> {
     let commuted = matches!(
         (op, &left.ty, &right.ty),
-        (Arith::Add, Type::DayTime | Type::YearMonth, Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::TimestampTz(..))
-            | (Arith::Multiply, Type::Integer | Type::Bigint | Type::Double | Type::Smallint | Type::Tinyint, Type::DayTime | Type::YearMonth)
+        (
+            Arith::Add,
+            Type::DayTime | Type::YearMonth,
+            Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::TimestampTz(..)
+        ) | (
+            Arith::Multiply,
+            Type::Integer | Type::Bigint | Type::Double | Type::Smallint | Type::Tinyint,
+            Type::DayTime | Type::YearMonth
+        )
     );
-    let (left, right) = if commuted { (right, left) } else { (left, right) };
+    let (left, right) = if commuted {
+        (right, left)
+    } else {
+        (left, right)
+    };
     let sign = if op == Arith::Subtract { -1 } else { 1 };
     let add = matches!(op, Arith::Add | Arith::Subtract);
     Ok(match (&left.ty, &right.ty) {
-        (Type::DayTime, Type::DayTime) | (Type::YearMonth, Type::YearMonth) if add => Some(sum(op, left, right, on_failure)),
-        (Type::DayTime | Type::YearMonth, other) if other.is_numeric() && matches!(op, Arith::Multiply | Arith::Divide) => {
+        (Type::DayTime, Type::DayTime) | (Type::YearMonth, Type::YearMonth) if add => {
+            Some(sum(op, left, right, on_failure))
+        }
+        (Type::DayTime | Type::YearMonth, other)
+            if other.is_numeric() && matches!(op, Arith::Multiply | Arith::Divide) =>
+        {
             Some(scaled(op, left, right, on_failure))
         }
-        (Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::TimestampTz(..), Type::DayTime | Type::YearMonth) if add => {
-            shifted(sign, left, right, on_failure)
-        }
-        (Type::Date | Type::Timestamp(_) | Type::TimestampTz(..), Type::Date | Type::Timestamp(_) | Type::TimestampTz(..)) if op == Arith::Subtract => {
-            difference(left, right, on_failure, zone)?
-        }
+        (
+            Type::Date | Type::Time(_) | Type::Timestamp(_) | Type::TimestampTz(..),
+            Type::DayTime | Type::YearMonth,
+        ) if add => shifted(sign, left, right, on_failure),
+        (
+            Type::Date | Type::Timestamp(_) | Type::TimestampTz(..),
+            Type::Date | Type::Timestamp(_) | Type::TimestampTz(..),
+        ) if op == Arith::Subtract => difference(left, right, on_failure, zone)?,
         _ => None,
     })
 }
@@ -94,29 +137,53 @@ fn sum(op: Arith, left: Typed, right: Typed, on_failure: OnFailure) -> Typed {
     let months = ty == Type::YearMonth;
     let sign: i64 = if op == Arith::Subtract { -1 } else { 1 };
     let run = move |args: &Args| {
-        let rows = (0..args.rows).map(|row| interval(args, 0, row, months).zip(interval(args, 1, row, months)).map(|(a, b)| a.checked_add(sign * b)));
+        let rows = (0..args.rows).map(|row| {
+            interval(args, 0, row, months)
+                .zip(interval(args, 1, row, months))
+                .map(|(a, b)| a.checked_add(sign * b))
+        });
         collect(rows, months)
     };
-    Typed::new(Kernel::call(op.symbol(), ty.to_string(), ty.arrow(), on_failure, vec![left.expr, right.expr], Arc::new(run)), ty)
+    Typed::new(
+        Kernel::call(
+            op.symbol(),
+            ty.to_string(),
+            ty.arrow(),
+            on_failure,
+            vec![left.expr, right.expr],
+            Arc::new(run),
+        ),
+        ty,
+    )
 }
 
 /// Months or milliseconds.
 fn interval(args: &Args, arg: usize, row: usize, months: bool) -> Option<i64> {
     if months {
-        args.primitive::<IntervalYearMonthType>(arg, row).map(i64::from)
+        args.primitive::<IntervalYearMonthType>(arg, row)
+            .map(i64::from)
     } else {
         args.primitive::<DurationMillisecondType>(arg, row)
     }
 }
 
-fn collect(rows: impl Iterator<Item = Option<Option<i64>>>, months: bool) -> Result<datafusion::arrow::array::ArrayRef> {
+fn collect(
+    rows: impl Iterator<Item = Option<Option<i64>>>,
+    months: bool,
+) -> Result<datafusion::arrow::array::ArrayRef> {
     let rows = rows.map(|row| match row {
         Some(Some(value)) => Ok(Some(value)),
         Some(None) => Err(overflow("interval overflow")),
         None => Ok(None),
     });
     if months {
-        let rows = rows.map(|row| row.and_then(|value| value.map(|value| i32::try_from(value).map_err(|_| overflow("interval overflow"))).transpose()));
+        let rows = rows.map(|row| {
+            row.and_then(|value| {
+                value
+                    .map(|value| i32::try_from(value).map_err(|_| overflow("interval overflow")))
+                    .transpose()
+            })
+        });
         return done(rows.collect::<Result<IntervalYearMonthArray>>()?);
     }
     done(rows.collect::<Result<DurationMillisecondArray>>()?)
@@ -139,23 +206,48 @@ fn scaled(op: Arith, left: Typed, right: Typed, on_failure: OnFailure) -> Typed 
         collect(rows, months)
     };
     let key = format!("{ty}{exact}");
-    Typed::new(Kernel::call(op.symbol(), key, ty.arrow(), on_failure, vec![left.expr, by], Arc::new(run)), ty)
+    Typed::new(
+        Kernel::call(
+            op.symbol(),
+            key,
+            ty.arrow(),
+            on_failure,
+            vec![left.expr, by],
+            Arc::new(run),
+        ),
+        ty,
+    )
 }
 
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "Trino scales intervals in double precision")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "Trino scales intervals in double precision"
+)]
 fn float(value: i64, by: f64, op: Arith) -> Option<i64> {
-    let made = if op == Arith::Divide { value as f64 / by } else { value as f64 * by };
+    let made = if op == Arith::Divide {
+        value as f64 / by
+    } else {
+        value as f64 * by
+    };
     (made.is_finite() && made.abs() < 9.2e18).then_some(made as i64)
 }
 
 fn out_of_range() -> Failure {
-    Failure::new(Code::NumericValueOutOfRange, "date or timestamp out of range")
+    Failure::new(
+        Code::NumericValueOutOfRange,
+        "date or timestamp out of range",
+    )
 }
 
 /// A local time some months later, the day clipped to the month's last.
 pub(crate) fn add_months(time: NaiveDateTime, months: i64) -> Option<NaiveDateTime> {
     let by = Months::new(u32::try_from(months.unsigned_abs()).ok()?);
-    if months < 0 { time.checked_sub_months(by) } else { time.checked_add_months(by) }
+    if months < 0 {
+        time.checked_sub_months(by)
+    } else {
+        time.checked_add_months(by)
+    }
 }
 
 fn shifted(sign: i64, left: Typed, right: Typed, on_failure: OnFailure) -> Option<Typed> {
@@ -166,28 +258,52 @@ fn shifted(sign: i64, left: Typed, right: Typed, on_failure: OnFailure) -> Optio
         Type::Time(_) if months => return None,
         Type::Time(_) => Arc::new(move |args: &Args| {
             let rows = (0..args.rows).map(|row| {
-                let (time, by) = (args.primitive::<Time64MicrosecondType>(0, row)?, interval(args, 1, row, false)?);
+                let (time, by) = (
+                    args.primitive::<Time64MicrosecondType>(0, row)?,
+                    interval(args, 1, row, false)?,
+                );
                 Some((time + (sign * by % 86_400_000) * 1000).rem_euclid(86_400_000_000))
             });
             done(rows.collect::<Time64MicrosecondArray>())
         }),
         Type::Timestamp(precision) => shift_timestamps(sign, months, *precision, Zone::utc(), &ty),
-        Type::TimestampTz(precision, zone) => shift_timestamps(sign, months, *precision, Zone::parse(zone)?, &ty),
+        Type::TimestampTz(precision, zone) => {
+            shift_timestamps(sign, months, *precision, Zone::parse(zone)?, &ty)
+        }
         _ => return None,
     };
     let key = format!("{ty:?}{months}{sign}");
-    Some(Typed::new(Kernel::call("shift", key, ty.arrow(), on_failure, vec![left.expr, right.expr], run), ty))
+    Some(Typed::new(
+        Kernel::call(
+            "shift",
+            key,
+            ty.arrow(),
+            on_failure,
+            vec![left.expr, right.expr],
+            run,
+        ),
+        ty,
+    ))
 }
 
 fn shift_dates(args: &Args, sign: i64, months: bool) -> Result<datafusion::arrow::array::ArrayRef> {
     let rows = (0..args.rows).map(|row| {
-        let (Some(days), Some(by)) = (args.date(0, row), interval(args, 1, row, months)) else { return Ok(None) };
+        let (Some(days), Some(by)) = (args.date(0, row), interval(args, 1, row, months)) else {
+            return Ok(None);
+        };
         if months {
-            let time = date_at(days).and_then(|date| date.and_hms_opt(0, 0, 0)).and_then(|time| add_months(time, sign * by));
-            return time.map(|time| Some(days_of(time.date()))).ok_or_else(out_of_range);
+            let time = date_at(days)
+                .and_then(|date| date.and_hms_opt(0, 0, 0))
+                .and_then(|time| add_months(time, sign * by));
+            return time
+                .map(|time| Some(days_of(time.date())))
+                .ok_or_else(out_of_range);
         }
         if by % 86_400_000 != 0 {
-            return Err(Failure::new(Code::InvalidFunctionArgument, "Cannot add hour, minutes or seconds to a date"));
+            return Err(Failure::new(
+                Code::InvalidFunctionArgument,
+                "Cannot add hour, minutes or seconds to a date",
+            ));
         }
         let shifted = i64::from(days) + sign * by / 86_400_000;
         i32::try_from(shifted).map(Some).map_err(|_| out_of_range())
@@ -204,7 +320,9 @@ fn shift_timestamps(sign: i64, months: bool, precision: u8, zone: Zone, ty: &Typ
             if args.is_null(0, row) {
                 return Ok(None);
             }
-            let Some(by) = interval(args, 1, row, months) else { return Ok(None) };
+            let Some(by) = interval(args, 1, row, months) else {
+                return Ok(None);
+            };
             let value = super::datetime::raw(args, 0, row);
             let made = if months {
                 time_at(value, nanos)
@@ -213,7 +331,8 @@ fn shift_timestamps(sign: i64, months: bool, precision: u8, zone: Zone, ty: &Typ
                     .and_then(|local| zone.instant(local))
                     .and_then(|instant| units(instant, nanos))
             } else {
-                by.checked_mul(sign * per_milli).and_then(|by| value.checked_add(by))
+                by.checked_mul(sign * per_milli)
+                    .and_then(|by| value.checked_add(by))
             };
             made.map(Some).ok_or_else(out_of_range)
         });
@@ -222,9 +341,16 @@ fn shift_timestamps(sign: i64, months: bool, precision: u8, zone: Zone, ty: &Typ
 }
 
 /// `a - b` as an interval day to second.
-fn difference(left: Typed, right: Typed, on_failure: OnFailure, zone: &Arc<str>) -> Result<Option<Typed>> {
+fn difference(
+    left: Typed,
+    right: Typed,
+    on_failure: OnFailure,
+    zone: &Arc<str>,
+) -> Result<Option<Typed>> {
     let common = match (&left.ty, &right.ty) {
-        (Type::TimestampTz(a, zone), Type::TimestampTz(b, _)) => Type::TimestampTz(*a.max(b), Arc::clone(zone)),
+        (Type::TimestampTz(a, zone), Type::TimestampTz(b, _)) => {
+            Type::TimestampTz(*a.max(b), Arc::clone(zone))
+        }
         (a, b) => match crate::types::common(a, b) {
             Some(common) => common,
             None => return Ok(None),
@@ -244,12 +370,25 @@ fn difference(left: Typed, right: Typed, on_failure: OnFailure, zone: &Arc<str>)
                 let (a, b) = (args.date(0, row)?, args.date(1, row)?);
                 return Some(Some((i64::from(a) - i64::from(b)) * 86_400_000));
             }
-            let (a, b) = (super::datetime::raw(args, 0, row), super::datetime::raw(args, 1, row));
-            Some(a.checked_sub(b).map(|units| units / if nanos { 1_000_000 } else { 1000 }))
+            let (a, b) = (
+                super::datetime::raw(args, 0, row),
+                super::datetime::raw(args, 1, row),
+            );
+            Some(
+                a.checked_sub(b)
+                    .map(|units| units / if nanos { 1_000_000 } else { 1000 }),
+            )
         });
         collect(rows, false)
     };
     let key = format!("{common:?}");
-    let expr: Expr = Kernel::call("difference", key, ty.arrow(), on_failure, vec![left, right], Arc::new(run));
+    let expr: Expr = Kernel::call(
+        "difference",
+        key,
+        ty.arrow(),
+        on_failure,
+        vec![left, right],
+        Arc::new(run),
+    );
     Ok(Some(Typed::new(expr, ty)))
 }

@@ -11,8 +11,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
-    Int32Array, Int64Array, ListArray, MapArray, PrimitiveArray, StringArray, new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array,
+    Float32Array, Float64Array, Int32Array, Int64Array, ListArray, MapArray, PrimitiveArray,
+    StringArray, new_null_array,
 };
 use datafusion::arrow::compute::concat;
 use datafusion::arrow::datatypes::{ArrowPrimitiveType, DataType};
@@ -76,7 +77,11 @@ impl Args {
         array.is_valid(at).then(|| array.value(at))
     }
 
-    pub(crate) fn primitive<T: ArrowPrimitiveType>(&self, arg: usize, row: usize) -> Option<T::Native> {
+    pub(crate) fn primitive<T: ArrowPrimitiveType>(
+        &self,
+        arg: usize,
+        row: usize,
+    ) -> Option<T::Native> {
         let array: &PrimitiveArray<T> = self.arrays[arg].as_primitive();
         let at = self.at(arg, row);
         array.is_valid(at).then(|| array.value(at))
@@ -104,7 +109,9 @@ impl Args {
     }
 
     pub(crate) fn i128(&self, arg: usize, row: usize) -> Option<i128> {
-        let array = self.arrays[arg].as_any().downcast_ref::<Decimal128Array>()?;
+        let array = self.arrays[arg]
+            .as_any()
+            .downcast_ref::<Decimal128Array>()?;
         let at = self.at(arg, row);
         array.is_valid(at).then(|| array.value(at))
     }
@@ -134,13 +141,23 @@ impl Args {
 
     /// No arguments, one row.
     pub(crate) fn none() -> Args {
-        Args { arrays: Vec::new(), constant: Vec::new(), rows: 1 }
+        Args {
+            arrays: Vec::new(),
+            constant: Vec::new(),
+            rows: 1,
+        }
     }
 
     /// The arguments of one row alone.
     pub(crate) fn row(&self, row: usize) -> Args {
-        let arrays = (0..self.arrays.len()).map(|arg| self.arrays[arg].slice(self.at(arg, row), 1)).collect();
-        Args { arrays, constant: vec![true; self.arrays.len()], rows: 1 }
+        let arrays = (0..self.arrays.len())
+            .map(|arg| self.arrays[arg].slice(self.at(arg, row), 1))
+            .collect();
+        Args {
+            arrays,
+            constant: vec![true; self.arrays.len()],
+            rows: 1,
+        }
     }
 
     /// An argument with as many rows as the batch.
@@ -173,8 +190,23 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     /// Makes the call expression.
-    pub(crate) fn call(name: &str, key: String, returns: DataType, on_failure: OnFailure, args: Vec<Expr>, run: Run) -> Expr {
-        Kernel::call_with(name, key, returns, on_failure, args, Volatility::Immutable, run)
+    pub(crate) fn call(
+        name: &str,
+        key: String,
+        returns: DataType,
+        on_failure: OnFailure,
+        args: Vec<Expr>,
+        run: Run,
+    ) -> Expr {
+        Kernel::call_with(
+            name,
+            key,
+            returns,
+            on_failure,
+            args,
+            Volatility::Immutable,
+            run,
+        )
     }
 
     pub(crate) fn call_with(
@@ -186,16 +218,31 @@ impl Kernel {
         volatility: Volatility,
         run: Run,
     ) -> Expr {
-        let signature =
-            if args.is_empty() { Signature::nullary(volatility) } else { Signature::any(args.len(), volatility) };
-        let kernel = Kernel { name: name.to_owned(), key, returns, signature, on_failure, run };
-        Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(kernel)), args))
+        let signature = if args.is_empty() {
+            Signature::nullary(volatility)
+        } else {
+            Signature::any(args.len(), volatility)
+        };
+        let kernel = Kernel {
+            name: name.to_owned(),
+            key,
+            returns,
+            signature,
+            on_failure,
+            run,
+        };
+        Expr::ScalarFunction(ScalarFunction::new_udf(
+            Arc::new(ScalarUDF::new_from_impl(kernel)),
+            args,
+        ))
     }
 
     fn evaluate(&self, args: &Args) -> Result<ArrayRef> {
         let whole = (self.run)(args);
         match whole {
-            Err(failure) if self.on_failure == OnFailure::Null && is_tried(failure.code) => self.row_by_row(args),
+            Err(failure) if self.on_failure == OnFailure::Null && is_tried(failure.code) => {
+                self.row_by_row(args)
+            }
             other => other,
         }
     }
@@ -221,7 +268,10 @@ impl Kernel {
 fn is_tried(code: Code) -> bool {
     matches!(
         code,
-        Code::DivisionByZero | Code::InvalidCastArgument | Code::InvalidFunctionArgument | Code::NumericValueOutOfRange
+        Code::DivisionByZero
+            | Code::InvalidCastArgument
+            | Code::InvalidFunctionArgument
+            | Code::NumericValueOutOfRange
     )
 }
 
@@ -285,8 +335,14 @@ impl ScalarUDFImpl for Kernel {
         // Without arguments each row still needs its own value (`random()`).
         let all_constant = !constant.is_empty() && constant.iter().all(|constant| *constant);
         let rows = if all_constant { 1 } else { args.number_rows };
-        let args = Args { arrays, constant, rows };
-        let result = self.evaluate(&args).map_err(|failure| datafusion::error::DataFusionError::from(failure))?;
+        let args = Args {
+            arrays,
+            constant,
+            rows,
+        };
+        let result = self
+            .evaluate(&args)
+            .map_err(|failure| datafusion::error::DataFusionError::from(failure))?;
         if *result.data_type() != self.returns || result.len() != rows {
             let message = format!(
                 "{self:?} made {} rows of {}, expected {rows} of {}",
@@ -297,7 +353,9 @@ impl ScalarUDFImpl for Kernel {
             return Err(Failure::new(Code::GenericInternalError, message).into());
         }
         if all_constant {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &result, 0,
+            )?));
         }
         Ok(ColumnarValue::Array(result))
     }
@@ -310,8 +368,10 @@ pub(crate) fn done(array: impl Array + 'static) -> Result<ArrayRef> {
 
 /// Downcasts for code that holds a `dyn Any` array by another name.
 pub(crate) fn downcast<T: Any>(array: &ArrayRef) -> Result<&T> {
-    array
-        .as_any()
-        .downcast_ref::<T>()
-        .ok_or_else(|| Failure::new(Code::GenericInternalError, format!("unexpected array of {}", array.data_type())))
+    array.as_any().downcast_ref::<T>().ok_or_else(|| {
+        Failure::new(
+            Code::GenericInternalError,
+            format!("unexpected array of {}", array.data_type()),
+        )
+    })
 }

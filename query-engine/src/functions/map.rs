@@ -37,14 +37,34 @@ impl Builder {
         let DataType::Struct(fields) = field.data_type().clone() else {
             return Err(Failure::new(Code::GenericInternalError, "not a map"));
         };
-        let lengths: Vec<usize> = self.rows.iter().map(|row| row.as_ref().map_or(0, |(keys, _)| keys.len())).collect();
+        let lengths: Vec<usize> = self
+            .rows
+            .iter()
+            .map(|row| row.as_ref().map_or(0, |(keys, _)| keys.len()))
+            .collect();
         let nulls: NullBuffer = self.rows.iter().map(Option::is_some).collect();
-        let keys: Vec<ArrayRef> = self.rows.iter().flatten().map(|(keys, _)| Arc::clone(keys)).collect();
-        let values: Vec<ArrayRef> = self.rows.iter().flatten().map(|(_, values)| Arc::clone(values)).collect();
+        let keys: Vec<ArrayRef> = self
+            .rows
+            .iter()
+            .flatten()
+            .map(|(keys, _)| Arc::clone(keys))
+            .collect();
+        let values: Vec<ArrayRef> = self
+            .rows
+            .iter()
+            .flatten()
+            .map(|(_, values)| Arc::clone(values))
+            .collect();
         let keys = joined(&keys, fields[0].data_type())?;
         let values = joined(&values, fields[1].data_type())?;
         let entries = StructArray::try_new(fields, vec![keys, values], None)?;
-        Ok(Arc::new(MapArray::try_new(field, OffsetBuffer::from_lengths(lengths), entries, Some(nulls), false)?))
+        Ok(Arc::new(MapArray::try_new(
+            field,
+            OffsetBuffer::from_lengths(lengths),
+            entries,
+            Some(nulls),
+            false,
+        )?))
     }
 }
 
@@ -59,14 +79,19 @@ fn lookup(args: &Args, value: &DataType, missing: Option<&Type>) -> Result<Array
     let mut rows = Vec::with_capacity(args.rows);
     for row in 0..args.rows {
         let found = match args.map(0, row) {
-            Some((keys, values)) if !args.is_null(1, row) => match (position(&keys, args, row)?, missing) {
-                (Some(at), _) => Some(values.slice(at, 1)),
-                (None, None) => None,
-                (None, Some(key)) => {
-                    let shown = super::cast::scalar_text(key, args.array(1), args.at(1, row));
-                    return Err(Failure::new(Code::InvalidFunctionArgument, format!("Key not present in map: {shown}")));
+            Some((keys, values)) if !args.is_null(1, row) => {
+                match (position(&keys, args, row)?, missing) {
+                    (Some(at), _) => Some(values.slice(at, 1)),
+                    (None, None) => None,
+                    (None, Some(key)) => {
+                        let shown = super::cast::scalar_text(key, args.array(1), args.at(1, row));
+                        return Err(Failure::new(
+                            Code::InvalidFunctionArgument,
+                            format!("Key not present in map: {shown}"),
+                        ));
+                    }
                 }
-            },
+            }
             _ => None,
         };
         rows.push(found.unwrap_or_else(|| new_null_array(value, 1)));
@@ -75,23 +100,44 @@ fn lookup(args: &Args, value: &DataType, missing: Option<&Type>) -> Result<Array
 }
 
 /// `m[k]`: a missing key is an error.
-pub(crate) fn subscript(map: Expr, key: Expr, (key_type, value): (&Type, &Type), on_failure: OnFailure) -> Typed {
+pub(crate) fn subscript(
+    map: Expr,
+    key: Expr,
+    (key_type, value): (&Type, &Type),
+    on_failure: OnFailure,
+) -> Typed {
     let shape = value.arrow();
     let key_type = key_type.clone();
     let name = format!("map{value}");
     let run = move |args: &Args| lookup(args, &shape, Some(&key_type));
-    Typed::new(Kernel::call("subscript", name, value.arrow(), on_failure, vec![map, key], Arc::new(run)), value.clone())
+    Typed::new(
+        Kernel::call(
+            "subscript",
+            name,
+            value.arrow(),
+            on_failure,
+            vec![map, key],
+            Arc::new(run),
+        ),
+        value.clone(),
+    )
 }
 
 fn checked(keys: &ArrayRef) -> Result<()> {
     if keys.null_count() > 0 {
-        return Err(Failure::new(Code::InvalidFunctionArgument, "map key cannot be null"));
+        return Err(Failure::new(
+            Code::InvalidFunctionArgument,
+            "map key cannot be null",
+        ));
     }
     let rows = encoded(keys)?;
     let mut seen = HashSet::new();
     for row in &rows {
         if !seen.insert(row.as_ref().to_vec()) {
-            return Err(Failure::new(Code::InvalidFunctionArgument, "Duplicate map keys are not allowed"));
+            return Err(Failure::new(
+                Code::InvalidFunctionArgument,
+                "Duplicate map keys are not allowed",
+            ));
         }
     }
     Ok(())
@@ -114,7 +160,10 @@ pub(crate) fn from_arrays(values: Vec<Typed>, on_failure: OnFailure) -> Typed {
             match (args.list(0, row), args.list(1, row)) {
                 (Some(keys), Some(values)) => {
                     if keys.len() != values.len() {
-                        return Err(Failure::new(Code::InvalidFunctionArgument, "Key and value arrays must be the same length"));
+                        return Err(Failure::new(
+                            Code::InvalidFunctionArgument,
+                            "Key and value arrays must be the same length",
+                        ));
                     }
                     checked(&keys)?;
                     maps.push(keys, values);
@@ -125,11 +174,26 @@ pub(crate) fn from_arrays(values: Vec<Typed>, on_failure: OnFailure) -> Typed {
         maps.finish(&shape)
     };
     let args = values.into_iter().map(|value| value.expr).collect();
-    Typed::new(Kernel::call("map", ty.to_string(), ty.arrow(), on_failure, args, Arc::new(run)), ty)
+    Typed::new(
+        Kernel::call(
+            "map",
+            ty.to_string(),
+            ty.arrow(),
+            on_failure,
+            args,
+            Arc::new(run),
+        ),
+        ty,
+    )
 }
 
 /// `map_from_entries(rows)`.
-pub(crate) fn from_entries(values: Vec<Typed>, key: &Type, value: &Type, on_failure: OnFailure) -> Typed {
+pub(crate) fn from_entries(
+    values: Vec<Typed>,
+    key: &Type,
+    value: &Type,
+    on_failure: OnFailure,
+) -> Typed {
     let ty = Type::map(key.clone(), value.clone());
     let shape = ty.clone();
     let run = move |args: &Args| {
@@ -147,7 +211,17 @@ pub(crate) fn from_entries(values: Vec<Typed>, key: &Type, value: &Type, on_fail
         maps.finish(&shape)
     };
     let args = values.into_iter().map(|value| value.expr).collect();
-    Typed::new(Kernel::call("map_from_entries", ty.to_string(), ty.arrow(), on_failure, args, Arc::new(run)), ty)
+    Typed::new(
+        Kernel::call(
+            "map_from_entries",
+            ty.to_string(),
+            ty.arrow(),
+            on_failure,
+            args,
+            Arc::new(run),
+        ),
+        ty,
+    )
 }
 
 fn element_at(call: &Invocation) -> Result<Run> {
@@ -161,7 +235,10 @@ fn half(call: &Invocation, second: bool) -> Run {
         other => other,
     };
     Arc::new(move |args| {
-        let rows = (0..args.rows).map(|row| args.map(0, row).map(|(keys, values)| if second { values } else { keys }));
+        let rows = (0..args.rows).map(|row| {
+            args.map(0, row)
+                .map(|(keys, values)| if second { values } else { keys })
+        });
         lists(rows.collect(), &element)
     })
 }
@@ -177,30 +254,55 @@ fn concatenated(call: &Invocation) -> Result<Run> {
                 continue;
             };
             let keys: Vec<ArrayRef> = parts.iter().map(|(keys, _)| Arc::clone(keys)).collect();
-            let values: Vec<ArrayRef> = parts.iter().map(|(_, values)| Arc::clone(values)).collect();
+            let values: Vec<ArrayRef> =
+                parts.iter().map(|(_, values)| Arc::clone(values)).collect();
             let keys = joined(&keys, parts[0].0.data_type())?;
             let values = joined(&values, parts[0].1.data_type())?;
             let rows = encoded(&keys)?;
             // The last map that has a key wins.
             let mut seen = HashSet::new();
-            let mut kept: Vec<usize> =
-                (0..keys.len()).rev().filter(|at| seen.insert(rows.row(*at).as_ref().to_vec())).collect();
+            let mut kept: Vec<usize> = (0..keys.len())
+                .rev()
+                .filter(|at| seen.insert(rows.row(*at).as_ref().to_vec()))
+                .collect();
             kept.reverse();
-            maps.push(super::array::take(&keys, &kept)?, super::array::take(&values, &kept)?);
+            maps.push(
+                super::array::take(&keys, &kept)?,
+                super::array::take(&values, &kept)?,
+            );
         }
         maps.finish(&shape)
     }))
 }
 
 pub(super) fn register(table: &mut Table) {
-    table.made("element_at(map(K,V), K) V", "Value of a key, or NULL", element_at);
+    table.made(
+        "element_at(map(K,V), K) V",
+        "Value of a key, or NULL",
+        element_at,
+    );
     table.lenient();
-    table.made("map_keys(map(K,V)) array(K)", "Keys of a map", |call| Ok(half(call, false)));
-    table.made("map_values(map(K,V)) array(V)", "Values of a map", |call| Ok(half(call, true)));
-    table.made("map_concat(map(K,V), map(K,V)...) map(K,V)", "Union of maps", concatenated);
-    table.run("cardinality(map(K,V)) bigint", "Number of entries", |args| {
-        let maps: &MapArray = args.array(0).as_map();
-        let lengths = (0..maps.len()).map(|row| maps.is_valid(row).then(|| i64::from(maps.value_length(row))));
-        super::kernel::done(lengths.collect::<datafusion::arrow::array::Int64Array>())
+    table.made("map_keys(map(K,V)) array(K)", "Keys of a map", |call| {
+        Ok(half(call, false))
     });
+    table.made("map_values(map(K,V)) array(V)", "Values of a map", |call| {
+        Ok(half(call, true))
+    });
+    table.made(
+        "map_concat(map(K,V), map(K,V)...) map(K,V)",
+        "Union of maps",
+        concatenated,
+    );
+    table.run(
+        "cardinality(map(K,V)) bigint",
+        "Number of entries",
+        |args| {
+            let maps: &MapArray = args.array(0).as_map();
+            let lengths = (0..maps.len()).map(|row| {
+                maps.is_valid(row)
+                    .then(|| i64::from(maps.value_length(row)))
+            });
+            super::kernel::done(lengths.collect::<datafusion::arrow::array::Int64Array>())
+        },
+    );
 }

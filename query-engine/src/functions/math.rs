@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray};
+use datafusion::arrow::array::{
+    ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray,
+};
 
 use super::arith::{div_half_up, overflow, power_of_ten};
 use super::kernel::{Args, Run, done};
@@ -13,60 +15,149 @@ use crate::sql::ast::Arith;
 use crate::types::Type;
 
 fn floats(args: &Args, apply: impl Fn(f64) -> f64) -> Result<ArrayRef> {
-    done((0..args.rows).map(|row| args.f64(0, row).map(&apply)).collect::<Float64Array>())
+    done(
+        (0..args.rows)
+            .map(|row| args.f64(0, row).map(&apply))
+            .collect::<Float64Array>(),
+    )
 }
 
 fn floats2(args: &Args, apply: impl Fn(f64, f64) -> f64) -> Result<ArrayRef> {
-    done((0..args.rows).map(|row| args.f64(0, row).zip(args.f64(1, row)).map(|(a, b)| apply(a, b))).collect::<Float64Array>())
+    done(
+        (0..args.rows)
+            .map(|row| {
+                args.f64(0, row)
+                    .zip(args.f64(1, row))
+                    .map(|(a, b)| apply(a, b))
+            })
+            .collect::<Float64Array>(),
+    )
 }
 
 fn integers(args: &Args, apply: impl Fn(i64) -> Result<i64>) -> Result<ArrayRef> {
-    done((0..args.rows).map(|row| args.i64(0, row).map(&apply).transpose()).collect::<Result<Int64Array>>()?)
+    done(
+        (0..args.rows)
+            .map(|row| args.i64(0, row).map(&apply).transpose())
+            .collect::<Result<Int64Array>>()?,
+    )
 }
 
 fn integers2(args: &Args, apply: impl Fn(i64, i64) -> i64) -> Result<ArrayRef> {
-    done((0..args.rows).map(|row| args.i64(0, row).zip(args.i64(1, row)).map(|(a, b)| apply(a, b))).collect::<Int64Array>())
+    done(
+        (0..args.rows)
+            .map(|row| {
+                args.i64(0, row)
+                    .zip(args.i64(1, row))
+                    .map(|(a, b)| apply(a, b))
+            })
+            .collect::<Int64Array>(),
+    )
 }
 
 /// An integer function that gives back its argument's type.
-fn same_type(call: Invocation, name: &'static str, run: fn(&Args) -> Result<ArrayRef>) -> Result<Typed> {
+fn same_type(
+    call: Invocation,
+    name: &'static str,
+    run: fn(&Args) -> Result<ArrayRef>,
+) -> Result<Typed> {
     let ty = call.returns.clone();
-    let args = call.args.into_iter().map(|arg| cast::plain(arg, &Type::Bigint)).collect();
-    let wide = super::Kernel::call(name, "bigint".into(), Type::Bigint.arrow(), call.on_failure, args, Arc::new(run));
-    cast::explicit(Typed::new(wide, Type::Bigint), &ty, call.on_failure, &call.zone)
+    let args = call
+        .args
+        .into_iter()
+        .map(|arg| cast::plain(arg, &Type::Bigint))
+        .collect();
+    let wide = super::Kernel::call(
+        name,
+        "bigint".into(),
+        Type::Bigint.arrow(),
+        call.on_failure,
+        args,
+        Arc::new(run),
+    );
+    cast::explicit(
+        Typed::new(wide, Type::Bigint),
+        &ty,
+        call.on_failure,
+        &call.zone,
+    )
 }
 
 fn abs_integer(call: Invocation) -> Result<Typed> {
-    same_type(call, "abs", |args| integers(args, |value| value.checked_abs().ok_or_else(|| overflow("Value -9223372036854775808 is out of range for abs(bigint)"))))
+    same_type(call, "abs", |args| {
+        integers(args, |value| {
+            value.checked_abs().ok_or_else(|| {
+                overflow("Value -9223372036854775808 is out of range for abs(bigint)")
+            })
+        })
+    })
 }
 
 fn sign_integer(call: Invocation) -> Result<Typed> {
-    same_type(call, "sign", |args| integers(args, |value| Ok(value.signum())))
+    same_type(call, "sign", |args| {
+        integers(args, |value| Ok(value.signum()))
+    })
 }
 
 /// A function of reals computed in double precision, where that is exact.
 fn real(call: Invocation, name: &'static str, run: fn(&Args) -> Result<ArrayRef>) -> Result<Typed> {
     let args = call.args.into_iter().zip(&call.types);
-    let args = args.map(|(arg, ty)| if *ty == Type::Real { cast::plain(arg, &Type::Double) } else { arg }).collect();
-    let wide = super::Kernel::call(name, "real".into(), Type::Double.arrow(), call.on_failure, args, Arc::new(run));
+    let args = args
+        .map(|(arg, ty)| {
+            if *ty == Type::Real {
+                cast::plain(arg, &Type::Double)
+            } else {
+                arg
+            }
+        })
+        .collect();
+    let wide = super::Kernel::call(
+        name,
+        "real".into(),
+        Type::Double.arrow(),
+        call.on_failure,
+        args,
+        Arc::new(run),
+    );
     Ok(Typed::new(cast::plain(wide, &Type::Real), Type::Real))
 }
 
 fn unchanged(call: Invocation) -> Result<Typed> {
     let ty = call.returns.clone();
-    call.args.into_iter().next().map(|arg| Typed::new(arg, ty)).ok_or_else(|| Failure::new(Code::InvalidFunctionArgument, "no argument"))
+    call.args
+        .into_iter()
+        .next()
+        .map(|arg| Typed::new(arg, ty))
+        .ok_or_else(|| Failure::new(Code::InvalidFunctionArgument, "no argument"))
 }
 
 fn modulus(call: Invocation) -> Result<Typed> {
     let ty = call.types[0].clone();
     let mut args = call.args.into_iter();
     let (Some(left), Some(right)) = (args.next(), args.next()) else {
-        return Err(Failure::new(Code::InvalidFunctionArgument, "mod takes two arguments"));
+        return Err(Failure::new(
+            Code::InvalidFunctionArgument,
+            "mod takes two arguments",
+        ));
     };
     match &ty {
-        Type::Decimal(..) => arith::decimals(Arith::Modulus, Typed::new(left, ty), Typed::new(right, call.types[1].clone()), call.on_failure),
-        Type::Double => Ok(Typed::new(datafusion::logical_expr::binary_expr(left, datafusion::logical_expr::Operator::Modulo, right), ty)),
-        _ => Ok(Typed::new(arith::integers(Arith::Modulus, left, right, &ty, call.on_failure), ty)),
+        Type::Decimal(..) => arith::decimals(
+            Arith::Modulus,
+            Typed::new(left, ty),
+            Typed::new(right, call.types[1].clone()),
+            call.on_failure,
+        ),
+        Type::Double => Ok(Typed::new(
+            datafusion::logical_expr::binary_expr(
+                left,
+                datafusion::logical_expr::Operator::Modulo,
+                right,
+            ),
+            ty,
+        )),
+        _ => Ok(Typed::new(
+            arith::integers(Arith::Modulus, left, right, &ty, call.on_failure),
+            ty,
+        )),
     }
 }
 
@@ -101,10 +192,16 @@ fn decimal_whole(call: Invocation, rounding: Rounding, name: &'static str) -> Re
                 Rounding::Truncate => value / unit,
             })
         });
-        done(rows.collect::<Decimal128Array>().with_data_type(shape.clone()))
+        done(
+            rows.collect::<Decimal128Array>()
+                .with_data_type(shape.clone()),
+        )
     });
     let key = call.types[0].to_string();
-    Ok(Typed::new(super::Kernel::call(name, key, ty.arrow(), call.on_failure, call.args, run), ty))
+    Ok(Typed::new(
+        super::Kernel::call(name, key, ty.arrow(), call.on_failure, call.args, run),
+        ty,
+    ))
 }
 
 /// `round(decimal(p,s), n)` is decimal(min(38,p+1),s).
@@ -116,22 +213,37 @@ fn decimal_round(call: &Invocation) -> Result<Typed> {
     let shape = ty.arrow();
     let run: Run = Arc::new(move |args| {
         let rows = (0..args.rows).map(|row| {
-            args.i128(0, row).zip(args.i64(1, row)).map(|(value, digits)| {
-                let drop = i64::from(scale) - digits;
-                if drop <= 0 {
-                    value
-                } else if drop > 38 {
-                    0
-                } else {
-                    let unit = power_of_ten(u8::try_from(drop).unwrap_or(38));
-                    div_half_up(value, unit).saturating_mul(unit)
-                }
-            })
+            args.i128(0, row)
+                .zip(args.i64(1, row))
+                .map(|(value, digits)| {
+                    let drop = i64::from(scale) - digits;
+                    if drop <= 0 {
+                        value
+                    } else if drop > 38 {
+                        0
+                    } else {
+                        let unit = power_of_ten(u8::try_from(drop).unwrap_or(38));
+                        div_half_up(value, unit).saturating_mul(unit)
+                    }
+                })
         });
-        done(rows.collect::<Decimal128Array>().with_data_type(shape.clone()))
+        done(
+            rows.collect::<Decimal128Array>()
+                .with_data_type(shape.clone()),
+        )
     });
     let key = call.types[0].to_string();
-    Ok(Typed::new(super::Kernel::call("round", key, ty.arrow(), call.on_failure, call.args.clone(), run), ty))
+    Ok(Typed::new(
+        super::Kernel::call(
+            "round",
+            key,
+            ty.arrow(),
+            call.on_failure,
+            call.args.clone(),
+            run,
+        ),
+        ty,
+    ))
 }
 
 /// Half up in decimal digits, like Java's `BigDecimal` rounding of the double's shortest spelling.
@@ -150,26 +262,41 @@ fn round_double(value: f64, digits: i64) -> f64 {
 fn random_below(args: &Args) -> Result<ArrayRef> {
     let rows = (0..args.rows).map(|row| {
         let bound = args.i64(0, row);
-        bound.map(|bound| {
-            if bound <= 0 {
-                return Err(Failure::new(Code::InvalidFunctionArgument, "bound must be positive"));
-            }
-            Ok(rand::random_range(0..bound))
-        }).transpose()
+        bound
+            .map(|bound| {
+                if bound <= 0 {
+                    return Err(Failure::new(
+                        Code::InvalidFunctionArgument,
+                        "bound must be positive",
+                    ));
+                }
+                Ok(rand::random_range(0..bound))
+            })
+            .transpose()
     });
     done(rows.collect::<Result<Int64Array>>()?)
 }
 
 fn to_base(args: &Args) -> Result<ArrayRef> {
     let rows = (0..args.rows).map(|row| {
-        let (Some(value), Some(radix)) = (args.i64(0, row), args.i64(1, row)) else { return Ok(None) };
-        let radix = u64::try_from(radix).ok().filter(|radix| (2..=36).contains(radix)).ok_or_else(|| {
-            Failure::new(Code::InvalidFunctionArgument, "Radix must be between 2 and 36")
-        })?;
+        let (Some(value), Some(radix)) = (args.i64(0, row), args.i64(1, row)) else {
+            return Ok(None);
+        };
+        let radix = u64::try_from(radix)
+            .ok()
+            .filter(|radix| (2..=36).contains(radix))
+            .ok_or_else(|| {
+                Failure::new(
+                    Code::InvalidFunctionArgument,
+                    "Radix must be between 2 and 36",
+                )
+            })?;
         let mut rest = value.unsigned_abs();
         let mut digits = Vec::new();
         loop {
-            digits.push(char::from_digit(u32::try_from(rest % radix).unwrap_or(0), 36).unwrap_or('0'));
+            digits.push(
+                char::from_digit(u32::try_from(rest % radix).unwrap_or(0), 36).unwrap_or('0'),
+            );
             rest /= radix;
             if rest == 0 {
                 break;
@@ -185,30 +312,57 @@ fn to_base(args: &Args) -> Result<ArrayRef> {
 
 fn from_base(args: &Args) -> Result<ArrayRef> {
     let rows = (0..args.rows).map(|row| {
-        let (Some(text), Some(radix)) = (args.str(0, row), args.i64(1, row)) else { return Ok(None) };
-        let radix = u32::try_from(radix).ok().filter(|radix| (2..=36).contains(radix));
+        let (Some(text), Some(radix)) = (args.str(0, row), args.i64(1, row)) else {
+            return Ok(None);
+        };
+        let radix = u32::try_from(radix)
+            .ok()
+            .filter(|radix| (2..=36).contains(radix));
         let value = radix.and_then(|radix| i64::from_str_radix(text, radix).ok());
-        value.map(Some).ok_or_else(|| Failure::new(Code::InvalidFunctionArgument, format!("Not a valid base number: {text}")))
+        value.map(Some).ok_or_else(|| {
+            Failure::new(
+                Code::InvalidFunctionArgument,
+                format!("Not a valid base number: {text}"),
+            )
+        })
     });
     done(rows.collect::<Result<Int64Array>>()?)
 }
 
 fn width_bucket(args: &Args) -> Result<ArrayRef> {
     let rows = (0..args.rows).map(|row| {
-        let (Some(x), Some(low), Some(high), Some(n)) = (args.f64(0, row), args.f64(1, row), args.f64(2, row), args.i64(3, row)) else {
+        let (Some(x), Some(low), Some(high), Some(n)) = (
+            args.f64(0, row),
+            args.f64(1, row),
+            args.f64(2, row),
+            args.i64(3, row),
+        ) else {
             return Ok(None);
         };
         if n <= 0 || low == high || x.is_nan() || !low.is_finite() || !high.is_finite() {
-            return Err(Failure::new(Code::InvalidFunctionArgument, "bounds must be finite and differ, bucketCount must be greater than 0"));
+            return Err(Failure::new(
+                Code::InvalidFunctionArgument,
+                "bounds must be finite and differ, bucketCount must be greater than 0",
+            ));
         }
         let (lower, upper) = (low.min(high), low.max(high));
-        let bucket = if x < lower { 0 } else if x >= upper { n + 1 } else { bucket_of(n, (x - lower) / (upper - lower)) };
+        let bucket = if x < lower {
+            0
+        } else if x >= upper {
+            n + 1
+        } else {
+            bucket_of(n, (x - lower) / (upper - lower))
+        };
         Ok(Some(if low > high { n - bucket + 1 } else { bucket }))
     });
     done(rows.collect::<Result<Int64Array>>()?)
 }
 
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "the share is below one and n is a bucket count")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "the share is below one and n is a bucket count"
+)]
 fn bucket_of(n: i64, share: f64) -> i64 {
     (n as f64 * share) as i64 + 1
 }
@@ -225,81 +379,259 @@ pub(super) fn register(table: &mut Table) {
     table.expr("abs(decimal) decimal", "Absolute value", |call| {
         let ty = call.returns.clone();
         let shape = ty.arrow();
-        let run: Run = Arc::new(move |args| done((0..args.rows).map(|row| args.i128(0, row).map(i128::abs)).collect::<Decimal128Array>().with_data_type(shape.clone())));
-        Ok(Typed::new(super::Kernel::call("abs", ty.to_string(), ty.arrow(), call.on_failure, call.args, run), ty))
+        let run: Run = Arc::new(move |args| {
+            done(
+                (0..args.rows)
+                    .map(|row| args.i128(0, row).map(i128::abs))
+                    .collect::<Decimal128Array>()
+                    .with_data_type(shape.clone()),
+            )
+        });
+        Ok(Typed::new(
+            super::Kernel::call(
+                "abs",
+                ty.to_string(),
+                ty.arrow(),
+                call.on_failure,
+                call.args,
+                run,
+            ),
+            ty,
+        ))
     });
-    table.expr("round(decimal) decimal", "Rounds half up", |call| decimal_whole(call, Rounding::HalfUp, "round"));
-    table.expr("floor(decimal) decimal", "Rounds down", |call| decimal_whole(call, Rounding::Floor, "floor"));
-    table.expr("ceiling(decimal) decimal", "Rounds up", |call| decimal_whole(call, Rounding::Ceiling, "ceiling"));
-    table.expr("ceil(decimal) decimal", "Rounds up", |call| decimal_whole(call, Rounding::Ceiling, "ceil"));
-    table.expr("truncate(decimal) decimal", "Drops the fraction", |call| decimal_whole(call, Rounding::Truncate, "truncate"));
-    table.expr("round(decimal, bigint) decimal", "Rounds half up to digits", |call| decimal_round(&call));
+    table.expr("round(decimal) decimal", "Rounds half up", |call| {
+        decimal_whole(call, Rounding::HalfUp, "round")
+    });
+    table.expr("floor(decimal) decimal", "Rounds down", |call| {
+        decimal_whole(call, Rounding::Floor, "floor")
+    });
+    table.expr("ceiling(decimal) decimal", "Rounds up", |call| {
+        decimal_whole(call, Rounding::Ceiling, "ceiling")
+    });
+    table.expr("ceil(decimal) decimal", "Rounds up", |call| {
+        decimal_whole(call, Rounding::Ceiling, "ceil")
+    });
+    table.expr("truncate(decimal) decimal", "Drops the fraction", |call| {
+        decimal_whole(call, Rounding::Truncate, "truncate")
+    });
+    table.expr(
+        "round(decimal, bigint) decimal",
+        "Rounds half up to digits",
+        |call| decimal_round(&call),
+    );
     table.expr("mod(decimal, decimal) decimal", "Remainder", modulus);
     table.expr("mod(double, double) double", "Remainder", modulus);
-    table.run("round(double, bigint) double", "Rounds half up to digits", |args| {
-        done((0..args.rows).map(|row| args.f64(0, row).zip(args.i64(1, row)).map(|(value, digits)| round_double(value, digits))).collect::<Float64Array>())
+    table.run(
+        "round(double, bigint) double",
+        "Rounds half up to digits",
+        |args| {
+            done(
+                (0..args.rows)
+                    .map(|row| {
+                        args.f64(0, row)
+                            .zip(args.i64(1, row))
+                            .map(|(value, digits)| round_double(value, digits))
+                    })
+                    .collect::<Float64Array>(),
+            )
+        },
+    );
+    table.run("random() double", "A number from 0 to 1", |args| {
+        done(
+            (0..args.rows)
+                .map(|_| Some(rand::random::<f64>()))
+                .collect::<Float64Array>(),
+        )
     });
-    table.run("random() double", "A number from 0 to 1", |args| done((0..args.rows).map(|_| Some(rand::random::<f64>())).collect::<Float64Array>()));
     table.random();
-    table.run("rand() double", "A number from 0 to 1", |args| done((0..args.rows).map(|_| Some(rand::random::<f64>())).collect::<Float64Array>()));
+    table.run("rand() double", "A number from 0 to 1", |args| {
+        done(
+            (0..args.rows)
+                .map(|_| Some(rand::random::<f64>()))
+                .collect::<Float64Array>(),
+        )
+    });
     table.random();
-    table.run("random(bigint) bigint", "A number from 0 to a bound", random_below);
+    table.run(
+        "random(bigint) bigint",
+        "A number from 0 to a bound",
+        random_below,
+    );
     table.random();
-    table.expr("abs(real) real", "Absolute value", |call| real(call, "abs", |args| floats(args, f64::abs)));
-    table.expr("round(real) real", "Rounds half up", |call| real(call, "round", |args| floats(args, f64::round)));
-    table.expr("floor(real) real", "Rounds down", |call| real(call, "floor", |args| floats(args, f64::floor)));
-    table.expr("ceiling(real) real", "Rounds up", |call| real(call, "ceiling", |args| floats(args, f64::ceil)));
-    table.expr("ceil(real) real", "Rounds up", |call| real(call, "ceil", |args| floats(args, f64::ceil)));
-    table.expr("truncate(real) real", "Drops the fraction", |call| real(call, "truncate", |args| floats(args, f64::trunc)));
+    table.expr("abs(real) real", "Absolute value", |call| {
+        real(call, "abs", |args| floats(args, f64::abs))
+    });
+    table.expr("round(real) real", "Rounds half up", |call| {
+        real(call, "round", |args| floats(args, f64::round))
+    });
+    table.expr("floor(real) real", "Rounds down", |call| {
+        real(call, "floor", |args| floats(args, f64::floor))
+    });
+    table.expr("ceiling(real) real", "Rounds up", |call| {
+        real(call, "ceiling", |args| floats(args, f64::ceil))
+    });
+    table.expr("ceil(real) real", "Rounds up", |call| {
+        real(call, "ceil", |args| floats(args, f64::ceil))
+    });
+    table.expr("truncate(real) real", "Drops the fraction", |call| {
+        real(call, "truncate", |args| floats(args, f64::trunc))
+    });
     doubles(table);
     bits(table);
 }
 
 fn doubles(table: &mut Table) {
-    table.run("abs(double) double", "Absolute value", |args| floats(args, f64::abs));
-    table.run("sign(double) double", "Sign", |args| floats(args, |x| if x == 0.0 || x.is_nan() { x } else { x.signum() }));
-    table.run("round(double) double", "Rounds half up", |args| floats(args, f64::round));
-    table.run("floor(double) double", "Rounds down", |args| floats(args, f64::floor));
-    table.run("ceiling(double) double", "Rounds up", |args| floats(args, f64::ceil));
-    table.run("ceil(double) double", "Rounds up", |args| floats(args, f64::ceil));
-    table.run("truncate(double) double", "Drops the fraction", |args| floats(args, f64::trunc));
-    table.run("sqrt(double) double", "Square root", |args| floats(args, f64::sqrt));
-    table.run("cbrt(double) double", "Cube root", |args| floats(args, f64::cbrt));
-    table.run("exp(double) double", "Power of e", |args| floats(args, f64::exp));
-    table.run("ln(double) double", "Natural logarithm", |args| floats(args, f64::ln));
-    table.run("log2(double) double", "Logarithm to base 2", |args| floats(args, f64::log2));
-    table.run("log10(double) double", "Logarithm to base 10", |args| floats(args, f64::log10));
-    table.run("log(double, double) double", "Logarithm to a base", |args| floats2(args, |base, x| x.ln() / base.ln()));
-    table.run("power(double, double) double", "Power", |args| floats2(args, f64::powf));
-    table.run("pow(double, double) double", "Power", |args| floats2(args, f64::powf));
+    table.run("abs(double) double", "Absolute value", |args| {
+        floats(args, f64::abs)
+    });
+    table.run("sign(double) double", "Sign", |args| {
+        floats(args, |x| {
+            if x == 0.0 || x.is_nan() {
+                x
+            } else {
+                x.signum()
+            }
+        })
+    });
+    table.run("round(double) double", "Rounds half up", |args| {
+        floats(args, f64::round)
+    });
+    table.run("floor(double) double", "Rounds down", |args| {
+        floats(args, f64::floor)
+    });
+    table.run("ceiling(double) double", "Rounds up", |args| {
+        floats(args, f64::ceil)
+    });
+    table.run("ceil(double) double", "Rounds up", |args| {
+        floats(args, f64::ceil)
+    });
+    table.run("truncate(double) double", "Drops the fraction", |args| {
+        floats(args, f64::trunc)
+    });
+    table.run("sqrt(double) double", "Square root", |args| {
+        floats(args, f64::sqrt)
+    });
+    table.run("cbrt(double) double", "Cube root", |args| {
+        floats(args, f64::cbrt)
+    });
+    table.run("exp(double) double", "Power of e", |args| {
+        floats(args, f64::exp)
+    });
+    table.run("ln(double) double", "Natural logarithm", |args| {
+        floats(args, f64::ln)
+    });
+    table.run("log2(double) double", "Logarithm to base 2", |args| {
+        floats(args, f64::log2)
+    });
+    table.run("log10(double) double", "Logarithm to base 10", |args| {
+        floats(args, f64::log10)
+    });
+    table.run(
+        "log(double, double) double",
+        "Logarithm to a base",
+        |args| floats2(args, |base, x| x.ln() / base.ln()),
+    );
+    table.run("power(double, double) double", "Power", |args| {
+        floats2(args, f64::powf)
+    });
+    table.run("pow(double, double) double", "Power", |args| {
+        floats2(args, f64::powf)
+    });
     table.run("sin(double) double", "Sine", |args| floats(args, f64::sin));
-    table.run("cos(double) double", "Cosine", |args| floats(args, f64::cos));
-    table.run("tan(double) double", "Tangent", |args| floats(args, f64::tan));
-    table.run("asin(double) double", "Arc sine", |args| floats(args, f64::asin));
-    table.run("acos(double) double", "Arc cosine", |args| floats(args, f64::acos));
-    table.run("atan(double) double", "Arc tangent", |args| floats(args, f64::atan));
-    table.run("atan2(double, double) double", "Angle of a point", |args| floats2(args, f64::atan2));
-    table.run("degrees(double) double", "Radians to degrees", |args| floats(args, f64::to_degrees));
-    table.run("radians(double) double", "Degrees to radians", |args| floats(args, f64::to_radians));
-    table.run("is_nan(double) boolean", "Is it NaN?", |args| done((0..args.rows).map(|row| args.f64(0, row).map(f64::is_nan)).collect::<BooleanArray>()));
-    table.run("is_finite(double) boolean", "Is it finite?", |args| done((0..args.rows).map(|row| args.f64(0, row).map(f64::is_finite)).collect::<BooleanArray>()));
-    table.run("is_infinite(double) boolean", "Is it infinite?", |args| done((0..args.rows).map(|row| args.f64(0, row).map(f64::is_infinite)).collect::<BooleanArray>()));
-    table.expr("pi() double", "The number pi", |_| Ok(constant(std::f64::consts::PI)));
-    table.expr("e() double", "Euler's number", |_| Ok(constant(std::f64::consts::E)));
+    table.run("cos(double) double", "Cosine", |args| {
+        floats(args, f64::cos)
+    });
+    table.run("tan(double) double", "Tangent", |args| {
+        floats(args, f64::tan)
+    });
+    table.run("asin(double) double", "Arc sine", |args| {
+        floats(args, f64::asin)
+    });
+    table.run("acos(double) double", "Arc cosine", |args| {
+        floats(args, f64::acos)
+    });
+    table.run("atan(double) double", "Arc tangent", |args| {
+        floats(args, f64::atan)
+    });
+    table.run("atan2(double, double) double", "Angle of a point", |args| {
+        floats2(args, f64::atan2)
+    });
+    table.run("degrees(double) double", "Radians to degrees", |args| {
+        floats(args, f64::to_degrees)
+    });
+    table.run("radians(double) double", "Degrees to radians", |args| {
+        floats(args, f64::to_radians)
+    });
+    table.run("is_nan(double) boolean", "Is it NaN?", |args| {
+        done(
+            (0..args.rows)
+                .map(|row| args.f64(0, row).map(f64::is_nan))
+                .collect::<BooleanArray>(),
+        )
+    });
+    table.run("is_finite(double) boolean", "Is it finite?", |args| {
+        done(
+            (0..args.rows)
+                .map(|row| args.f64(0, row).map(f64::is_finite))
+                .collect::<BooleanArray>(),
+        )
+    });
+    table.run("is_infinite(double) boolean", "Is it infinite?", |args| {
+        done(
+            (0..args.rows)
+                .map(|row| args.f64(0, row).map(f64::is_infinite))
+                .collect::<BooleanArray>(),
+        )
+    });
+    table.expr("pi() double", "The number pi", |_| {
+        Ok(constant(std::f64::consts::PI))
+    });
+    table.expr("e() double", "Euler's number", |_| {
+        Ok(constant(std::f64::consts::E))
+    });
     table.expr("nan() double", "Not a number", |_| Ok(constant(f64::NAN)));
-    table.expr("infinity() double", "Positive infinity", |_| Ok(constant(f64::INFINITY)));
-    table.run("width_bucket(double, double, double, bigint) bigint", "Number of the bucket", width_bucket);
+    table.expr("infinity() double", "Positive infinity", |_| {
+        Ok(constant(f64::INFINITY))
+    });
+    table.run(
+        "width_bucket(double, double, double, bigint) bigint",
+        "Number of the bucket",
+        width_bucket,
+    );
 }
 
 fn constant(value: f64) -> Typed {
-    Typed::literal(datafusion::common::ScalarValue::Float64(Some(value)), Type::Double)
+    Typed::literal(
+        datafusion::common::ScalarValue::Float64(Some(value)),
+        Type::Double,
+    )
 }
 
 fn bits(table: &mut Table) {
-    table.run("bitwise_and(bigint, bigint) bigint", "Bitwise and", |args| integers2(args, |a, b| a & b));
-    table.run("bitwise_or(bigint, bigint) bigint", "Bitwise or", |args| integers2(args, |a, b| a | b));
-    table.run("bitwise_xor(bigint, bigint) bigint", "Bitwise xor", |args| integers2(args, |a, b| a ^ b));
-    table.run("bitwise_not(bigint) bigint", "Bitwise not", |args| integers(args, |a| Ok(!a)));
-    table.run("to_base(bigint, bigint) varchar", "Digits in a base", to_base);
-    table.run("from_base(varchar, bigint) bigint", "Number of digits in a base", from_base);
+    table.run(
+        "bitwise_and(bigint, bigint) bigint",
+        "Bitwise and",
+        |args| integers2(args, |a, b| a & b),
+    );
+    table.run("bitwise_or(bigint, bigint) bigint", "Bitwise or", |args| {
+        integers2(args, |a, b| a | b)
+    });
+    table.run(
+        "bitwise_xor(bigint, bigint) bigint",
+        "Bitwise xor",
+        |args| integers2(args, |a, b| a ^ b),
+    );
+    table.run("bitwise_not(bigint) bigint", "Bitwise not", |args| {
+        integers(args, |a| Ok(!a))
+    });
+    table.run(
+        "to_base(bigint, bigint) varchar",
+        "Digits in a base",
+        to_base,
+    );
+    table.run(
+        "from_base(varchar, bigint) bigint",
+        "Number of digits in a base",
+        from_base,
+    );
 }

@@ -33,11 +33,16 @@ pub(crate) struct Signature {
 impl Signature {
     /// Reads `name(types) result`; a trailing `...` repeats the last argument. The text is ours, so it must be right.
     pub(crate) fn parse(text: &str) -> Signature {
-        let (name, rest) = text.split_once('(').expect("a signature has an argument list");
+        let (name, rest) = text
+            .split_once('(')
+            .expect("a signature has an argument list");
         let close = closing(rest).expect("a signature has a result");
         let (written, returns) = (&rest[..close], rest[close + 2..].trim());
         let variadic = written.ends_with("...");
-        let args = split(written.trim_end_matches("...")).iter().map(|arg| pattern(arg)).collect();
+        let args = split(written.trim_end_matches("..."))
+            .iter()
+            .map(|arg| pattern(arg))
+            .collect();
         Signature {
             name: name.to_owned(),
             returns: returns.to_owned(),
@@ -58,7 +63,11 @@ impl Signature {
 
     /// What the arguments must be converted to and what comes out, if the numbers and shapes agree.
     pub(crate) fn bind(&self, args: &[Type]) -> Option<(Vec<Type>, Type)> {
-        let fits = if self.variadic { args.len() >= self.args.len() } else { args.len() == self.args.len() };
+        let fits = if self.variadic {
+            args.len() >= self.args.len()
+        } else {
+            args.len() == self.args.len()
+        };
         if !fits {
             return None;
         }
@@ -67,7 +76,11 @@ impl Signature {
         for (index, arg) in args.iter().enumerate() {
             unify(pattern(index)?, arg, &mut bound)?;
         }
-        let types = args.iter().enumerate().map(|(index, arg)| fill(pattern(index)?, Some(arg), &bound)).collect::<Option<_>>()?;
+        let types = args
+            .iter()
+            .enumerate()
+            .map(|(index, arg)| fill(pattern(index)?, Some(arg), &bound))
+            .collect::<Option<_>>()?;
         // An "any precision" result takes the precision of the first argument of that kind.
         let model = match &self.result {
             Pattern::AnyOf(kind) => args.iter().find(|arg| arg.base_name() == *kind),
@@ -100,7 +113,11 @@ fn split(text: &str) -> Vec<String> {
         }
     }
     parts.push(part);
-    parts.into_iter().map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+    parts
+        .into_iter()
+        .map(|part| part.trim().to_owned())
+        .filter(|part| !part.is_empty())
+        .collect()
 }
 
 fn pattern(text: &str) -> Pattern {
@@ -121,7 +138,8 @@ fn named(ty: &TypeName) -> Pattern {
             Pattern::Variable(name.chars().next().unwrap_or('t'))
         }
         _ => Pattern::Exact(
-            crate::sql::analyze::resolve_type(ty, &UTC.into()).expect("signatures name types that exist"),
+            crate::sql::analyze::resolve_type(ty, &UTC.into())
+                .expect("signatures name types that exist"),
         ),
     }
 }
@@ -157,10 +175,15 @@ fn fill(pattern: &Pattern, arg: Option<&Type>, bound: &HashMap<char, Type>) -> O
         Pattern::Variable(name) => bound.get(name).cloned(),
         Pattern::Exact(ty) => Some(ty.clone()),
         Pattern::Array(element) => Some(Type::array(fill(element, None, bound)?)),
-        Pattern::Map(key, value) => Some(Type::map(fill(key, None, bound)?, fill(value, None, bound)?)),
+        Pattern::Map(key, value) => Some(Type::map(
+            fill(key, None, bound)?,
+            fill(value, None, bound)?,
+        )),
         Pattern::AnyOf(kind) => match (kind, arg) {
             (_, Some(arg)) if arg.base_name() == *kind => Some(arg.clone()),
-            (&"decimal", Some(arg)) if arg.is_integer() => arg.as_decimal().map(|(precision, scale)| Type::Decimal(precision, scale)),
+            (&"decimal", Some(arg)) if arg.is_integer() => arg
+                .as_decimal()
+                .map(|(precision, scale)| Type::Decimal(precision, scale)),
             (&"timestamp", _) => Some(Type::Timestamp(3)),
             (&"timestamp with time zone", _) => Some(Type::TimestampTz(3, UTC.into())),
             (&"time", _) => Some(Type::Time(3)),

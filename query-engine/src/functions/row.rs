@@ -13,21 +13,41 @@ use crate::types::{Type, row_fields};
 
 /// `ROW(a, b)`: fields without names.
 pub(crate) fn make(items: Vec<Typed>) -> Typed {
-    let fields: Vec<(Option<String>, Type)> = items.iter().map(|item| (None, item.ty.clone())).collect();
+    let fields: Vec<(Option<String>, Type)> =
+        items.iter().map(|item| (None, item.ty.clone())).collect();
     let shape = row_fields(&fields);
     let ty = Type::Row(fields);
     let args = items.into_iter().map(|item| item.expr).collect();
     let run = move |args: &Args| {
-        let columns = (0..args.len()).map(|arg| args.expanded(arg)).collect::<Result<Vec<_>>>()?;
+        let columns = (0..args.len())
+            .map(|arg| args.expanded(arg))
+            .collect::<Result<Vec<_>>>()?;
         done(StructArray::try_new(shape.clone(), columns, None)?)
     };
-    Typed::new(Kernel::call("row", format!("{ty}"), ty.arrow(), OnFailure::Raise, args, Arc::new(run)), ty)
+    Typed::new(
+        Kernel::call(
+            "row",
+            format!("{ty}"),
+            ty.arrow(),
+            OnFailure::Raise,
+            args,
+            Arc::new(run),
+        ),
+        ty,
+    )
 }
 
 /// Field `index` of a row; NULL where the row is.
 pub(crate) fn field(row: Expr, index: usize, ty: &Type) -> Expr {
     let run = move |args: &Args| field_of(args.array(0), index);
-    Kernel::call("field", index.to_string(), ty.arrow(), OnFailure::Raise, vec![row], Arc::new(run))
+    Kernel::call(
+        "field",
+        index.to_string(),
+        ty.arrow(),
+        OnFailure::Raise,
+        vec![row],
+        Arc::new(run),
+    )
 }
 
 /// The same with its type.
@@ -55,7 +75,14 @@ pub(crate) fn relabelled(expr: Expr, ty: &Type) -> Expr {
     let shape = ty.arrow();
     let wanted = shape.clone();
     let run = move |args: &Args| relabel(args.array(0), &wanted);
-    Kernel::call("relabel", ty.to_string(), shape, OnFailure::Raise, vec![expr], Arc::new(run))
+    Kernel::call(
+        "relabel",
+        ty.to_string(),
+        shape,
+        OnFailure::Raise,
+        vec![expr],
+        Arc::new(run),
+    )
 }
 
 fn relabel(array: &ArrayRef, shape: &DataType) -> Result<ArrayRef> {
@@ -64,20 +91,40 @@ fn relabel(array: &ArrayRef, shape: &DataType) -> Result<ArrayRef> {
         (found, shape) if found == shape => Ok(Arc::clone(array)),
         (DataType::Struct(_), DataType::Struct(fields)) => {
             let row: &StructArray = array.as_struct();
-            let columns = row.columns().iter().zip(fields).map(|(column, field)| relabel(column, field.data_type()));
+            let columns = row
+                .columns()
+                .iter()
+                .zip(fields)
+                .map(|(column, field)| relabel(column, field.data_type()));
             let columns = columns.collect::<Result<Vec<_>>>()?;
-            done(StructArray::try_new_with_length(fields.clone(), columns, row.nulls().cloned(), row.len())?)
+            done(StructArray::try_new_with_length(
+                fields.clone(),
+                columns,
+                row.nulls().cloned(),
+                row.len(),
+            )?)
         }
         (DataType::List(_), DataType::List(field)) => {
             let list: &ListArray = array.as_list();
             let values = relabel(list.values(), field.data_type())?;
-            done(ListArray::try_new(Arc::clone(field), list.offsets().clone(), values, list.nulls().cloned())?)
+            done(ListArray::try_new(
+                Arc::clone(field),
+                list.offsets().clone(),
+                values,
+                list.nulls().cloned(),
+            )?)
         }
         (DataType::Map(..), DataType::Map(field, sorted)) => {
             let map: &MapArray = array.as_map();
             let entries: ArrayRef = Arc::new(map.entries().clone());
             let entries = relabel(&entries, field.data_type())?.as_struct().clone();
-            done(MapArray::try_new(Arc::clone(field), map.offsets().clone(), entries, map.nulls().cloned(), *sorted)?)
+            done(MapArray::try_new(
+                Arc::clone(field),
+                map.offsets().clone(),
+                entries,
+                map.nulls().cloned(),
+                *sorted,
+            )?)
         }
         _ => Ok(datafusion::arrow::compute::cast(array, shape)?),
     }

@@ -28,13 +28,20 @@ pub(crate) fn value(name: &str, environment: &Environment) -> Typed {
 }
 
 /// `current_timestamp(p)` and the other words that are expressions.
-pub(crate) fn special(word: &str, precision: Option<u8>, environment: &Environment) -> Result<Typed> {
+pub(crate) fn special(
+    word: &str,
+    precision: Option<u8>,
+    environment: &Environment,
+) -> Result<Typed> {
     let zone = Zone::parse(&environment.zone).unwrap_or_else(Zone::utc);
     let now = environment.now.naive_utc();
     let local = zone.local(now);
     let precision = precision.unwrap_or(3);
     if precision > 6 {
-        return Err(Failure::new(Code::NotSupported, format!("{word}({precision}) is not supported")));
+        return Err(Failure::new(
+            Code::NotSupported,
+            format!("{word}({precision}) is not supported"),
+        ));
     }
     let trimmed = |micros: i64| micros - micros.rem_euclid(10_i64.pow(u32::from(6 - precision)));
     let micros = |time| units(time, false).map(trimmed);
@@ -43,19 +50,33 @@ pub(crate) fn special(word: &str, precision: Option<u8>, environment: &Environme
             ScalarValue::TimestampMicrosecond(micros(now), Some(Arc::clone(&environment.zone))),
             Type::TimestampTz(precision, Arc::clone(&environment.zone)),
         ),
-        "localtimestamp" => {
-            Typed::literal(ScalarValue::TimestampMicrosecond(micros(local), None), Type::Timestamp(precision))
+        "localtimestamp" => Typed::literal(
+            ScalarValue::TimestampMicrosecond(micros(local), None),
+            Type::Timestamp(precision),
+        ),
+        "current_date" => {
+            Typed::literal(ScalarValue::Date32(Some(days_of(local.date()))), Type::Date)
         }
-        "current_date" => Typed::literal(ScalarValue::Date32(Some(days_of(local.date()))), Type::Date),
         "localtime" => {
-            let of_day = local.time().signed_duration_since(NaiveTime::MIN).num_microseconds();
-            Typed::literal(ScalarValue::Time64Microsecond(of_day.map(trimmed)), Type::Time(precision))
+            let of_day = local
+                .time()
+                .signed_duration_since(NaiveTime::MIN)
+                .num_microseconds();
+            Typed::literal(
+                ScalarValue::Time64Microsecond(of_day.map(trimmed)),
+                Type::Time(precision),
+            )
         }
         "current_user" => text(environment.user.clone()),
         "current_catalog" => optional(environment.catalog.clone()),
         "current_schema" => optional(environment.schema.clone()),
         "current_path" => text(""),
-        _ => return Err(Failure::new(Code::NotSupported, format!("{word} is not supported"))),
+        _ => {
+            return Err(Failure::new(
+                Code::NotSupported,
+                format!("{word} is not supported"),
+            ));
+        }
     })
 }
 

@@ -39,7 +39,14 @@ pub(crate) fn concat(args: Vec<Expr>) -> Typed {
             Some(all)
         })
     };
-    let expr = Kernel::call("concat", "varchar".into(), DataType::Utf8, OnFailure::Raise, args, Arc::new(run));
+    let expr = Kernel::call(
+        "concat",
+        "varchar".into(),
+        DataType::Utf8,
+        OnFailure::Raise,
+        args,
+        Arc::new(run),
+    );
     Typed::new(expr, Type::VARCHAR)
 }
 
@@ -51,8 +58,16 @@ pub(crate) fn arrow_like(pattern: &str, escape: Option<char>) -> Result<String> 
         if Some(c) == escape {
             match chars.next() {
                 Some(next) if next == '%' || next == '_' => out.extend(['\\', next]),
-                Some(next) if Some(next) == escape => out.extend(if next == '\\' { vec!['\\', '\\'] } else { vec![next] }),
-                _ => return Err(bad("Escape character must be followed by '%', '_' or the escape character itself")),
+                Some(next) if Some(next) == escape => out.extend(if next == '\\' {
+                    vec!['\\', '\\']
+                } else {
+                    vec![next]
+                }),
+                _ => {
+                    return Err(bad(
+                        "Escape character must be followed by '%', '_' or the escape character itself",
+                    ));
+                }
             }
         } else if c == '\\' {
             out.push_str("\\\\");
@@ -66,21 +81,37 @@ pub(crate) fn arrow_like(pattern: &str, escape: Option<char>) -> Result<String> 
 /// The same for a pattern that is not a literal.
 pub(crate) fn like_pattern(pattern: Expr, escape: Option<char>) -> Expr {
     let run = move |args: &Args| {
-        let rows = (0..args.rows).map(|row| args.str(0, row).map(|text| arrow_like(text, escape)).transpose());
+        let rows = (0..args.rows).map(|row| {
+            args.str(0, row)
+                .map(|text| arrow_like(text, escape))
+                .transpose()
+        });
         done(rows.collect::<Result<StringArray>>()?)
     };
-    Kernel::call("like_pattern", format!("{escape:?}"), DataType::Utf8, OnFailure::Raise, vec![pattern], Arc::new(run))
+    Kernel::call(
+        "like_pattern",
+        format!("{escape:?}"),
+        DataType::Utf8,
+        OnFailure::Raise,
+        vec![pattern],
+        Arc::new(run),
+    )
 }
 
 /// `substr(text, start[, length])`: one-based, negative from the end, zero gives nothing.
 fn substr(text: &str, start: i64, length: Option<i64>) -> String {
     let total = count(text.chars().count());
-    if start == 0 || length.is_some_and(|length| length <= 0) || start.unsigned_abs() > total.unsigned_abs() {
+    if start == 0
+        || length.is_some_and(|length| length <= 0)
+        || start.unsigned_abs() > total.unsigned_abs()
+    {
         return String::new();
     }
     let from = if start > 0 { start - 1 } else { total + start };
     let from = usize::try_from(from).unwrap_or(0);
-    let length = length.map_or(usize::MAX, |length| usize::try_from(length).unwrap_or(usize::MAX));
+    let length = length.map_or(usize::MAX, |length| {
+        usize::try_from(length).unwrap_or(usize::MAX)
+    });
     text.chars().skip(from).take(length).collect()
 }
 
@@ -88,9 +119,15 @@ const MAX_PAD: i64 = 2_147_483_647;
 
 fn pad(args: &Args, left: bool) -> Result<ArrayRef> {
     let rows = (0..args.rows).map(|row| {
-        let (Some(text), Some(size), Some(with)) = (args.str(0, row), args.i64(1, row), args.str(2, row)) else { return Ok(None) };
+        let (Some(text), Some(size), Some(with)) =
+            (args.str(0, row), args.i64(1, row), args.str(2, row))
+        else {
+            return Ok(None);
+        };
         if !(0..=MAX_PAD.min(1 << 20)).contains(&size) {
-            return Err(bad(format!("Target length must be in the range [0..{MAX_PAD}]")));
+            return Err(bad(format!(
+                "Target length must be in the range [0..{MAX_PAD}]"
+            )));
         }
         if with.is_empty() {
             return Err(bad("Padding string must not be empty"));
@@ -101,7 +138,11 @@ fn pad(args: &Args, left: bool) -> Result<ArrayRef> {
             return Ok(Some(text.chars().take(size).collect()));
         }
         let padding: String = with.chars().cycle().take(size - length).collect();
-        Ok(Some(if left { padding + text } else { text.to_owned() + &padding }))
+        Ok(Some(if left {
+            padding + text
+        } else {
+            text.to_owned() + &padding
+        }))
     });
     done(rows.collect::<Result<StringArray>>()?)
 }
@@ -109,16 +150,41 @@ fn pad(args: &Args, left: bool) -> Result<ArrayRef> {
 fn trim(args: &Args, left: bool, right: bool) -> Result<ArrayRef> {
     texts(args, |row| {
         let text = args.str(0, row)?;
-        let drop: Vec<char> = if args.len() > 1 { args.str(1, row)?.chars().collect() } else { Vec::new() };
-        let gone = |c: char| if args.len() > 1 { drop.contains(&c) } else { c.is_whitespace() };
-        let text = if left { text.trim_start_matches(gone) } else { text };
-        Some(if right { text.trim_end_matches(gone) } else { text }.to_owned())
+        let drop: Vec<char> = if args.len() > 1 {
+            args.str(1, row)?.chars().collect()
+        } else {
+            Vec::new()
+        };
+        let gone = |c: char| {
+            if args.len() > 1 {
+                drop.contains(&c)
+            } else {
+                c.is_whitespace()
+            }
+        };
+        let text = if left {
+            text.trim_start_matches(gone)
+        } else {
+            text
+        };
+        Some(
+            if right {
+                text.trim_end_matches(gone)
+            } else {
+                text
+            }
+            .to_owned(),
+        )
     })
 }
 
 fn split_part(args: &Args) -> Result<ArrayRef> {
     let rows = (0..args.rows).map(|row| {
-        let (Some(text), Some(by), Some(index)) = (args.str(0, row), args.str(1, row), args.i64(2, row)) else { return Ok(None) };
+        let (Some(text), Some(by), Some(index)) =
+            (args.str(0, row), args.str(1, row), args.i64(2, row))
+        else {
+            return Ok(None);
+        };
         if index <= 0 {
             return Err(bad("Index must be greater than zero"));
         }
@@ -133,13 +199,20 @@ fn split_part(args: &Args) -> Result<ArrayRef> {
 
 fn split(args: &Args) -> Result<ArrayRef> {
     let rows = (0..args.rows).map(|row| {
-        let (Some(text), Some(by)) = (args.str(0, row), args.str(1, row)) else { return Ok(None) };
+        let (Some(text), Some(by)) = (args.str(0, row), args.str(1, row)) else {
+            return Ok(None);
+        };
         if by.is_empty() {
             return Err(bad("The delimiter may not be the empty string"));
         }
         let parts: Vec<&str> = if args.len() > 2 {
-            let Some(limit) = args.i64(2, row) else { return Ok(None) };
-            let limit = usize::try_from(limit).ok().filter(|limit| *limit > 0).ok_or_else(|| bad("Limit must be positive"))?;
+            let Some(limit) = args.i64(2, row) else {
+                return Ok(None);
+            };
+            let limit = usize::try_from(limit)
+                .ok()
+                .filter(|limit| *limit > 0)
+                .ok_or_else(|| bad("Limit must be positive"))?;
             text.splitn(limit, by).collect()
         } else {
             text.split(by).collect()
@@ -151,17 +224,29 @@ fn split(args: &Args) -> Result<ArrayRef> {
 
 fn strpos(args: &Args) -> Result<ArrayRef> {
     let rows = (0..args.rows).map(|row| {
-        let (Some(text), Some(part)) = (args.str(0, row), args.str(1, row)) else { return Ok(None) };
-        let instance = if args.len() > 2 { args.i64(2, row) } else { Some(1) };
-        let Some(instance) = instance else { return Ok(None) };
+        let (Some(text), Some(part)) = (args.str(0, row), args.str(1, row)) else {
+            return Ok(None);
+        };
+        let instance = if args.len() > 2 {
+            args.i64(2, row)
+        } else {
+            Some(1)
+        };
+        let Some(instance) = instance else {
+            return Ok(None);
+        };
         if instance <= 0 {
             return Err(bad("'instance' must be a positive or negative number."));
         }
         if part.is_empty() {
             return Ok(Some(1));
         }
-        let found = text.match_indices(part).nth(usize::try_from(instance - 1).unwrap_or(usize::MAX));
-        Ok(Some(found.map_or(0, |(at, _)| count(text[..at].chars().count()) + 1)))
+        let found = text
+            .match_indices(part)
+            .nth(usize::try_from(instance - 1).unwrap_or(usize::MAX));
+        Ok(Some(found.map_or(0, |(at, _)| {
+            count(text[..at].chars().count()) + 1
+        })))
     });
     done(rows.collect::<Result<Int64Array>>()?)
 }
@@ -183,9 +268,15 @@ fn levenshtein(a: &str, b: &str) -> i64 {
 
 fn chr(args: &Args) -> Result<ArrayRef> {
     let rows = (0..args.rows).map(|row| {
-        args.i64(0, row).map(|code| {
-            u32::try_from(code).ok().and_then(char::from_u32).map(String::from).ok_or_else(|| bad(format!("Not a valid Unicode code point: {code}")))
-        }).transpose()
+        args.i64(0, row)
+            .map(|code| {
+                u32::try_from(code)
+                    .ok()
+                    .and_then(char::from_u32)
+                    .map(String::from)
+                    .ok_or_else(|| bad(format!("Not a valid Unicode code point: {code}")))
+            })
+            .transpose()
     });
     done(rows.collect::<Result<StringArray>>()?)
 }
@@ -201,7 +292,9 @@ fn url_encode(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => out.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => {
+                out.push(char::from(byte))
+            }
             b' ' => out.push('+'),
             _ => out.push_str(&format!("%{byte:02X}")),
         }
@@ -210,60 +303,169 @@ fn url_encode(text: &str) -> String {
 }
 
 fn urls(table: &mut Table) {
-    table.run("url_extract_host(varchar) varchar", "Host of a URL", |args| url_part(args, |url, _| url.host_str().map(str::to_owned)));
-    table.run("url_extract_path(varchar) varchar", "Path of a URL", |args| {
-        url_part(args, |url, text| Some(if url.path() == "/" && !text.contains("//") || url.path() == "/" && text.matches('/').count() == 2 { String::new() } else { url.path().to_owned() }))
-    });
-    table.run("url_extract_protocol(varchar) varchar", "Protocol of a URL", |args| url_part(args, |url, _| Some(url.scheme().to_owned())));
-    table.run("url_extract_query(varchar) varchar", "Query of a URL", |args| url_part(args, |url, _| Some(url.query().unwrap_or_default().to_owned())));
-    table.run("url_extract_fragment(varchar) varchar", "Fragment of a URL", |args| url_part(args, |url, _| Some(url.fragment().unwrap_or_default().to_owned())));
-    table.run("url_extract_parameter(varchar, varchar) varchar", "A parameter of a URL", |args| {
-        texts(args, |row| {
-            let url = url::Url::parse(args.str(0, row)?).ok()?;
-            let name = args.str(1, row)?;
-            url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
-        })
-    });
+    table.run(
+        "url_extract_host(varchar) varchar",
+        "Host of a URL",
+        |args| url_part(args, |url, _| url.host_str().map(str::to_owned)),
+    );
+    table.run(
+        "url_extract_path(varchar) varchar",
+        "Path of a URL",
+        |args| {
+            url_part(args, |url, text| {
+                Some(
+                    if url.path() == "/" && !text.contains("//")
+                        || url.path() == "/" && text.matches('/').count() == 2
+                    {
+                        String::new()
+                    } else {
+                        url.path().to_owned()
+                    },
+                )
+            })
+        },
+    );
+    table.run(
+        "url_extract_protocol(varchar) varchar",
+        "Protocol of a URL",
+        |args| url_part(args, |url, _| Some(url.scheme().to_owned())),
+    );
+    table.run(
+        "url_extract_query(varchar) varchar",
+        "Query of a URL",
+        |args| {
+            url_part(args, |url, _| {
+                Some(url.query().unwrap_or_default().to_owned())
+            })
+        },
+    );
+    table.run(
+        "url_extract_fragment(varchar) varchar",
+        "Fragment of a URL",
+        |args| {
+            url_part(args, |url, _| {
+                Some(url.fragment().unwrap_or_default().to_owned())
+            })
+        },
+    );
+    table.run(
+        "url_extract_parameter(varchar, varchar) varchar",
+        "A parameter of a URL",
+        |args| {
+            texts(args, |row| {
+                let url = url::Url::parse(args.str(0, row)?).ok()?;
+                let name = args.str(1, row)?;
+                url.query_pairs()
+                    .find(|(key, _)| key == name)
+                    .map(|(_, value)| value.into_owned())
+            })
+        },
+    );
     table.lenient();
-    table.run("url_encode(varchar) varchar", "Escapes for a URL", |args| texts(args, |row| args.str(0, row).map(url_encode)));
+    table.run("url_encode(varchar) varchar", "Escapes for a URL", |args| {
+        texts(args, |row| args.str(0, row).map(url_encode))
+    });
 }
 
 pub(super) fn register(table: &mut Table) {
-    table.run("length(varchar) bigint", "Number of characters", |args| numbers(args, |row| args.str(0, row).map(|text| count(text.chars().count()))));
-    table.run("lower(varchar) varchar", "Lower case", |args| texts(args, |row| args.str(0, row).map(str::to_lowercase)));
-    table.run("upper(varchar) varchar", "Upper case", |args| texts(args, |row| args.str(0, row).map(str::to_uppercase)));
-    table.run("reverse(varchar) varchar", "Characters backwards", |args| texts(args, |row| args.str(0, row).map(|text| text.chars().rev().collect())));
-    table.expr("concat(varchar, varchar...) varchar", "Joins texts", |call| Ok(concat(call.args)));
-    table.run("concat_ws(varchar, varchar...) varchar", "Joins texts that are not NULL with a separator", |args| {
-        texts(args, |row| {
-            let separator = args.str(0, row)?;
-            let parts: Vec<&str> = (1..args.len()).filter_map(|arg| args.str(arg, row)).collect();
-            Some(parts.join(separator))
+    table.run("length(varchar) bigint", "Number of characters", |args| {
+        numbers(args, |row| {
+            args.str(0, row).map(|text| count(text.chars().count()))
         })
     });
+    table.run("lower(varchar) varchar", "Lower case", |args| {
+        texts(args, |row| args.str(0, row).map(str::to_lowercase))
+    });
+    table.run("upper(varchar) varchar", "Upper case", |args| {
+        texts(args, |row| args.str(0, row).map(str::to_uppercase))
+    });
+    table.run("reverse(varchar) varchar", "Characters backwards", |args| {
+        texts(args, |row| {
+            args.str(0, row).map(|text| text.chars().rev().collect())
+        })
+    });
+    table.expr(
+        "concat(varchar, varchar...) varchar",
+        "Joins texts",
+        |call| Ok(concat(call.args)),
+    );
+    table.run(
+        "concat_ws(varchar, varchar...) varchar",
+        "Joins texts that are not NULL with a separator",
+        |args| {
+            texts(args, |row| {
+                let separator = args.str(0, row)?;
+                let parts: Vec<&str> = (1..args.len())
+                    .filter_map(|arg| args.str(arg, row))
+                    .collect();
+                Some(parts.join(separator))
+            })
+        },
+    );
     table.lenient();
     for name in ["substr", "substring"] {
-        table.run(&format!("{name}(varchar, bigint) varchar"), "Part of a text", |args| {
-            texts(args, |row| Some(substr(args.str(0, row)?, args.i64(1, row)?, None)))
-        });
-        table.run(&format!("{name}(varchar, bigint, bigint) varchar"), "Part of a text", |args| {
-            texts(args, |row| Some(substr(args.str(0, row)?, args.i64(1, row)?, Some(args.i64(2, row)?))))
-        });
+        table.run(
+            &format!("{name}(varchar, bigint) varchar"),
+            "Part of a text",
+            |args| {
+                texts(args, |row| {
+                    Some(substr(args.str(0, row)?, args.i64(1, row)?, None))
+                })
+            },
+        );
+        table.run(
+            &format!("{name}(varchar, bigint, bigint) varchar"),
+            "Part of a text",
+            |args| {
+                texts(args, |row| {
+                    Some(substr(
+                        args.str(0, row)?,
+                        args.i64(1, row)?,
+                        Some(args.i64(2, row)?),
+                    ))
+                })
+            },
+        );
     }
-    table.run("replace(varchar, varchar) varchar", "Removes a part", |args| texts(args, |row| Some(args.str(0, row)?.replace(args.str(1, row)?, ""))));
-    table.run("replace(varchar, varchar, varchar) varchar", "Replaces a part", |args| {
-        texts(args, |row| Some(args.str(0, row)?.replace(args.str(1, row)?, args.str(2, row)?)))
-    });
-    table.run("translate(varchar, varchar, varchar) varchar", "Replaces characters", |args| {
-        texts(args, |row| {
-            let (text, from, to) = (args.str(0, row)?, args.str(1, row)?, args.str(2, row)?);
-            let to: Vec<char> = to.chars().collect();
-            Some(text.chars().filter_map(|c| match from.chars().position(|f| f == c) {
-                Some(at) => to.get(at).copied(),
-                None => Some(c),
-            }).collect())
-        })
-    });
+    table.run(
+        "replace(varchar, varchar) varchar",
+        "Removes a part",
+        |args| {
+            texts(args, |row| {
+                Some(args.str(0, row)?.replace(args.str(1, row)?, ""))
+            })
+        },
+    );
+    table.run(
+        "replace(varchar, varchar, varchar) varchar",
+        "Replaces a part",
+        |args| {
+            texts(args, |row| {
+                Some(
+                    args.str(0, row)?
+                        .replace(args.str(1, row)?, args.str(2, row)?),
+                )
+            })
+        },
+    );
+    table.run(
+        "translate(varchar, varchar, varchar) varchar",
+        "Replaces characters",
+        |args| {
+            texts(args, |row| {
+                let (text, from, to) = (args.str(0, row)?, args.str(1, row)?, args.str(2, row)?);
+                let to: Vec<char> = to.chars().collect();
+                Some(
+                    text.chars()
+                        .filter_map(|c| match from.chars().position(|f| f == c) {
+                            Some(at) => to.get(at).copied(),
+                            None => Some(c),
+                        })
+                        .collect(),
+                )
+            })
+        },
+    );
     for name in ["trim", "ltrim", "rtrim"] {
         for args in ["varchar", "varchar, varchar"] {
             let run: fn(&Args) -> Result<ArrayRef> = match name {
@@ -271,41 +473,113 @@ pub(super) fn register(table: &mut Table) {
                 "ltrim" => |args| trim(args, true, false),
                 _ => |args| trim(args, false, true),
             };
-            table.run(&format!("{name}({args}) varchar"), "Removes characters at the ends", run);
+            table.run(
+                &format!("{name}({args}) varchar"),
+                "Removes characters at the ends",
+                run,
+            );
         }
     }
-    table.run("lpad(varchar, bigint, varchar) varchar", "Pads on the left", |args| pad(args, true));
-    table.run("rpad(varchar, bigint, varchar) varchar", "Pads on the right", |args| pad(args, false));
+    table.run(
+        "lpad(varchar, bigint, varchar) varchar",
+        "Pads on the left",
+        |args| pad(args, true),
+    );
+    table.run(
+        "rpad(varchar, bigint, varchar) varchar",
+        "Pads on the right",
+        |args| pad(args, false),
+    );
     searching(table);
     urls(table);
 }
 
 fn searching(table: &mut Table) {
-    table.run("strpos(varchar, varchar) bigint", "Position of a part, or 0", strpos);
-    table.run("strpos(varchar, varchar, bigint) bigint", "Position of the n-th such part, or 0", strpos);
-    table.run("starts_with(varchar, varchar) boolean", "Does it start so?", |args| {
-        done((0..args.rows).map(|row| args.str(0, row).zip(args.str(1, row)).map(|(text, start)| text.starts_with(start))).collect::<BooleanArray>())
-    });
-    table.run("ends_with(varchar, varchar) boolean", "Does it end so?", |args| {
-        done((0..args.rows).map(|row| args.str(0, row).zip(args.str(1, row)).map(|(text, end)| text.ends_with(end))).collect::<BooleanArray>())
-    });
-    table.run("split(varchar, varchar) array(varchar)", "Parts between delimiters", split);
-    table.run("split(varchar, varchar, bigint) array(varchar)", "At most so many parts", split);
-    table.run("split_part(varchar, varchar, bigint) varchar", "One part between delimiters", split_part);
-    table.run("levenshtein_distance(varchar, varchar) bigint", "Edits between two texts", |args| {
-        numbers(args, |row| args.str(0, row).zip(args.str(1, row)).map(|(a, b)| levenshtein(a, b)))
-    });
+    table.run(
+        "strpos(varchar, varchar) bigint",
+        "Position of a part, or 0",
+        strpos,
+    );
+    table.run(
+        "strpos(varchar, varchar, bigint) bigint",
+        "Position of the n-th such part, or 0",
+        strpos,
+    );
+    table.run(
+        "starts_with(varchar, varchar) boolean",
+        "Does it start so?",
+        |args| {
+            done(
+                (0..args.rows)
+                    .map(|row| {
+                        args.str(0, row)
+                            .zip(args.str(1, row))
+                            .map(|(text, start)| text.starts_with(start))
+                    })
+                    .collect::<BooleanArray>(),
+            )
+        },
+    );
+    table.run(
+        "ends_with(varchar, varchar) boolean",
+        "Does it end so?",
+        |args| {
+            done(
+                (0..args.rows)
+                    .map(|row| {
+                        args.str(0, row)
+                            .zip(args.str(1, row))
+                            .map(|(text, end)| text.ends_with(end))
+                    })
+                    .collect::<BooleanArray>(),
+            )
+        },
+    );
+    table.run(
+        "split(varchar, varchar) array(varchar)",
+        "Parts between delimiters",
+        split,
+    );
+    table.run(
+        "split(varchar, varchar, bigint) array(varchar)",
+        "At most so many parts",
+        split,
+    );
+    table.run(
+        "split_part(varchar, varchar, bigint) varchar",
+        "One part between delimiters",
+        split_part,
+    );
+    table.run(
+        "levenshtein_distance(varchar, varchar) bigint",
+        "Edits between two texts",
+        |args| {
+            numbers(args, |row| {
+                args.str(0, row)
+                    .zip(args.str(1, row))
+                    .map(|(a, b)| levenshtein(a, b))
+            })
+        },
+    );
     table.run("chr(bigint) varchar", "Character of a code point", chr);
-    table.run("codepoint(varchar) integer", "Code point of a character", |args| {
-        let rows = (0..args.rows).map(|row| {
-            args.str(0, row).map(|text| {
-                let mut chars = text.chars();
-                match (chars.next(), chars.next()) {
-                    (Some(c), None) => i32::try_from(u32::from(c)).map_err(|_| bad("out of range")),
-                    _ => Err(bad("Input string must be a single character string")),
-                }
-            }).transpose()
-        });
-        done(rows.collect::<Result<datafusion::arrow::array::Int32Array>>()?)
-    });
+    table.run(
+        "codepoint(varchar) integer",
+        "Code point of a character",
+        |args| {
+            let rows = (0..args.rows).map(|row| {
+                args.str(0, row)
+                    .map(|text| {
+                        let mut chars = text.chars();
+                        match (chars.next(), chars.next()) {
+                            (Some(c), None) => {
+                                i32::try_from(u32::from(c)).map_err(|_| bad("out of range"))
+                            }
+                            _ => Err(bad("Input string must be a single character string")),
+                        }
+                    })
+                    .transpose()
+            });
+            done(rows.collect::<Result<datafusion::arrow::array::Int32Array>>()?)
+        },
+    );
 }

@@ -23,7 +23,12 @@ pub(crate) fn shown(ty: &Type, parametric: bool) -> Type {
         Type::Time(_) => Type::Time(3),
         Type::Array(element) => Type::array(shown(element, parametric)),
         Type::Map(key, value) => Type::map(shown(key, parametric), shown(value, parametric)),
-        Type::Row(fields) => Type::Row(fields.iter().map(|(name, ty)| (name.clone(), shown(ty, parametric))).collect()),
+        Type::Row(fields) => Type::Row(
+            fields
+                .iter()
+                .map(|(name, ty)| (name.clone(), shown(ty, parametric)))
+                .collect(),
+        ),
         other => other.clone(),
     }
 }
@@ -31,7 +36,12 @@ pub(crate) fn shown(ty: &Type, parametric: bool) -> Type {
 /// The name of a type for this client.
 pub(crate) fn type_name(ty: &Type, parametric: bool) -> String {
     let name = ty.to_string();
-    if parametric { name } else { name.replace("timestamp(3)", "timestamp").replace("time(3)", "time") }
+    if parametric {
+        name
+    } else {
+        name.replace("timestamp(3)", "timestamp")
+            .replace("time(3)", "time")
+    }
 }
 
 /// `{"rawType": …, "arguments": […]}`.
@@ -39,9 +49,13 @@ pub(crate) fn signature(ty: &Type, parametric: bool) -> Value {
     let long = |value: i64| json!({"kind": "LONG", "value": value});
     let of = |ty: &Type| json!({"kind": "TYPE", "value": signature(ty, parametric)});
     let arguments = match ty {
-        Type::Decimal(precision, scale) => vec![long(i64::from(*precision)), long(i64::from(*scale))],
+        Type::Decimal(precision, scale) => {
+            vec![long(i64::from(*precision)), long(i64::from(*scale))]
+        }
         Type::Varchar(length) => vec![long(length.map_or(2_147_483_647, i64::from))],
-        Type::Time(precision) | Type::Timestamp(precision) | Type::TimestampTz(precision, _) if parametric => {
+        Type::Time(precision) | Type::Timestamp(precision) | Type::TimestampTz(precision, _)
+            if parametric =>
+        {
             vec![long(i64::from(*precision))]
         }
         Type::Array(element) => vec![of(element)],
@@ -62,7 +76,13 @@ pub(crate) fn signature(ty: &Type, parametric: bool) -> Value {
 }
 
 /// Appends rows `from..to` of a batch, each followed by a comma where another comes.
-pub(crate) fn row(out: &mut String, batch: &RecordBatch, types: &[Type], row: usize, parametric: bool) {
+pub(crate) fn row(
+    out: &mut String,
+    batch: &RecordBatch,
+    types: &[Type],
+    row: usize,
+    parametric: bool,
+) {
     out.push('[');
     for (index, ty) in types.iter().enumerate() {
         if index > 0 {
@@ -93,7 +113,11 @@ fn float(out: &mut String, value: f64, shown: impl std::fmt::Display) {
     if value.is_nan() {
         out.push_str("\"NaN\"");
     } else if value.is_infinite() {
-        out.push_str(if value > 0.0 { "\"Infinity\"" } else { "\"-Infinity\"" });
+        out.push_str(if value > 0.0 {
+            "\"Infinity\""
+        } else {
+            "\"-Infinity\""
+        });
     } else {
         drop(write!(out, "{shown}"));
     }
@@ -119,12 +143,16 @@ fn value(out: &mut String, ty: &Type, array: &ArrayRef, row: usize, parametric: 
         Type::Varchar(_) | Type::Json => quoted(out, array.as_string::<i32>().value(row)),
         Type::Varbinary => {
             out.push('"');
-            base64::engine::general_purpose::STANDARD.encode_string(array.as_binary::<i32>().value(row), out);
+            base64::engine::general_purpose::STANDARD
+                .encode_string(array.as_binary::<i32>().value(row), out);
             out.push('"');
         }
         Type::Timestamp(precision) if !parametric && *precision != 3 => {
             let time = time_at(crate::functions::cast::raw(array, row), *precision > 6);
-            quoted(out, &time.map(|time| text::local(time, 3)).unwrap_or_default());
+            quoted(
+                out,
+                &time.map(|time| text::local(time, 3)).unwrap_or_default(),
+            );
         }
         Type::Array(element) => {
             let items = array.as_list::<i32>().value(row);

@@ -19,11 +19,23 @@ fn pairs(headers: &HeaderMap, name: &str) -> Result<Vec<(String, String)>, Strin
     let mut pairs = Vec::new();
     for prefix in ["x-trino-", "x-presto-"] {
         for header in headers.get_all(format!("{prefix}{name}")) {
-            let text = header.to_str().map_err(|_| format!("Invalid {prefix}{name} header"))?;
-            for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-                let (key, value) = pair.split_once('=').ok_or_else(|| format!("Invalid {prefix}{name} header"))?;
-                let value = decoded(value).ok_or_else(|| format!("Invalid {prefix}{name} header"))?;
-                pairs.push((decoded(key.trim()).ok_or_else(|| format!("Invalid {prefix}{name} header"))?, value));
+            let text = header
+                .to_str()
+                .map_err(|_| format!("Invalid {prefix}{name} header"))?;
+            for pair in text
+                .split(',')
+                .map(str::trim)
+                .filter(|pair| !pair.is_empty())
+            {
+                let (key, value) = pair
+                    .split_once('=')
+                    .ok_or_else(|| format!("Invalid {prefix}{name} header"))?;
+                let value =
+                    decoded(value).ok_or_else(|| format!("Invalid {prefix}{name} header"))?;
+                pairs.push((
+                    decoded(key.trim()).ok_or_else(|| format!("Invalid {prefix}{name} header"))?,
+                    value,
+                ));
             }
         }
     }
@@ -63,18 +75,30 @@ pub(super) fn session(headers: &HeaderMap) -> Result<Session, String> {
     }
     session.properties = pairs(headers, "session")?.into_iter().collect();
     session.prepared = pairs(headers, "prepared-statement")?.into_iter().collect();
-    if session.prepared.values().any(|sql| sql.starts_with("$zstd:")) {
+    if session
+        .prepared
+        .values()
+        .any(|sql| sql.starts_with("$zstd:"))
+    {
         return Err("compressed prepared statements are not supported".to_owned());
     }
-    session.transaction = value(headers, "transaction-id").filter(|id| !id.eq_ignore_ascii_case("none")).map(str::to_owned);
-    let zone = session.properties.get("time_zone_id").cloned().or_else(|| value(headers, "time-zone").map(str::to_owned));
+    session.transaction = value(headers, "transaction-id")
+        .filter(|id| !id.eq_ignore_ascii_case("none"))
+        .map(str::to_owned);
+    let zone = session
+        .properties
+        .get("time_zone_id")
+        .cloned()
+        .or_else(|| value(headers, "time-zone").map(str::to_owned));
     if let Some(zone) = zone
         && !session.set_zone(&zone)
     {
         return Err(format!("Invalid time zone: {zone}"));
     }
     let capabilities = value(headers, "client-capabilities").unwrap_or_default();
-    session.parametric_datetime = capabilities.split(',').any(|capability| capability.trim() == "PARAMETRIC_DATETIME");
+    session.parametric_datetime = capabilities
+        .split(',')
+        .any(|capability| capability.trim() == "PARAMETRIC_DATETIME");
     Ok(session)
 }
 

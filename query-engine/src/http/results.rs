@@ -17,32 +17,56 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn of(headers: &HeaderMap) -> Place {
         let value = |name: &str| {
-            let first = headers.get(name).and_then(|value| value.to_str().ok())?.split(',').next()?.trim();
-            let safe = first.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]/_~".contains(&byte));
+            let first = headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())?
+                .split(',')
+                .next()?
+                .trim();
+            let safe = first
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-:[]/_~".contains(&byte));
             (safe && !first.is_empty()).then(|| first.to_owned())
         };
-        let scheme = value("x-forwarded-proto").filter(|scheme| scheme == "https").unwrap_or_else(|| "http".to_owned());
-        let mut host = value("x-forwarded-host").or_else(|| value("host")).unwrap_or_else(|| "localhost".to_owned());
+        let scheme = value("x-forwarded-proto")
+            .filter(|scheme| scheme == "https")
+            .unwrap_or_else(|| "http".to_owned());
+        let mut host = value("x-forwarded-host")
+            .or_else(|| value("host"))
+            .unwrap_or_else(|| "localhost".to_owned());
         if let Some(port) = value("x-forwarded-port")
             && !host.contains(':')
-            && !matches!((scheme.as_str(), port.as_str()), ("http", "80") | ("https", "443"))
+            && !matches!(
+                (scheme.as_str(), port.as_str()),
+                ("http", "80") | ("https", "443")
+            )
         {
             host = format!("{host}:{port}");
         }
-        let prefix = value("x-forwarded-prefix").map(|prefix| format!("/{}", prefix.trim_matches('/'))).filter(|prefix| prefix != "/").unwrap_or_default();
-        Place { base: format!("{scheme}://{host}{prefix}") }
+        let prefix = value("x-forwarded-prefix")
+            .map(|prefix| format!("/{}", prefix.trim_matches('/')))
+            .filter(|prefix| prefix != "/")
+            .unwrap_or_default();
+        Place {
+            base: format!("{scheme}://{host}{prefix}"),
+        }
     }
 }
 
 fn error(failure: &Failure) -> Value {
-    let location = failure.pos.map(|pos| json!({"lineNumber": pos.line, "columnNumber": pos.column}));
+    let location = failure
+        .pos
+        .map(|pos| json!({"lineNumber": pos.line, "columnNumber": pos.column}));
     let message = failure.text();
     let mut info = Map::from_iter([
         ("type".to_owned(), json!("io.trino.spi.TrinoException")),
         ("message".to_owned(), json!(message)),
         ("suppressed".to_owned(), json!([])),
         ("stack".to_owned(), json!([])),
-        ("errorInfo".to_owned(), json!({"code": failure.code.number(), "name": failure.code.name(), "type": failure.code.kind().name()})),
+        (
+            "errorInfo".to_owned(),
+            json!({"code": failure.code.number(), "name": failure.code.name(), "type": failure.code.kind().name()}),
+        ),
     ]);
     let mut object = Map::from_iter([
         ("message".to_owned(), json!(message)),
@@ -61,13 +85,24 @@ fn error(failure: &Failure) -> Value {
 /// The numbers clients show while a query runs.
 pub(super) fn stats(query: &Query) -> Value {
     let progress = query.progress();
-    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let elapsed = progress.ended.map_or_else(|| query.created.elapsed(), |ended| ended - query.created);
-    let queued = progress.started.map_or(elapsed, |started| started - query.created);
+    let millis =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let elapsed = progress
+        .ended
+        .map_or_else(|| query.created.elapsed(), |ended| ended - query.created);
+    let queued = progress
+        .started
+        .map_or(elapsed, |started| started - query.created);
     let splits = query.n_splits.load(Ordering::Relaxed).max(1);
     let done = progress.state.is_done();
     let completed = if done { splits } else { 0 };
-    let percentage = if done { 100.0 } else if progress.state == State::Finishing { 99.0 } else { 0.0 };
+    let percentage = if done {
+        100.0
+    } else if progress.state == State::Finishing {
+        99.0
+    } else {
+        0.0
+    };
     json!({
         "state": progress.state.name(),
         "queued": progress.state == State::Queued,
@@ -98,14 +133,29 @@ pub(super) fn stats(query: &Query) -> Value {
 }
 
 /// Writes one answer; the rows are encoded already.
-pub(super) fn render(query: &Query, page: Option<&Page>, next: Option<u64>, place: &Place) -> String {
+pub(super) fn render(
+    query: &Query,
+    page: Option<&Page>,
+    next: Option<u64>,
+    place: &Place,
+) -> String {
     let progress = query.progress();
     let mut object = Map::new();
     object.insert("id".to_owned(), json!(query.id));
-    object.insert("infoUri".to_owned(), json!(format!("{}/ui/query.html?{}", place.base, query.id)));
+    object.insert(
+        "infoUri".to_owned(),
+        json!(format!("{}/ui/query.html?{}", place.base, query.id)),
+    );
     if let Some(token) = next {
-        let phase = if progress.started.is_some() { "executing" } else { "queued" };
-        let uri = format!("{}/v1/statement/{phase}/{}/{}/{token}", place.base, query.id, query.slug);
+        let phase = if progress.started.is_some() {
+            "executing"
+        } else {
+            "queued"
+        };
+        let uri = format!(
+            "{}/v1/statement/{phase}/{}/{}/{token}",
+            place.base, query.id, query.slug
+        );
         object.insert("nextUri".to_owned(), json!(uri));
     }
     if let Some(columns) = &progress.columns {

@@ -57,9 +57,20 @@ impl Manager {
     fn made(&self, sql: String, session: Session) -> (Arc<Query>, mpsc::Sender<super::Page>) {
         let created = now();
         let number = self.next.fetch_add(1, Ordering::Relaxed) % 100_000;
-        let id = format!("{}_{number:05}_{}", created.format("%Y%m%d_%H%M%S"), word(5));
+        let id = format!(
+            "{}_{number:05}_{}",
+            created.format("%Y%m%d_%H%M%S"),
+            word(5)
+        );
         let (sender, receiver) = mpsc::channel(PAGES_AHEAD);
-        let query = Arc::new(Query::new(id, format!("y{}", word(31)), sql, session, created, receiver));
+        let query = Arc::new(Query::new(
+            id,
+            format!("y{}", word(31)),
+            sql,
+            session,
+            created,
+            receiver,
+        ));
         self.remember(&query);
         self.engine.metrics.started.inc();
         (query, sender)
@@ -69,7 +80,10 @@ impl Manager {
     pub(crate) fn submit(self: &Arc<Self>, sql: String, session: Session) -> Arc<Query> {
         let (query, sender) = self.made(sql, session);
         if self.n_queued.load(Ordering::Relaxed) >= self.engine.config.max_queued {
-            query.fail(Failure::new(Code::QueryQueueFull, "Too many queued queries for \"global\""));
+            query.fail(Failure::new(
+                Code::QueryQueueFull,
+                "Too many queued queries for \"global\"",
+            ));
             return query;
         }
         self.n_queued.fetch_add(1, Ordering::Relaxed);
@@ -99,7 +113,9 @@ impl Manager {
     }
 
     async fn go(self: &Arc<Self>, query: &Arc<Query>, sender: mpsc::Sender<super::Page>) {
-        let Ok(_permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
+        let Ok(_permit) = Arc::clone(&self.permits).acquire_owned().await else {
+            return;
+        };
         self.left_queue(query);
         self.engine.metrics.running.inc();
         let _running = Running(&self.engine.metrics.running);
@@ -110,7 +126,10 @@ impl Manager {
             Ok(Err(failure)) => query.fail(failure),
             Err(_) => {
                 tracing::error!(query_id = %query.id, "query panicked");
-                query.fail(Failure::new(Code::GenericInternalError, "the query engine failed in an unexpected way"));
+                query.fail(Failure::new(
+                    Code::GenericInternalError,
+                    "the query engine failed in an unexpected way",
+                ));
             }
         }
     }
@@ -135,10 +154,17 @@ impl Manager {
         let mut queries = self.queries.lock();
         queries.by_id.insert(query.id.clone(), Arc::clone(query));
         queries.order.push_back(query.id.clone());
-        let mut done = queries.by_id.values().filter(|query| query.progress().state.is_done()).count();
+        let mut done = queries
+            .by_id
+            .values()
+            .filter(|query| query.progress().state.is_done())
+            .count();
         let mut kept = VecDeque::new();
         while let Some(id) = queries.order.pop_front() {
-            let ended = queries.by_id.get(&id).is_none_or(|query| query.progress().state.is_done());
+            let ended = queries
+                .by_id
+                .get(&id)
+                .is_none_or(|query| query.progress().state.is_done());
             if ended && done > self.engine.config.max_history {
                 queries.by_id.remove(&id);
                 done -= 1;
@@ -156,7 +182,11 @@ impl Manager {
     /// All known queries, oldest first.
     pub(crate) fn list(&self) -> Vec<Arc<Query>> {
         let queries = self.queries.lock();
-        queries.order.iter().filter_map(|id| queries.by_id.get(id).cloned()).collect()
+        queries
+            .order
+            .iter()
+            .filter_map(|id| queries.by_id.get(id).cloned())
+            .collect()
     }
 
     /// Ends queries whose clients have gone.
@@ -175,7 +205,10 @@ impl Manager {
     /// Ends everything, as the process is going.
     pub(crate) fn stop(&self) {
         for query in self.list() {
-            query.fail(Failure::new(Code::ServerShuttingDown, "Server is shutting down"));
+            query.fail(Failure::new(
+                Code::ServerShuttingDown,
+                "Server is shutting down",
+            ));
         }
         self.tasks.close();
     }
@@ -192,6 +225,12 @@ impl Drop for Running<'_> {
 /// Letters and digits that nobody can guess.
 pub(crate) fn word(length: usize) -> String {
     const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let bytes = [uuid::Uuid::new_v4().into_bytes(), uuid::Uuid::new_v4().into_bytes()].concat();
-    (0..length).map(|at| char::from(LETTERS[usize::from(bytes[at % bytes.len()]) % LETTERS.len()])).collect()
+    let bytes = [
+        uuid::Uuid::new_v4().into_bytes(),
+        uuid::Uuid::new_v4().into_bytes(),
+    ]
+    .concat();
+    (0..length)
+        .map(|at| char::from(LETTERS[usize::from(bytes[at % bytes.len()]) % LETTERS.len()]))
+        .collect()
 }

@@ -17,13 +17,23 @@ pub(crate) struct QueryPool {
 }
 
 impl QueryPool {
-    pub(crate) fn new(shared: Arc<dyn MemoryPool>, limit: usize, peak: Arc<AtomicU64>) -> QueryPool {
-        QueryPool { shared, limit, used: AtomicUsize::new(0), peak }
+    pub(crate) fn new(
+        shared: Arc<dyn MemoryPool>,
+        limit: usize,
+        peak: Arc<AtomicU64>,
+    ) -> QueryPool {
+        QueryPool {
+            shared,
+            limit,
+            used: AtomicUsize::new(0),
+            peak,
+        }
     }
 
     fn took(&self, additional: usize) {
         let used = self.used.fetch_add(additional, Ordering::Relaxed) + additional;
-        self.peak.fetch_max(u64::try_from(used).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.peak
+            .fetch_max(u64::try_from(used).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
@@ -50,7 +60,10 @@ impl MemoryPool for QueryPool {
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
         if self.used.load(Ordering::Relaxed).saturating_add(additional) > self.limit {
-            let message = format!("Query exceeded per-node memory limit of {}", bytesize::ByteSize(u64::try_from(self.limit).unwrap_or(0)));
+            let message = format!(
+                "Query exceeded per-node memory limit of {}",
+                bytesize::ByteSize(u64::try_from(self.limit).unwrap_or(0))
+            );
             return Err(DataFusionError::ResourcesExhausted(message));
         }
         self.shared.try_grow(reservation, additional)?;

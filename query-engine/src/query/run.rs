@@ -48,18 +48,28 @@ fn bytes(size: bytesize::ByteSize) -> usize {
 impl Engine {
     pub(crate) fn new(config: Config, metrics: Metrics) -> datafusion::error::Result<Engine> {
         let memory: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(bytes(config.max_memory)));
-        let runtime = Arc::new(RuntimeEnvBuilder::new()
+        let runtime = Arc::new(
+            RuntimeEnvBuilder::new()
                 .with_memory_pool(Arc::clone(&memory))
                 // Past its memory a query fails, as in Trino without spilling; nothing is written to disk.
                 .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
-                .build()?);
+                .build()?,
+        );
         let bounds = ScanBounds {
             manifests: bytes(config.manifest_cache),
             footers: bytes(config.footer_cache),
             deleted_keys: bytes(config.query_max_memory),
         };
         let caches = Arc::new(ScanCaches::new(bounds));
-        Ok(Engine { config, metrics, caches, started: Instant::now(), lake: OnceCell::new(), runtime, memory })
+        Ok(Engine {
+            config,
+            metrics,
+            caches,
+            started: Instant::now(),
+            lake: OnceCell::new(),
+            runtime,
+            memory,
+        })
     }
 
     /// The lake; connected when first needed, because services start in any order.
@@ -69,7 +79,9 @@ impl Engine {
             wanted.warehouse = Some(self.config.warehouse.clone());
             wanted.token.clone_from(&self.config.catalog_token);
             wanted.store = crate::catalog::store(&self.config);
-            let catalog = lake::catalog::RestCatalog::connect(wanted).await.map_err(|error| crate::catalog::failure(&error))?;
+            let catalog = lake::catalog::RestCatalog::connect(wanted)
+                .await
+                .map_err(|error| crate::catalog::failure(&error))?;
             Ok(LakeCatalog::new(catalog, self.config.table_freshness))
         };
         self.lake.get_or_try_init(connect).await
@@ -79,17 +91,34 @@ impl Engine {
     pub(crate) fn run_time(&self, session: &Session) -> Duration {
         let asked = ["query_max_run_time", "query_max_execution_time"]
             .iter()
-            .filter_map(|name| session.properties.get(*name).and_then(|text| duration(text)))
+            .filter_map(|name| {
+                session
+                    .properties
+                    .get(*name)
+                    .and_then(|text| duration(text))
+            })
             .min();
-        asked.map_or(self.config.query_max_run_time, |asked| asked.min(self.config.query_max_run_time))
+        asked.map_or(self.config.query_max_run_time, |asked| {
+            asked.min(self.config.query_max_run_time)
+        })
     }
 
     /// The planner's state for one query.
     pub(crate) fn state(&self, query: &Query) -> Result<SessionState> {
-        let pool = QueryPool::new(Arc::clone(&self.memory), bytes(self.config.query_max_memory), Arc::clone(&query.peak_memory));
-        let runtime = RuntimeEnvBuilder::from_runtime_env(&self.runtime).with_memory_pool(Arc::new(pool)).build()?;
+        let pool = QueryPool::new(
+            Arc::clone(&self.memory),
+            bytes(self.config.query_max_memory),
+            Arc::clone(&query.peak_memory),
+        );
+        let runtime = RuntimeEnvBuilder::from_runtime_env(&self.runtime)
+            .with_memory_pool(Arc::new(pool))
+            .build()?;
         let mut config = SessionConfig::new();
-        let threads = query.session.properties.get("task_concurrency").and_then(|text| text.parse::<usize>().ok());
+        let threads = query
+            .session
+            .properties
+            .get("task_concurrency")
+            .and_then(|text| text.parse::<usize>().ok());
         if let Some(threads) = threads.filter(|threads| (1..=64).contains(threads)) {
             config = config.with_target_partitions(threads);
         }
@@ -98,21 +127,36 @@ impl Engine {
         options.execution.parquet.schema_force_view_types = false;
         options.sql_parser.default_null_ordering = "nulls_last".to_owned();
         options.sql_parser.enable_ident_normalization = false;
-        Ok(SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(Arc::new(runtime)).build())
+        Ok(SessionStateBuilder::new_with_default_features()
+            .with_config(config)
+            .with_runtime_env(Arc::new(runtime))
+            .build())
     }
 
-    pub(crate) async fn run(self: Arc<Self>, manager: &Arc<Manager>, query: &Arc<Query>, sender: mpsc::Sender<Page>) -> Result<()> {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        manager: &Arc<Manager>,
+        query: &Arc<Query>,
+        sender: mpsc::Sender<Page>,
+    ) -> Result<()> {
         let begun = Instant::now();
         let output = crate::statement::execute(&self, manager, query).await?;
         query.update(|progress| progress.planning = begun.elapsed());
         match output {
-            Output::Done { changes, update_type } => {
+            Output::Done {
+                changes,
+                update_type,
+            } => {
                 query.update(|progress| {
                     progress.changes = changes;
                     progress.update_type = Some(update_type.to_owned());
-                    progress.columns = Some(vec![crate::statement::column("result", Type::Boolean)]);
+                    progress.columns =
+                        Some(vec![crate::statement::column("result", Type::Boolean)]);
                 });
-                let page = Page { rows: 1, json: "[[true]]".to_owned() };
+                let page = Page {
+                    rows: 1,
+                    json: "[[true]]".to_owned(),
+                };
                 query.count(&page);
                 sender.send(page).await.map_err(|_| gone())
             }
@@ -131,17 +175,33 @@ impl Engine {
     }
 
     /// The physical plan of an analyzed query.
-    pub(crate) async fn plan(&self, query: &Query, analyzed: &Analyzed) -> Result<(SessionState, Arc<dyn ExecutionPlan>)> {
+    pub(crate) async fn plan(
+        &self,
+        query: &Query,
+        analyzed: &Analyzed,
+    ) -> Result<(SessionState, Arc<dyn ExecutionPlan>)> {
         let state = self.state(query)?;
         let plan = state.create_physical_plan(&analyzed.plan).await?;
         Ok((state, yielding(plan)?))
     }
 
-    async fn stream(&self, query: &Arc<Query>, analyzed: Analyzed, sender: mpsc::Sender<Page>) -> Result<()> {
+    async fn stream(
+        &self,
+        query: &Arc<Query>,
+        analyzed: Analyzed,
+        sender: mpsc::Sender<Page>,
+    ) -> Result<()> {
         let (state, plan) = self.plan(query, &analyzed).await?;
         tracing::debug!(query_id = %query.id, plan = %displayable(plan.as_ref()).indent(false), "planned");
-        query.n_splits.store(u64::try_from(plan.output_partitioning().partition_count()).unwrap_or(1), Ordering::Relaxed);
-        let types: Vec<Type> = analyzed.columns.iter().map(|column| column.ty.clone()).collect();
+        query.n_splits.store(
+            u64::try_from(plan.output_partitioning().partition_count()).unwrap_or(1),
+            Ordering::Relaxed,
+        );
+        let types: Vec<Type> = analyzed
+            .columns
+            .iter()
+            .map(|column| column.ty.clone())
+            .collect();
         query.update(|progress| {
             progress.columns = Some(analyzed.columns);
             progress.state = State::Running;
@@ -166,11 +226,19 @@ impl Engine {
 
 /// Lets operators that multiply rows give way: without it a join of constants would never see its cancellation.
 fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    const MULTIPLIERS: [&str; 6] =
-        ["UnnestExec", "CrossJoinExec", "NestedLoopJoinExec", "HashJoinExec", "SortMergeJoinExec", "PiecewiseMergeJoinExec"];
+    const MULTIPLIERS: [&str; 6] = [
+        "UnnestExec",
+        "CrossJoinExec",
+        "NestedLoopJoinExec",
+        "HashJoinExec",
+        "SortMergeJoinExec",
+        "PiecewiseMergeJoinExec",
+    ];
     let wrapped = plan.transform_up(|node| {
         if MULTIPLIERS.contains(&node.name()) {
-            return Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>));
+            return Ok(Transformed::yes(
+                Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>
+            ));
         }
         Ok(Transformed::no(node))
     })?;
@@ -210,9 +278,22 @@ struct Pages<'q> {
 }
 
 impl<'q> Pages<'q> {
-    fn new(engine: &'q Engine, query: &'q Query, types: Vec<Type>, sender: mpsc::Sender<Page>) -> Pages<'q> {
+    fn new(
+        engine: &'q Engine,
+        query: &'q Query,
+        types: Vec<Type>,
+        sender: mpsc::Sender<Page>,
+    ) -> Pages<'q> {
         let limit = bytes(engine.config.page_size);
-        Pages { query, metrics: &engine.metrics, types, sender, limit, json: String::new(), rows: 0 }
+        Pages {
+            query,
+            metrics: &engine.metrics,
+            types,
+            sender,
+            limit,
+            json: String::new(),
+            rows: 0,
+        }
     }
 
     async fn add(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -233,11 +314,16 @@ impl<'q> Pages<'q> {
             return Ok(());
         }
         self.json.push(']');
-        let page = Page { rows: self.rows, json: std::mem::take(&mut self.json) };
+        let page = Page {
+            rows: self.rows,
+            json: std::mem::take(&mut self.json),
+        };
         self.rows = 0;
         self.query.count(&page);
         self.metrics.rows.inc_by(page.rows);
-        self.metrics.bytes.inc_by(u64::try_from(page.json.len()).unwrap_or(0));
+        self.metrics
+            .bytes
+            .inc_by(u64::try_from(page.json.len()).unwrap_or(0));
         self.sender.send(page).await.map_err(|_| gone())
     }
 }

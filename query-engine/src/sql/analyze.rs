@@ -128,13 +128,19 @@ impl<'a> Analyzer<'a> {
             .filter(|field| !field.hidden)
             .enumerate()
             .map(|(index, field)| OutputColumn {
-                name: field.label.clone().unwrap_or_else(|| format!("_col{index}")),
+                name: field
+                    .label
+                    .clone()
+                    .unwrap_or_else(|| format!("_col{index}")),
                 ty: field.ty.clone(),
                 origin: field.origin.clone(),
                 aliased: field.aliased,
             })
             .collect();
-        Ok(Analyzed { plan: self.visible(relation)?, columns })
+        Ok(Analyzed {
+            plan: self.visible(relation)?,
+            columns,
+        })
     }
 
     /// Evaluates an expression that names no column, as in a session property or a procedure's argument.
@@ -151,9 +157,14 @@ impl<'a> Analyzer<'a> {
     fn count_relation(&mut self, pos: Pos) -> Result<()> {
         self.n_relations += 1;
         if self.n_relations > MAX_RELATIONS {
-            return Err(Failure::at(Code::NotSupported, pos, format!("a statement that expands to more than {MAX_RELATIONS} relations is not supported")));
+            return Err(Failure::at(
+                Code::NotSupported,
+                pos,
+                format!(
+                    "a statement that expands to more than {MAX_RELATIONS} relations is not supported"
+                ),
+            ));
         }
         Ok(())
     }
 }
-

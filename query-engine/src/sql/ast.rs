@@ -19,11 +19,17 @@ pub(crate) struct Name {
 
 impl Name {
     pub(crate) fn pos(&self) -> Pos {
-        self.parts.first().map_or(Pos { line: 1, column: 1 }, |part| part.pos)
+        self.parts
+            .first()
+            .map_or(Pos { line: 1, column: 1 }, |part| part.pos)
     }
 
     pub(crate) fn text(&self) -> String {
-        self.parts.iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".")
+        self.parts
+            .iter()
+            .map(|part| part.value.as_str())
+            .collect::<Vec<_>>()
+            .join(".")
     }
 }
 
@@ -114,7 +120,12 @@ pub(crate) enum Kind {
     Double(String),
     /// `DATE '…'`, `BIGINT '5'`, …
     Typed(TypeName, String),
-    Interval { negative: bool, value: String, from: Unit, to: Option<Unit> },
+    Interval {
+        negative: bool,
+        value: String,
+        from: Unit,
+        to: Option<Unit>,
+    },
     Parameter(usize),
     Ident(Ident),
     Dereference(Expr, Ident),
@@ -123,7 +134,12 @@ pub(crate) enum Kind {
     Concat(Vec<Expr>),
     AtTimeZone(Expr, Expr),
     Compare(Compare, Expr, Expr),
-    Quantified { op: Compare, all: bool, left: Expr, query: Query },
+    Quantified {
+        op: Compare,
+        all: bool,
+        left: Expr,
+        query: Query,
+    },
     And(Vec<Expr>),
     Or(Vec<Expr>),
     Not(Expr),
@@ -131,14 +147,31 @@ pub(crate) enum Kind {
     Distinct(Expr, Expr),
     /// `x IS TRUE`, `x IS FALSE`; `None` is `IS UNKNOWN`.
     IsTruth(Expr, Option<bool>),
-    Between { expr: Expr, low: Expr, high: Expr, symmetric: bool },
+    Between {
+        expr: Expr,
+        low: Expr,
+        high: Expr,
+        symmetric: bool,
+    },
     InList(Expr, Vec<Expr>),
     InQuery(Expr, Query),
     Exists(Query),
-    Like { expr: Expr, pattern: Expr, escape: Option<Expr> },
+    Like {
+        expr: Expr,
+        pattern: Expr,
+        escape: Option<Expr>,
+    },
     Subquery(Query),
-    Case { operand: Option<Expr>, whens: Vec<(Expr, Expr)>, otherwise: Option<Expr> },
-    Cast { expr: Expr, ty: TypeName, try_cast: bool },
+    Case {
+        operand: Option<Expr>,
+        whens: Vec<(Expr, Expr)>,
+        otherwise: Option<Expr>,
+    },
+    Cast {
+        expr: Expr,
+        ty: TypeName,
+        try_cast: bool,
+    },
     Call(Call),
     Lambda(Vec<Ident>, Expr),
     Array(Vec<Expr>),
@@ -148,7 +181,12 @@ pub(crate) enum Kind {
     /// `current_timestamp(3)`, `localtime`, `current_user`, …: the word in lower case.
     Special(String, Option<u8>),
     /// A JSON function with its own grammar: `json_value('…', 'lax $.a' …)`.
-    Json { function: String, input: Expr, path: String, returning: Option<TypeName> },
+    Json {
+        function: String,
+        input: Expr,
+        path: String,
+        returning: Option<TypeName>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -242,7 +280,13 @@ pub(crate) enum Body {
     Values(Vec<Expr>),
     Table(Name),
     Query(Box<Query>),
-    Set { kind: SetKind, all: bool, left: Box<Body>, right: Box<Body>, pos: Pos },
+    Set {
+        kind: SetKind,
+        all: bool,
+        left: Box<Body>,
+        right: Box<Body>,
+        pos: Pos,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -295,12 +339,23 @@ pub(crate) struct Alias {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum RelationKind {
-    Table { name: Name, version: Option<Version> },
+    Table {
+        name: Name,
+        version: Option<Version>,
+    },
     Subquery(Query),
     Lateral(Query),
-    Unnest { exprs: Vec<Expr>, ordinality: bool },
+    Unnest {
+        exprs: Vec<Expr>,
+        ordinality: bool,
+    },
     Nested(Relation),
-    Join { kind: JoinKind, left: Relation, right: Relation, on: On },
+    Join {
+        kind: JoinKind,
+        left: Relation,
+        right: Relation,
+        on: On,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -343,11 +398,25 @@ pub(crate) enum ExplainKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Statement {
     Query(Query),
-    Explain { kind: ExplainKind, json: bool, analyze: bool, statement: Box<Statement> },
+    Explain {
+        kind: ExplainKind,
+        json: bool,
+        analyze: bool,
+        statement: Box<Statement>,
+    },
     ShowCatalogs(Option<Like>),
-    ShowSchemas { catalog: Option<Ident>, like: Option<Like> },
-    ShowTables { schema: Option<Name>, like: Option<Like> },
-    ShowColumns { table: Name, like: Option<Like> },
+    ShowSchemas {
+        catalog: Option<Ident>,
+        like: Option<Like>,
+    },
+    ShowTables {
+        schema: Option<Name>,
+        like: Option<Like>,
+    },
+    ShowColumns {
+        table: Name,
+        like: Option<Like>,
+    },
     ShowCreateTable(Name),
     ShowCreateView(Name),
     ShowCreateSchema(Name),
@@ -358,19 +427,41 @@ pub(crate) enum Statement {
     ShowRoles(String),
     DescribeInput(Ident),
     DescribeOutput(Ident),
-    Use { catalog: Option<Ident>, schema: Ident },
+    Use {
+        catalog: Option<Ident>,
+        schema: Ident,
+    },
     SetSession(Name, Expr),
     ResetSession(Name),
     SetTimeZone(Option<Expr>),
     SetRole(String),
-    Prepare { name: Ident, sql: String },
-    Execute { name: Ident, args: Vec<Expr> },
-    ExecuteImmediate { sql: String, pos: Pos, args: Vec<Expr> },
+    Prepare {
+        name: Ident,
+        sql: String,
+    },
+    Execute {
+        name: Ident,
+        args: Vec<Expr>,
+    },
+    ExecuteImmediate {
+        sql: String,
+        pos: Pos,
+        args: Vec<Expr>,
+    },
     Deallocate(Ident),
-    StartTransaction { isolation: Option<String>, pos: Pos },
+    StartTransaction {
+        isolation: Option<String>,
+        pos: Pos,
+    },
     Commit,
     Rollback,
-    Call { name: Name, args: Vec<(Option<Ident>, Expr)> },
+    Call {
+        name: Name,
+        args: Vec<(Option<Ident>, Expr)>,
+    },
     /// A statement of Trino's that this engine does not run.
-    Refused { construct: String, pos: Pos },
+    Refused {
+        construct: String,
+        pos: Pos,
+    },
 }

@@ -31,20 +31,29 @@ pub(crate) struct Token {
 }
 
 const SYMBOLS: [&str; 31] = [
-    "<=", ">=", "<>", "!=", "||", "->", "=>", "::", "(", ")", "[", "]", ",", ".", ";", "?", "+", "-", "*", "/", "%",
-    "=", "<", ">", ":", "{", "}", "|", "^", "$", "@",
+    "<=", ">=", "<>", "!=", "||", "->", "=>", "::", "(", ")", "[", "]", ",", ".", ";", "?", "+",
+    "-", "*", "/", "%", "=", "<", ">", ":", "{", "}", "|", "^", "$", "@",
 ];
 
 /// Cuts `text` into tokens, ending with [`Tok::End`].
 pub(crate) fn tokens(text: &str) -> Result<Vec<Token>> {
-    let mut lexer = Lexer { text, at: 0, pos: Pos { line: 1, column: 1 } };
+    let mut lexer = Lexer {
+        text,
+        at: 0,
+        pos: Pos { line: 1, column: 1 },
+    };
     let mut tokens = Vec::new();
     loop {
         lexer.skip_blank()?;
         let (start, pos) = (lexer.at, lexer.pos);
         let tok = lexer.next()?;
         let done = tok == Tok::End;
-        tokens.push(Token { tok, pos, start, end: lexer.at });
+        tokens.push(Token {
+            tok,
+            pos,
+            start,
+            end: lexer.at,
+        });
         if done {
             return Ok(tokens);
         }
@@ -70,7 +79,10 @@ impl Lexer<'_> {
         let c = self.peek()?;
         self.at += c.len_utf8();
         if c == '\n' {
-            self.pos = Pos { line: self.pos.line + 1, column: 1 };
+            self.pos = Pos {
+                line: self.pos.line + 1,
+                column: 1,
+            };
         } else {
             self.pos.column += 1;
         }
@@ -107,7 +119,9 @@ impl Lexer<'_> {
 
     fn next(&mut self) -> Result<Tok> {
         let pos = self.pos;
-        let Some(first) = self.peek() else { return Ok(Tok::End) };
+        let Some(first) = self.peek() else {
+            return Ok(Tok::End);
+        };
         let second = self.rest().chars().nth(1);
         match first {
             '\'' => Ok(Tok::Text(self.quoted('\'')?)),
@@ -134,9 +148,15 @@ impl Lexer<'_> {
                 self.take_while(|c| c.is_alphanumeric() || c == '_');
                 Ok(Tok::Word(self.text[start..self.at].to_owned()))
             }
-            '`' => Err(syntax(pos, "backquoted identifiers are not supported; use double quotes to quote identifiers")),
+            '`' => Err(syntax(
+                pos,
+                "backquoted identifiers are not supported; use double quotes to quote identifiers",
+            )),
             _ => {
-                let Some(symbol) = SYMBOLS.iter().find(|symbol| self.rest().starts_with(**symbol)) else {
+                let Some(symbol) = SYMBOLS
+                    .iter()
+                    .find(|symbol| self.rest().starts_with(**symbol))
+                else {
                     return Err(syntax(pos, format!("mismatched input '{first}'")));
                 };
                 for _ in symbol.chars() {
@@ -162,7 +182,12 @@ impl Lexer<'_> {
                     text.push(quote);
                 }
                 Some(c) => text.push(c),
-                None => return Err(syntax(pos, format!("mismatched input '{quote}'. Expecting: closing quote"))),
+                None => {
+                    return Err(syntax(
+                        pos,
+                        format!("mismatched input '{quote}'. Expecting: closing quote"),
+                    ));
+                }
             }
         }
     }
@@ -182,7 +207,11 @@ impl Lexer<'_> {
         if matches!(exponent.next(), Some('e' | 'E')) {
             let sign_or_digit = exponent.next();
             let signed = matches!(sign_or_digit, Some('+' | '-'));
-            let first = if signed { exponent.next() } else { sign_or_digit };
+            let first = if signed {
+                exponent.next()
+            } else {
+                sign_or_digit
+            };
             if first.is_some_and(|c| c.is_ascii_digit()) {
                 double = true;
                 self.bump();
@@ -194,7 +223,12 @@ impl Lexer<'_> {
         }
         if self.peek().is_some_and(|c| c.is_alphabetic() || c == '_') {
             let found = &self.text[start..self.at];
-            return Err(syntax(pos, format!("identifiers must not start with a digit; surround the identifier with double quotes (near '{found}')")));
+            return Err(syntax(
+                pos,
+                format!(
+                    "identifiers must not start with a digit; surround the identifier with double quotes (near '{found}')"
+                ),
+            ));
         }
         let text = self.text[start..self.at].replace('_', "");
         Ok(if double {
@@ -213,9 +247,15 @@ pub(crate) fn syntax(pos: Pos, message: impl Into<String>) -> Failure {
 }
 
 fn hex(text: &str, pos: Pos) -> Result<Vec<u8>> {
-    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let digits: Vec<u8> = text
+        .bytes()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .collect();
     if !digits.len().is_multiple_of(2) {
-        return Err(syntax(pos, "Binary literal must contain an even number of digits"));
+        return Err(syntax(
+            pos,
+            "Binary literal must contain an even number of digits",
+        ));
     }
     digits
         .chunks(2)
@@ -223,7 +263,10 @@ fn hex(text: &str, pos: Pos) -> Result<Vec<u8>> {
             let value = |byte: u8| char::from(byte).to_digit(16);
             match (value(pair[0]), value(pair[1])) {
                 (Some(high), Some(low)) => Ok(u8::try_from(high * 16 + low).unwrap_or(0)),
-                _ => Err(syntax(pos, "Binary literal can only contain hexadecimal digits")),
+                _ => Err(syntax(
+                    pos,
+                    "Binary literal can only contain hexadecimal digits",
+                )),
             }
         })
         .collect()
@@ -251,7 +294,10 @@ fn unicode(text: &str, pos: Pos) -> Result<String> {
             digits.push(chars.next().ok_or_else(bad)?);
         }
         let value = u32::from_str_radix(&digits, 16).map_err(|_| bad())?;
-        out.push(char::from_u32(value).ok_or_else(|| syntax(pos, format!("Invalid escaped character: {digits}")))?);
+        out.push(
+            char::from_u32(value)
+                .ok_or_else(|| syntax(pos, format!("Invalid escaped character: {digits}")))?,
+        );
     }
     Ok(out)
 }

@@ -22,19 +22,101 @@ const MAX_BACKTRACKS: usize = 32;
 
 /// Words that cannot be names unless quoted.
 const RESERVED: [&str; 82] = [
-    "ALTER", "AND", "AS", "BETWEEN", "BY", "CASE", "CAST", "CONSTRAINT", "CREATE", "CROSS", "CUBE", "CURRENT_CATALOG",
-    "CURRENT_DATE", "CURRENT_PATH", "CURRENT_ROLE", "CURRENT_SCHEMA", "CURRENT_TIME", "CURRENT_TIMESTAMP",
-    "CURRENT_USER", "DEALLOCATE", "DELETE", "DESCRIBE", "DISTINCT", "DROP", "ELSE", "END", "ESCAPE", "EXCEPT",
-    "EXECUTE", "EXISTS", "EXTRACT", "FALSE", "FOR", "FROM", "FULL", "GROUP", "GROUPING", "HAVING", "IN", "INNER",
-    "INSERT", "INTERSECT", "INTO", "IS", "JOIN", "JSON_ARRAY", "JSON_EXISTS", "JSON_OBJECT", "JSON_QUERY",
-    "JSON_TABLE", "JSON_VALUE", "LEFT", "LIKE", "LISTAGG", "LOCALTIME", "LOCALTIMESTAMP", "NATURAL", "NORMALIZE",
-    "NOT", "NULL", "ON", "OR", "ORDER", "OUTER", "PREPARE", "RECURSIVE", "RIGHT", "ROLLUP", "SELECT", "SKIP",
-    "TABLE", "THEN", "TRIM", "TRUE", "UESCAPE", "UNION", "UNNEST", "USING", "VALUES", "WHEN", "WHERE", "WITH",
+    "ALTER",
+    "AND",
+    "AS",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "CAST",
+    "CONSTRAINT",
+    "CREATE",
+    "CROSS",
+    "CUBE",
+    "CURRENT_CATALOG",
+    "CURRENT_DATE",
+    "CURRENT_PATH",
+    "CURRENT_ROLE",
+    "CURRENT_SCHEMA",
+    "CURRENT_TIME",
+    "CURRENT_TIMESTAMP",
+    "CURRENT_USER",
+    "DEALLOCATE",
+    "DELETE",
+    "DESCRIBE",
+    "DISTINCT",
+    "DROP",
+    "ELSE",
+    "END",
+    "ESCAPE",
+    "EXCEPT",
+    "EXECUTE",
+    "EXISTS",
+    "EXTRACT",
+    "FALSE",
+    "FOR",
+    "FROM",
+    "FULL",
+    "GROUP",
+    "GROUPING",
+    "HAVING",
+    "IN",
+    "INNER",
+    "INSERT",
+    "INTERSECT",
+    "INTO",
+    "IS",
+    "JOIN",
+    "JSON_ARRAY",
+    "JSON_EXISTS",
+    "JSON_OBJECT",
+    "JSON_QUERY",
+    "JSON_TABLE",
+    "JSON_VALUE",
+    "LEFT",
+    "LIKE",
+    "LISTAGG",
+    "LOCALTIME",
+    "LOCALTIMESTAMP",
+    "NATURAL",
+    "NORMALIZE",
+    "NOT",
+    "NULL",
+    "ON",
+    "OR",
+    "ORDER",
+    "OUTER",
+    "PREPARE",
+    "RECURSIVE",
+    "RIGHT",
+    "ROLLUP",
+    "SELECT",
+    "SKIP",
+    "TABLE",
+    "THEN",
+    "TRIM",
+    "TRUE",
+    "UESCAPE",
+    "UNION",
+    "UNNEST",
+    "USING",
+    "VALUES",
+    "WHEN",
+    "WHERE",
+    "WITH",
 ];
 
 /// Words that end a clause although they may be names: never taken as an alias without `AS`.
-const CLAUSE_WORDS: [&str; 8] =
-    ["LIMIT", "OFFSET", "FETCH", "WINDOW", "TABLESAMPLE", "MATCH_RECOGNIZE", "QUALIFY", "PIVOT"];
+const CLAUSE_WORDS: [&str; 8] = [
+    "LIMIT",
+    "OFFSET",
+    "FETCH",
+    "WINDOW",
+    "TABLESAMPLE",
+    "MATCH_RECOGNIZE",
+    "QUALIFY",
+    "PIVOT",
+];
 
 /// Parses one statement; a trailing semicolon is allowed.
 pub(crate) fn statement(text: &str) -> Result<Statement> {
@@ -72,7 +154,15 @@ pub(crate) struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Result<Parser<'a>> {
-        Ok(Parser { text, tokens: tokens(text)?, at: 0, nesting: 0, chain: 0, parameters: 0, backtracks: 0 })
+        Ok(Parser {
+            text,
+            tokens: tokens(text)?,
+            at: 0,
+            nesting: 0,
+            chain: 0,
+            parameters: 0,
+            backtracks: 0,
+        })
     }
 
     fn token(&self) -> &Token {
@@ -102,7 +192,10 @@ impl<'a> Parser<'a> {
     }
 
     fn is_words(&self, words: &[&str]) -> bool {
-        words.iter().enumerate().all(|(n, word)| is(self.ahead(n), word))
+        words
+            .iter()
+            .enumerate()
+            .all(|(n, word)| is(self.ahead(n), word))
     }
 
     /// Takes the keyword if it comes next.
@@ -123,7 +216,11 @@ impl<'a> Parser<'a> {
     }
 
     fn expect_word(&mut self, word: &str) -> Result<()> {
-        if self.word(word) { Ok(()) } else { Err(self.unexpected(&format!("'{word}'"))) }
+        if self.word(word) {
+            Ok(())
+        } else {
+            Err(self.unexpected(&format!("'{word}'")))
+        }
     }
 
     fn is_symbol(&self, symbol: &str) -> bool {
@@ -139,11 +236,19 @@ impl<'a> Parser<'a> {
     }
 
     fn expect(&mut self, symbol: &str) -> Result<()> {
-        if self.symbol(symbol) { Ok(()) } else { Err(self.unexpected(&format!("'{symbol}'"))) }
+        if self.symbol(symbol) {
+            Ok(())
+        } else {
+            Err(self.unexpected(&format!("'{symbol}'")))
+        }
     }
 
     fn end(&self) -> Result<()> {
-        if *self.tok() == Tok::End { Ok(()) } else { Err(self.unexpected("<EOF>")) }
+        if *self.tok() == Tok::End {
+            Ok(())
+        } else {
+            Err(self.unexpected("<EOF>"))
+        }
     }
 
     /// The token that comes next is not what the grammar wants.
@@ -153,7 +258,10 @@ impl<'a> Parser<'a> {
             Tok::End => "<EOF>".to_owned(),
             _ => self.text[token.start..token.end].to_owned(),
         };
-        syntax(token.pos, format!("mismatched input '{found}'. Expecting: {expected}"))
+        syntax(
+            token.pos,
+            format!("mismatched input '{found}'. Expecting: {expected}"),
+        )
     }
 
     fn is_name(&self) -> bool {
@@ -172,7 +280,12 @@ impl<'a> Parser<'a> {
             _ => return Err(self.unexpected("<identifier>")),
         };
         self.advance();
-        Ok(Ident { value: written.to_lowercase(), written, quoted, pos })
+        Ok(Ident {
+            value: written.to_lowercase(),
+            written,
+            quoted,
+            pos,
+        })
     }
 
     fn name(&mut self) -> Result<Name> {
@@ -225,7 +338,10 @@ impl<'a> Parser<'a> {
     /// Runs `inner` one level deeper, refusing what would nest too deep to walk safely.
     fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.nesting >= MAX_NESTING {
-            return Err(syntax(self.pos(), "statement is too large (nested too deeply)"));
+            return Err(syntax(
+                self.pos(),
+                "statement is too large (nested too deeply)",
+            ));
         }
         if self.nesting == 0 {
             self.chain = 0;
@@ -240,13 +356,19 @@ impl<'a> Parser<'a> {
     fn step(&mut self) -> Result<()> {
         self.chain += 1;
         if self.chain > MAX_CHAIN {
-            return Err(syntax(self.pos(), "statement is too large (too many chained operators)"));
+            return Err(syntax(
+                self.pos(),
+                "statement is too large (too many chained operators)",
+            ));
         }
         Ok(())
     }
 
     fn node(pos: Pos, kind: Kind) -> Expr {
-        Expr { pos, kind: Box::new(kind) }
+        Expr {
+            pos,
+            kind: Box::new(kind),
+        }
     }
 }
 
@@ -257,7 +379,9 @@ impl Parser<'_> {
         while matches!(self.ahead(n), Tok::Symbol("(")) {
             n += 1;
         }
-        ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|word| is(self.ahead(n), word))
+        ["SELECT", "WITH", "VALUES", "TABLE"]
+            .iter()
+            .any(|word| is(self.ahead(n), word))
     }
 
     fn subquery(&mut self) -> Result<Query> {
@@ -270,7 +394,9 @@ fn is(tok: &Tok, word: &str) -> bool {
 }
 
 fn is_reserved(word: &str) -> bool {
-    RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(word))
+    RESERVED
+        .iter()
+        .any(|reserved| reserved.eq_ignore_ascii_case(word))
 }
 
 fn is_clause_word(tok: &Tok) -> bool {

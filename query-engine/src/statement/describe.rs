@@ -12,8 +12,16 @@ use crate::types::Type;
 impl Executor<'_> {
     pub(super) fn describe_input(&self, name: &Ident) -> Result<Output> {
         let count = parser::count_parameters(&self.prepared(name)?)?;
-        let row = |position: usize| vec![ScalarValue::Int64(i64::try_from(position).ok()), text("unknown")];
-        table(&[("Position", Type::Bigint), ("Type", Type::VARCHAR)], (0..count).map(row).collect())
+        let row = |position: usize| {
+            vec![
+                ScalarValue::Int64(i64::try_from(position).ok()),
+                text("unknown"),
+            ]
+        };
+        table(
+            &[("Position", Type::Bigint), ("Type", Type::VARCHAR)],
+            (0..count).map(row).collect(),
+        )
     }
 
     pub(super) async fn describe_output(&self, name: &Ident) -> Result<Output> {
@@ -27,16 +35,27 @@ impl Executor<'_> {
             ("Type Size", Type::Bigint),
             ("Aliased", Type::Boolean),
         ];
-        let Statement::Query(query) = parser::statement(&sql)? else { return table(&columns, Vec::new()) };
-        let null = Expr { pos: Pos { line: 1, column: 1 }, kind: Box::new(Kind::Null) };
-        let analyzed = self.analyze(&query, &vec![null; parser::count_parameters(&sql)?]).await?;
+        let Statement::Query(query) = parser::statement(&sql)? else {
+            return table(&columns, Vec::new());
+        };
+        let null = Expr {
+            pos: Pos { line: 1, column: 1 },
+            kind: Box::new(Kind::Null),
+        };
+        let analyzed = self
+            .analyze(&query, &vec![null; parser::count_parameters(&sql)?])
+            .await?;
         let rows = analyzed.columns.into_iter().map(|column| {
             let [catalog, schema, from] = column.origin.unwrap_or_default();
             let size = match column.ty {
                 Type::Boolean | Type::Tinyint => 1,
                 Type::Smallint => 2,
                 Type::Integer | Type::Real | Type::Date => 4,
-                Type::Bigint | Type::Double | Type::Timestamp(_) | Type::TimestampTz(..) | Type::Time(_) => 8,
+                Type::Bigint
+                | Type::Double
+                | Type::Timestamp(_)
+                | Type::TimestampTz(..)
+                | Type::Time(_) => 8,
                 _ => 0,
             };
             vec![

@@ -21,21 +21,33 @@ impl Executor<'_> {
         parameters: &[ast::Expr],
     ) -> Result<Output> {
         if analyze {
-            return Err(Failure::new(Code::NotSupported, "EXPLAIN ANALYZE is not supported"));
+            return Err(Failure::new(
+                Code::NotSupported,
+                "EXPLAIN ANALYZE is not supported",
+            ));
         }
         let Statement::Query(query) = statement else {
             if let Statement::Refused { construct, pos } = statement {
                 return Err(Failure::unsupported(*pos, construct));
             }
             return match kind {
-                ExplainKind::Validate => table(&[("Valid", Type::Boolean)], vec![vec![ScalarValue::Boolean(Some(true))]]),
-                _ => Err(Failure::new(Code::NotSupported, "EXPLAIN of a statement that is no query is not supported")),
+                ExplainKind::Validate => table(
+                    &[("Valid", Type::Boolean)],
+                    vec![vec![ScalarValue::Boolean(Some(true))]],
+                ),
+                _ => Err(Failure::new(
+                    Code::NotSupported,
+                    "EXPLAIN of a statement that is no query is not supported",
+                )),
             };
         };
         let analyzed = self.analyze(query, parameters).await?;
         let plan = [("Query Plan", Type::VARCHAR)];
         match kind {
-            ExplainKind::Validate => table(&[("Valid", Type::Boolean)], vec![vec![ScalarValue::Boolean(Some(true))]]),
+            ExplainKind::Validate => table(
+                &[("Valid", Type::Boolean)],
+                vec![vec![ScalarValue::Boolean(Some(true))]],
+            ),
             ExplainKind::Io => {
                 let tables = references(query, &self.environment).into_iter().map(|(key, _)| {
                     json!({
@@ -47,15 +59,26 @@ impl Executor<'_> {
                 let shown = json!({"inputTableColumnInfos": tables.collect::<Vec<_>>(), "estimate": unknown()});
                 table(&plan, vec![vec![text(format!("{shown:#}"))]])
             }
-            _ if as_json => Err(Failure::new(Code::NotSupported, "EXPLAIN (FORMAT JSON) of a plan is not supported")),
+            _ if as_json => Err(Failure::new(
+                Code::NotSupported,
+                "EXPLAIN (FORMAT JSON) of a plan is not supported",
+            )),
             ExplainKind::Logical => {
                 let state = self.engine.state(self.query)?;
                 let optimized = state.optimize(&analyzed.plan)?;
-                table(&plan, vec![vec![text(optimized.display_indent().to_string())]])
+                table(
+                    &plan,
+                    vec![vec![text(optimized.display_indent().to_string())]],
+                )
             }
             ExplainKind::Distributed => {
                 let (_, physical) = self.engine.plan(self.query, &analyzed).await?;
-                table(&plan, vec![vec![text(displayable(physical.as_ref()).indent(false).to_string())]])
+                table(
+                    &plan,
+                    vec![vec![text(
+                        displayable(physical.as_ref()).indent(false).to_string(),
+                    )]],
+                )
             }
         }
     }

@@ -25,22 +25,40 @@ impl Server {
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let mut config = Config { threads: 2, catalog_uri: "http://127.0.0.1:1/".parse().unwrap(), ..Config::default() };
+        let mut config = Config {
+            threads: 2,
+            catalog_uri: "http://127.0.0.1:1/".parse().unwrap(),
+            ..Config::default()
+        };
         change(&mut config);
         let shutdown = CancellationToken::new();
-        #[expect(clippy::disallowed_methods, reason = "the server's owner is this struct, which awaits it in stop()")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the server's owner is this struct, which awaits it in stop()"
+        )]
         let task = tokio::spawn(serve(config, listener, shutdown.clone()));
-        Server { url, shutdown, task }
+        Server {
+            url,
+            shutdown,
+            task,
+        }
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client { url: self.url.clone(), http: reqwest::Client::new(), headers: Vec::new() }
+        Client {
+            url: self.url.clone(),
+            http: reqwest::Client::new(),
+            headers: Vec::new(),
+        }
     }
 
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(10), self.task).await;
-        ended.expect("serve ends soon after shutdown").unwrap().unwrap();
+        ended
+            .expect("serve ends soon after shutdown")
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -88,18 +106,26 @@ impl Client {
             assert_eq!(response.status(), 200, "{sql}");
             for (name, value) in response.headers() {
                 if name.as_str().starts_with("x-trino-") {
-                    answer.headers.push((name.to_string(), value.to_str().unwrap().to_owned()));
+                    answer
+                        .headers
+                        .push((name.to_string(), value.to_str().unwrap().to_owned()));
                 }
             }
             let text = response.text().await.unwrap();
-            let body: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{sql}: {error}: {text}"));
+            let body: Value = serde_json::from_str(&text)
+                .unwrap_or_else(|error| panic!("{sql}: {error}: {text}"));
             if let Some(columns) = body["columns"].as_array() {
                 let text = |column: &Value, key: &str| column[key].as_str().unwrap().to_owned();
-                answer.columns = columns.iter().map(|column| (text(column, "name"), text(column, "type"))).collect();
+                answer.columns = columns
+                    .iter()
+                    .map(|column| (text(column, "name"), text(column, "type")))
+                    .collect();
             }
             if let Some(rows) = body["data"].as_array() {
                 answer.pages += 1;
-                answer.rows.extend(rows.iter().map(|row| row.as_array().unwrap().clone()));
+                answer
+                    .rows
+                    .extend(rows.iter().map(|row| row.as_array().unwrap().clone()));
             }
             if body["error"].is_object() {
                 answer.error = Some(body["error"].clone());
@@ -115,9 +141,16 @@ impl Client {
     pub(crate) async fn text(&self, sql: &str) -> String {
         let answer = self.run(sql).await;
         if let Some(error) = answer.error {
-            return format!("{}: {}", error["errorName"].as_str().unwrap(), error["message"].as_str().unwrap());
+            return format!(
+                "{}: {}",
+                error["errorName"].as_str().unwrap(),
+                error["message"].as_str().unwrap()
+            );
         }
-        let rows = answer.rows.iter().map(|row| row.iter().map(shown).collect::<Vec<_>>().join(" | "));
+        let rows = answer
+            .rows
+            .iter()
+            .map(|row| row.iter().map(shown).collect::<Vec<_>>().join(" | "));
         rows.collect::<Vec<_>>().join("\n")
     }
 }
@@ -144,10 +177,22 @@ impl AsyncDB for Client {
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Refused> {
         let answer = Client::run(self, sql).await;
         if let Some(error) = answer.error {
-            return Err(Refused(format!("{}: {}", error["errorName"].as_str().unwrap(), error["message"].as_str().unwrap())));
+            return Err(Refused(format!(
+                "{}: {}",
+                error["errorName"].as_str().unwrap(),
+                error["message"].as_str().unwrap()
+            )));
         }
-        let types = answer.columns.iter().map(|_| DefaultColumnType::Any).collect();
-        let rows = answer.rows.iter().map(|row| row.iter().map(shown).collect()).collect();
+        let types = answer
+            .columns
+            .iter()
+            .map(|_| DefaultColumnType::Any)
+            .collect();
+        let rows = answer
+            .rows
+            .iter()
+            .map(|row| row.iter().map(shown).collect())
+            .collect();
         Ok(DBOutput::Rows { types, rows })
     }
 

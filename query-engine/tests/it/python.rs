@@ -33,7 +33,9 @@ cur.execute("SET SESSION query_priority = 2"); cur.fetchall()
 cur.execute("SHOW SESSION LIKE 'query_priority'"); assert cur.fetchall()[0][1] == "2"
 print("ok", cur.query_id is not None)
 "#;
-    let printed = tokio::task::spawn_blocking(move || testkit::python(script, &[("PORT", &port)])).await.unwrap();
+    let printed = tokio::task::spawn_blocking(move || testkit::python(script, &[("PORT", &port)]))
+        .await
+        .unwrap();
     assert_eq!(printed.trim(), "ok True");
     server.stop().await;
 }

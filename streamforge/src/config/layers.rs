@@ -54,15 +54,19 @@ pub(super) struct Layers {
 impl Layers {
     pub(super) fn new(defaults: &Config) -> anyhow::Result<Self> {
         let values = Table::try_from(defaults).context("the defaults can be written as TOML")?;
-        Ok(Layers { values, origins: Origins::default() })
+        Ok(Layers {
+            values,
+            origins: Origins::default(),
+        })
     }
 
     /// A file; an error names its line and column.
     pub(super) fn add_file(&mut self, path: &Path, text: &str) -> anyhow::Result<()> {
         toml::from_str::<Config>(text)
             .map_err(|error| anyhow!("{}: {}", path.display(), error.to_string().trim_end()))?;
-        let table: Table =
-            text.parse().with_context(|| format!("{} is no TOML", path.display()))?;
+        let table: Table = text
+            .parse()
+            .with_context(|| format!("{} is no TOML", path.display()))?;
         for (key, value) in leaves(&[], &Value::Table(table)) {
             self.put(&key, value, Origin::File(path.to_owned()));
         }
@@ -71,7 +75,10 @@ impl Layers {
 
     /// `STREAMFORGE__QUERY_ENGINE__LISTEN` and its value.
     pub(super) fn add_variable(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
-        let key = name.trim_start_matches("STREAMFORGE__").to_lowercase().replace("__", ".");
+        let key = name
+            .trim_start_matches("STREAMFORGE__")
+            .to_lowercase()
+            .replace("__", ".");
         self.add_text(&key, value, Origin::Variable(name.to_owned()))
     }
 
@@ -80,7 +87,11 @@ impl Layers {
         let Some((key, value)) = setting.split_once('=') else {
             bail!("--set {setting}: a setting is written KEY=VALUE");
         };
-        self.add_text(key.trim(), value.trim(), Origin::Option(format!("--set {key}")))
+        self.add_text(
+            key.trim(),
+            value.trim(),
+            Origin::Option(format!("--set {key}")),
+        )
     }
 
     /// A bare number, boolean or list is meant as such where the key takes one, else the text is a string.
@@ -114,10 +125,14 @@ impl Layers {
     }
 
     fn put(&mut self, key: &[String], value: Value, origin: Origin) {
-        let Some((last, parts)) = key.split_last() else { return };
+        let Some((last, parts)) = key.split_last() else {
+            return;
+        };
         let mut table = &mut self.values;
         for part in parts {
-            let next = table.entry(part.as_str()).or_insert_with(|| Value::Table(Table::new()));
+            let next = table
+                .entry(part.as_str())
+                .or_insert_with(|| Value::Table(Table::new()));
             if !next.is_table() {
                 *next = Value::Table(Table::new());
             }
@@ -137,6 +152,11 @@ impl Layers {
 
 /// Every leaf of `value` with the path to it; lists are leaves.
 fn leaves(path: &[String], value: &Value) -> Vec<(Vec<String>, Value)> {
-    let Value::Table(table) = value else { return vec![(path.to_vec(), value.clone())] };
-    table.iter().flat_map(|(part, inner)| leaves(&[path, std::slice::from_ref(part)].concat(), inner)).collect()
+    let Value::Table(table) = value else {
+        return vec![(path.to_vec(), value.clone())];
+    };
+    table
+        .iter()
+        .flat_map(|(part, inner)| leaves(&[path, std::slice::from_ref(part)].concat(), inner))
+        .collect()
 }

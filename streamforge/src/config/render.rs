@@ -26,7 +26,11 @@ fn section(path: &[String], table: &Table, origins: &Origins, text: &mut String)
             text.push_str(&format!("\n[{}]\n", names.join(".")));
             begun = true;
         }
-        let shown = if is_secret(name) && !is_empty(value) { "\"********\"".to_owned() } else { value.to_string() };
+        let shown = if is_secret(name) && !is_empty(value) {
+            "\"********\"".to_owned()
+        } else {
+            value.to_string()
+        };
         let origin = origins.get(&inner(name).join("."));
         let origin = origin.map_or(String::new(), |origin| format!(" # {origin}"));
         text.push_str(&format!("{} = {shown}{origin}\n", quoted(name)));
@@ -41,7 +45,11 @@ fn section(path: &[String], table: &Table, origins: &Origins, text: &mut String)
 /// A key as TOML wants it.
 fn quoted(name: &str) -> String {
     let is_bare = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
-    if !name.is_empty() && name.chars().all(is_bare) { name.to_owned() } else { format!("{name:?}") }
+    if !name.is_empty() && name.chars().all(is_bare) {
+        name.to_owned()
+    } else {
+        format!("{name:?}")
+    }
 }
 
 fn is_secret(name: &str) -> bool {

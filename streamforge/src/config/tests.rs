@@ -3,12 +3,20 @@
 use super::*;
 
 fn load_with(settings: &Settings, environment: &[(&str, &str)]) -> anyhow::Result<Loaded> {
-    let pairs = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let pairs = environment
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     load_from(settings, pairs)
 }
 
 fn set(settings: &[&str]) -> Settings {
-    Settings { set: settings.iter().map(|setting| (*setting).to_owned()).collect(), ..Settings::default() }
+    Settings {
+        set: settings
+            .iter()
+            .map(|setting| (*setting).to_owned())
+            .collect(),
+        ..Settings::default()
+    }
 }
 
 #[test]
@@ -25,7 +33,10 @@ fn a_later_layer_goes_over_an_earlier_one() {
     let loaded = load_with(&set(&["query_engine.listen=127.0.0.1:2"]), &variable).unwrap();
     assert_eq!(loaded.config.query_engine.listen.port(), 2);
     let origin = loaded.origins.get("query_engine.listen");
-    assert_eq!(origin, Some(&Origin::Option("--set query_engine.listen".to_owned())));
+    assert_eq!(
+        origin,
+        Some(&Origin::Option("--set query_engine.listen".to_owned()))
+    );
 }
 
 #[test]
@@ -36,28 +47,57 @@ fn text_that_looks_like_a_number_stays_text_where_text_is_wanted() {
 
 #[test]
 fn an_unknown_key_is_refused_with_its_origin() {
-    let refused = load_with(&set(&["query_engine.lissen=1"]), &[]).unwrap_err().to_string();
-    assert!(refused.contains("--set query_engine.lissen") && refused.contains("lissen"), "{refused}");
+    let refused = load_with(&set(&["query_engine.lissen=1"]), &[])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("--set query_engine.lissen") && refused.contains("lissen"),
+        "{refused}"
+    );
 }
 
 #[test]
 fn data_lies_below_the_platforms_directory_unless_it_is_set_by_itself() {
-    let settings = Settings { data_dir: Some("/d".into()), ..set(&["storage_service.data_dir=/elsewhere"]) };
+    let settings = Settings {
+        data_dir: Some("/d".into()),
+        ..set(&["storage_service.data_dir=/elsewhere"])
+    };
     let config = load_with(&settings, &[]).unwrap().config;
     assert_eq!(config.storage_service.data_dir, Path::new("/elsewhere"));
-    assert_eq!(config.iceberg_catalog.data_dir, Path::new("/d/iceberg-catalog"));
+    assert_eq!(
+        config.iceberg_catalog.data_dir,
+        Path::new("/d/iceberg-catalog")
+    );
 }
 
 #[test]
 fn the_default_addresses_of_peers_are_the_default_listeners() {
     let config = Config::default();
     let http = |address: std::net::SocketAddr| format!("http://{address}");
-    assert_eq!(config.endpoints.kafka, config.streaming_server.listen.to_string());
-    assert_eq!(config.endpoints.kafka_admin, http(config.streaming_server.admin_listen));
+    assert_eq!(
+        config.endpoints.kafka,
+        config.streaming_server.listen.to_string()
+    );
+    assert_eq!(
+        config.endpoints.kafka_admin,
+        http(config.streaming_server.admin_listen)
+    );
     assert_eq!(config.endpoints.s3, http(config.storage_service.listen));
-    assert_eq!(config.endpoints.catalog, http(config.iceberg_catalog.listen));
-    assert_eq!(config.endpoints.gateway, http(config.stream_processor.gateway_listen));
-    assert_eq!(config.endpoints.jobs, http(config.stream_processor.job_listen));
+    assert_eq!(
+        config.endpoints.catalog,
+        http(config.iceberg_catalog.listen)
+    );
+    assert_eq!(
+        config.endpoints.gateway,
+        http(config.stream_processor.gateway_listen)
+    );
+    assert_eq!(
+        config.endpoints.jobs,
+        http(config.stream_processor.job_listen)
+    );
     assert_eq!(config.endpoints.trino, http(config.query_engine.listen));
-    assert_eq!(config.endpoints.dashboard, http(config.viz_dashboard.listen));
+    assert_eq!(
+        config.endpoints.dashboard,
+        http(config.viz_dashboard.listen)
+    );
 }

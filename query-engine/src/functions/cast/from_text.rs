@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, AsArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Float32Array, Float64Array,
-    Int8Array, Int16Array, Int32Array, Int64Array, StringArray, Time64MicrosecondArray,
+    Array, AsArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Float32Array,
+    Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, StringArray,
+    Time64MicrosecondArray,
 };
 
 use super::super::arith::{fits, rescaled};
@@ -19,7 +20,10 @@ macro_rules! parsed {
         let parse = $parse;
         Step::Run(Arc::new(move |array| {
             let texts: &StringArray = array.as_string();
-            let rows = texts.iter().map(|text| text.map(|text| parse(text).ok_or_else(|| cannot(text, &to))).transpose());
+            let rows = texts.iter().map(|text| {
+                text.map(|text| parse(text).ok_or_else(|| cannot(text, &to)))
+                    .transpose()
+            });
             Ok(Arc::new(rows.collect::<Result<$array>>()?))
         }))
     }};
@@ -32,9 +36,14 @@ fn cannot(text: &str, to: &Type) -> crate::failure::Failure {
         Type::Integer => format!("Cannot cast '{text}' to INT"),
         Type::Uuid => format!("Cannot cast value to UUID: {text}"),
         Type::Decimal(precision, scale) => {
-            format!("Cannot cast VARCHAR '{text}' to DECIMAL({precision}, {scale}). Value is not a number.")
+            format!(
+                "Cannot cast VARCHAR '{text}' to DECIMAL({precision}, {scale}). Value is not a number."
+            )
         }
-        other => format!("Cannot cast '{text}' to {}", other.to_string().to_uppercase()),
+        other => format!(
+            "Cannot cast '{text}' to {}",
+            other.to_string().to_uppercase()
+        ),
     })
 }
 
@@ -51,7 +60,9 @@ pub(super) fn step(to: &Type, zone: &Arc<str>) -> Option<Step> {
         Type::Time(precision) => {
             let precision = *precision;
             parsed!(Time64MicrosecondArray, to, move |text: &str| {
-                parse::time(text).map(|(micros, _)| times::rounded(micros, 6, precision).rem_euclid(86_400_000_000))
+                parse::time(text).map(|(micros, _)| {
+                    times::rounded(micros, 6, precision).rem_euclid(86_400_000_000)
+                })
             })
         }
         Type::Decimal(precision, scale) => decimal(*precision, *scale),
@@ -62,10 +73,17 @@ pub(super) fn step(to: &Type, zone: &Arc<str>) -> Option<Step> {
             Step::Run(Arc::new(move |array| {
                 let texts: &StringArray = array.as_string();
                 let rows = texts.iter().map(|text| {
-                    text.map(|text| uuid::Uuid::parse_str(text).map(|id| id.into_bytes()).map_err(|_| cannot(text, &to))).transpose()
+                    text.map(|text| {
+                        uuid::Uuid::parse_str(text)
+                            .map(|id| id.into_bytes())
+                            .map_err(|_| cannot(text, &to))
+                    })
+                    .transpose()
                 });
                 let rows = rows.collect::<Result<Vec<_>>>()?;
-                Ok(Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(rows.into_iter(), 16)?))
+                Ok(Arc::new(
+                    FixedSizeBinaryArray::try_from_sparse_iter_with_size(rows.into_iter(), 16)?,
+                ))
             }))
         }
         _ => return None,
@@ -128,11 +146,22 @@ fn decimal_text(text: &str, scale: i8) -> Option<i128> {
         return None;
     }
     let from = i16::try_from(fraction.len()).ok()?.checked_sub(exponent)?;
-    let magnitude: i128 = all.trim_start_matches('0').get(..38.min(all.trim_start_matches('0').len())).map_or(Some(0), |kept| {
-        if kept.is_empty() { Some(0) } else { kept.parse().ok() }
-    })?;
+    let magnitude: i128 = all
+        .trim_start_matches('0')
+        .get(..38.min(all.trim_start_matches('0').len()))
+        .map_or(Some(0), |kept| {
+            if kept.is_empty() {
+                Some(0)
+            } else {
+                kept.parse().ok()
+            }
+        })?;
     let dropped = i16::try_from(all.trim_start_matches('0').len().saturating_sub(38)).ok()?;
     let from = i8::try_from((from - dropped).clamp(-38, 76)).ok()?;
-    let made = if from > 38 + scale { 0 } else { rescaled(magnitude, from, scale)? };
+    let made = if from > 38 + scale {
+        0
+    } else {
+        rescaled(magnitude, from, scale)?
+    };
     Some(if negative { -made } else { made })
 }

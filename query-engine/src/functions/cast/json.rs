@@ -21,18 +21,28 @@ pub(crate) fn to_value(ty: &Type, array: &ArrayRef, row: usize) -> Result<Value>
         Type::Double => double(array.as_primitive::<Float64Type>().value(row))?,
         ty if ty.is_numeric() => number(&scalar_text(ty, array, row))?,
         Type::Json => parse(array.as_string::<i32>().value(row))?,
-        Type::Varchar(_) | Type::Date | Type::Timestamp(_) | Type::TimestampTz(..) | Type::Time(_) | Type::Uuid => {
-            Value::String(scalar_text(ty, array, row))
-        }
+        Type::Varchar(_)
+        | Type::Date
+        | Type::Timestamp(_)
+        | Type::TimestampTz(..)
+        | Type::Time(_)
+        | Type::Uuid => Value::String(scalar_text(ty, array, row)),
         Type::Array(element) => {
             let items = array.as_list::<i32>().value(row);
-            Value::Array((0..items.len()).map(|at| to_value(element, &items, at)).collect::<Result<_>>()?)
+            Value::Array(
+                (0..items.len())
+                    .map(|at| to_value(element, &items, at))
+                    .collect::<Result<_>>()?,
+            )
         }
         Type::Map(key, value) => {
             let entries = array.as_map().value(row);
             let mut object = Map::new();
             for at in 0..entries.len() {
-                object.insert(scalar_text(key, entries.column(0), at), to_value(value, entries.column(1), at)?);
+                object.insert(
+                    scalar_text(key, entries.column(0), at),
+                    to_value(value, entries.column(1), at)?,
+                );
             }
             Value::Object(object)
         }
@@ -40,16 +50,26 @@ pub(crate) fn to_value(ty: &Type, array: &ArrayRef, row: usize) -> Result<Value>
             let columns = array.as_struct();
             let mut object = Map::new();
             for (index, (name, field)) in fields.iter().enumerate() {
-                object.insert(name.clone().unwrap_or_default(), to_value(field, columns.column(index), row)?);
+                object.insert(
+                    name.clone().unwrap_or_default(),
+                    to_value(field, columns.column(index), row)?,
+                );
             }
             Value::Object(object)
         }
-        other => return Err(Failure::new(Code::NotSupported, format!("casting {other} to json is not supported"))),
+        other => {
+            return Err(Failure::new(
+                Code::NotSupported,
+                format!("casting {other} to json is not supported"),
+            ));
+        }
     })
 }
 
 fn double(value: f64) -> Result<Value> {
-    Number::from_f64(value).map(Value::Number).ok_or_else(|| invalid(format!("Cannot cast {value} to JSON")))
+    Number::from_f64(value)
+        .map(Value::Number)
+        .ok_or_else(|| invalid(format!("Cannot cast {value} to JSON")))
 }
 
 fn number(text: &str) -> Result<Value> {
@@ -57,17 +77,29 @@ fn number(text: &str) -> Result<Value> {
 }
 
 fn parse(text: &str) -> Result<Value> {
-    serde_json::from_str(text).map_err(|_| Failure::new(Code::InvalidFunctionArgument, format!("Cannot convert value to JSON: '{text}'")))
+    serde_json::from_str(text).map_err(|_| {
+        Failure::new(
+            Code::InvalidFunctionArgument,
+            format!("Cannot convert value to JSON: '{text}'"),
+        )
+    })
 }
 
 pub(super) fn encode(from: &Type) -> Result<Step> {
     if matches!(from, Type::Varbinary | Type::DayTime | Type::YearMonth) {
-        return Err(Failure::new(Code::TypeMismatch, format!("Cannot cast {from} to json")));
+        return Err(Failure::new(
+            Code::TypeMismatch,
+            format!("Cannot cast {from} to json"),
+        ));
     }
     let from = from.clone();
     Ok(Step::Run(Arc::new(move |array| {
         let rows = (0..array.len()).map(|row| {
-            if array.is_null(row) { Ok(None) } else { Ok(Some(to_value(&from, array, row)?.to_string())) }
+            if array.is_null(row) {
+                Ok(None)
+            } else {
+                Ok(Some(to_value(&from, array, row)?.to_string()))
+            }
         });
         Ok(Arc::new(rows.collect::<Result<StringArray>>()?))
     })))
@@ -88,14 +120,24 @@ pub(super) fn decode(to: &Type, zone: &Arc<str>) -> Result<Step> {
         _ => None,
     };
     let supported = |ty: &Type| ty.is_varchar() || ty.is_numeric() || *ty == Type::Boolean;
-    if !supported(to) && !element.as_ref().is_some_and(|element| supported(element) || *element == Type::Json) {
-        return Err(Failure::new(Code::NotSupported, format!("casting json to {to} is not supported")));
+    if !supported(to)
+        && !element
+            .as_ref()
+            .is_some_and(|element| supported(element) || *element == Type::Json)
+    {
+        return Err(Failure::new(
+            Code::NotSupported,
+            format!("casting json to {to} is not supported"),
+        ));
     }
     let to = to.clone();
     let zone = Arc::clone(zone);
     Ok(Step::Run(Arc::new(move |array| {
         let texts: &StringArray = array.as_string();
-        let values = texts.iter().map(|text| text.map(parse).transpose()).collect::<Result<Vec<_>>>()?;
+        let values = texts
+            .iter()
+            .map(|text| text.map(parse).transpose())
+            .collect::<Result<Vec<_>>>()?;
         match &element {
             None => scalars(&values, &to, &zone),
             Some(element) => {
@@ -105,7 +147,9 @@ pub(super) fn decode(to: &Type, zone: &Arc<str>) -> Result<Step> {
                         let items: Vec<Option<Value>> = items.iter().cloned().map(Some).collect();
                         scalars(&items, element, &zone).map(Some)
                     }
-                    Some(other) => Err(invalid(format!("Cannot cast to {to}. Expected a json array, but got {other}"))),
+                    Some(other) => Err(invalid(format!(
+                        "Cannot cast to {to}. Expected a json array, but got {other}"
+                    ))),
                 });
                 super::super::array::lists(lists.collect::<Result<_>>()?, &element.arrow())
             }
@@ -117,7 +161,9 @@ fn scalars(values: &[Option<Value>], to: &Type, zone: &Arc<str>) -> Result<Array
     let texts = values.iter().map(|value| match value {
         None => Ok(None),
         Some(value) if *to == Type::Json => Ok(Some(value.to_string())),
-        Some(Value::Array(_) | Value::Object(_)) => Err(invalid(format!("Cannot cast to {to}: the value is not a scalar"))),
+        Some(Value::Array(_) | Value::Object(_)) => Err(invalid(format!(
+            "Cannot cast to {to}: the value is not a scalar"
+        ))),
         Some(Value::Bool(truth)) if to.is_numeric() => Ok(Some(u8::from(*truth).to_string())),
         Some(Value::Number(number)) if to.is_integer() && number.as_i64().is_none() => {
             let rounded = number.as_f64().map(f64::round).unwrap_or(f64::NAN);

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, PrimitiveArray};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, PrimitiveArray,
+};
 use datafusion::arrow::datatypes::{
-    ArrowPrimitiveType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    ArrowPrimitiveType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type,
 };
 
 use super::super::arith::{div_half_up, fits, power_of_ten, rescaled};
@@ -16,33 +19,62 @@ use crate::types::Type;
 pub(super) fn step(from: &Type, to: &Type) -> Option<Step> {
     match (from, to) {
         (Type::Boolean, to) if to.is_integer() || to.is_float() => Some(Step::Arrow),
-        (Type::Boolean, Type::Decimal(precision, scale)) => decimal_from_i64(Type::Integer, *precision, *scale, true),
+        (Type::Boolean, Type::Decimal(precision, scale)) => {
+            decimal_from_i64(Type::Integer, *precision, *scale, true)
+        }
         (from, Type::Boolean) if from.is_numeric() => Some(Step::Run(truth(from.clone()))),
         (from, to) if from.is_integer() && to.is_integer() => Some(integers(from, to)),
         (from, Type::Real | Type::Double) if from.is_numeric() => Some(Step::Arrow),
-        (Type::Real | Type::Double, to) if to.is_integer() => Some(Step::Run(float_to_integer(to.clone()))),
-        (Type::Real | Type::Double, Type::Decimal(precision, scale)) => {
-            Some(Step::Run(float_to_decimal(from.clone(), *precision, *scale)))
+        (Type::Real | Type::Double, to) if to.is_integer() => {
+            Some(Step::Run(float_to_integer(to.clone())))
         }
-        (from, Type::Decimal(precision, scale)) if from.is_integer() => decimal_from_i64(from.clone(), *precision, *scale, false),
-        (Type::Decimal(p, s), Type::Decimal(precision, scale)) => Some(decimals((*p, *s), (*precision, *scale))),
-        (Type::Decimal(_, scale), to) if to.is_integer() => Some(Step::Run(decimal_to_integer(*scale, to.clone()))),
+        (Type::Real | Type::Double, Type::Decimal(precision, scale)) => Some(Step::Run(
+            float_to_decimal(from.clone(), *precision, *scale),
+        )),
+        (from, Type::Decimal(precision, scale)) if from.is_integer() => {
+            decimal_from_i64(from.clone(), *precision, *scale, false)
+        }
+        (Type::Decimal(p, s), Type::Decimal(precision, scale)) => {
+            Some(decimals((*p, *s), (*precision, *scale)))
+        }
+        (Type::Decimal(_, scale), to) if to.is_integer() => {
+            Some(Step::Run(decimal_to_integer(*scale, to.clone())))
+        }
         _ => None,
     }
 }
 
 /// Any integer array as bigints.
 fn bigints(array: &ArrayRef) -> Result<ArrayRef> {
-    Ok(datafusion::arrow::compute::cast(array, &Type::Bigint.arrow())?)
+    Ok(datafusion::arrow::compute::cast(
+        array,
+        &Type::Bigint.arrow(),
+    )?)
 }
 
 fn truth(from: Type) -> Convert {
     Arc::new(move |array| {
         let made: BooleanArray = match &from {
-            Type::Real => array.as_primitive::<Float32Type>().iter().map(|value| value.map(|value| value != 0.0)).collect(),
-            Type::Double => array.as_primitive::<Float64Type>().iter().map(|value| value.map(|value| value != 0.0)).collect(),
-            Type::Decimal(..) => array.as_primitive::<Decimal128Type>().iter().map(|value| value.map(|value| value != 0)).collect(),
-            _ => bigints(array)?.as_primitive::<Int64Type>().iter().map(|value| value.map(|value| value != 0)).collect(),
+            Type::Real => array
+                .as_primitive::<Float32Type>()
+                .iter()
+                .map(|value| value.map(|value| value != 0.0))
+                .collect(),
+            Type::Double => array
+                .as_primitive::<Float64Type>()
+                .iter()
+                .map(|value| value.map(|value| value != 0.0))
+                .collect(),
+            Type::Decimal(..) => array
+                .as_primitive::<Decimal128Type>()
+                .iter()
+                .map(|value| value.map(|value| value != 0))
+                .collect(),
+            _ => bigints(array)?
+                .as_primitive::<Int64Type>()
+                .iter()
+                .map(|value| value.map(|value| value != 0))
+                .collect(),
         };
         Ok(Arc::new(made))
     })
@@ -56,8 +88,16 @@ fn integers(from: &Type, to: &Type) -> Step {
     let to = to.clone();
     Step::Run(Arc::new(move |array| {
         let wide = bigints(array)?;
-        let values = wide.as_primitive::<Int64Type>().iter().map(|value| value.map(i128::from));
-        narrowed(values, &to, &|value, to| Failure::new(Code::NumericValueOutOfRange, format!("Out of range for {to}: {value}")))
+        let values = wide
+            .as_primitive::<Int64Type>()
+            .iter()
+            .map(|value| value.map(i128::from));
+        narrowed(values, &to, &|value, to| {
+            Failure::new(
+                Code::NumericValueOutOfRange,
+                format!("Out of range for {to}: {value}"),
+            )
+        })
     }))
 }
 
@@ -75,7 +115,11 @@ fn narrowed(
     where
         T::Native: TryFrom<i128>,
     {
-        let values = values.map(|value| value.map(|value| T::Native::try_from(value).map_err(|_| failed(value, to))).transpose());
+        let values = values.map(|value| {
+            value
+                .map(|value| T::Native::try_from(value).map_err(|_| failed(value, to)))
+                .transpose()
+        });
         Ok(Arc::new(values.collect::<Result<PrimitiveArray<T>>>()?))
     }
     match to {
@@ -90,19 +134,38 @@ fn float_to_integer(to: Type) -> Convert {
     Arc::new(move |array| {
         let doubles = datafusion::arrow::compute::cast(array, &Type::Double.arrow())?;
         let values = doubles.as_primitive::<Float64Type>().iter().map(|value| {
-            value.map(|value| if value.is_finite() && value.abs() < 1e30 { Ok(round_i128(value)) } else { Err(value) }).transpose()
+            value
+                .map(|value| {
+                    if value.is_finite() && value.abs() < 1e30 {
+                        Ok(round_i128(value))
+                    } else {
+                        Err(value)
+                    }
+                })
+                .transpose()
         });
         let values = values
-            .map(|value| value.map_err(|value| invalid(format!("Unable to cast {} to {to}", text::double(value)))))
+            .map(|value| {
+                value.map_err(|value| {
+                    invalid(format!("Unable to cast {} to {to}", text::double(value)))
+                })
+            })
             .collect::<Result<Vec<_>>>()?;
         narrowed(values.into_iter(), &to, &|value, to| {
-            let code = if *to == Type::Bigint { Code::InvalidCastArgument } else { Code::NumericValueOutOfRange };
+            let code = if *to == Type::Bigint {
+                Code::InvalidCastArgument
+            } else {
+                Code::NumericValueOutOfRange
+            };
             Failure::new(code, format!("Out of range for {to}: {value}"))
         })
     })
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the caller has checked the magnitude")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the caller has checked the magnitude"
+)]
 fn round_i128(value: f64) -> i128 {
     value.round() as i128
 }
@@ -110,21 +173,40 @@ fn round_i128(value: f64) -> i128 {
 fn float_to_decimal(from: Type, precision: u8, scale: i8) -> Convert {
     Arc::new(move |array| {
         let exact = |value: f64, shown: String| {
-            exact_decimal(value, scale).filter(|made| fits(*made, precision)).ok_or_else(|| {
-                invalid(format!("Cannot cast {} '{shown}' to DECIMAL({precision}, {scale})", from.to_string().to_uppercase()))
-            })
+            exact_decimal(value, scale)
+                .filter(|made| fits(*made, precision))
+                .ok_or_else(|| {
+                    invalid(format!(
+                        "Cannot cast {} '{shown}' to DECIMAL({precision}, {scale})",
+                        from.to_string().to_uppercase()
+                    ))
+                })
         };
         let made = match &from {
             Type::Real => {
                 let values = array.as_primitive::<Float32Type>().iter();
-                values.map(|value| value.map(|value| exact(f64::from(value), value.to_string())).transpose()).collect::<Result<Decimal128Array>>()?
+                values
+                    .map(|value| {
+                        value
+                            .map(|value| exact(f64::from(value), value.to_string()))
+                            .transpose()
+                    })
+                    .collect::<Result<Decimal128Array>>()?
             }
             _ => {
                 let values = array.as_primitive::<Float64Type>().iter();
-                values.map(|value| value.map(|value| exact(value, value.to_string())).transpose()).collect::<Result<Decimal128Array>>()?
+                values
+                    .map(|value| {
+                        value
+                            .map(|value| exact(value, value.to_string()))
+                            .transpose()
+                    })
+                    .collect::<Result<Decimal128Array>>()?
             }
         };
-        Ok(Arc::new(made.with_data_type(Type::Decimal(precision, scale).arrow())))
+        Ok(Arc::new(
+            made.with_data_type(Type::Decimal(precision, scale).arrow()),
+        ))
     })
 }
 
@@ -138,7 +220,11 @@ pub(super) fn exact_decimal(value: f64, scale: i8) -> Option<i128> {
     let (whole, fraction) = digits.split_once('.')?;
     let (kept, rest) = fraction.split_at(usize::try_from(scale).ok()?);
     let magnitude: i128 = format!("{whole}{kept}").parse().ok()?;
-    let magnitude = if rest.as_bytes().first().is_some_and(|digit| *digit >= b'5') { magnitude.checked_add(1)? } else { magnitude };
+    let magnitude = if rest.as_bytes().first().is_some_and(|digit| *digit >= b'5') {
+        magnitude.checked_add(1)?
+    } else {
+        magnitude
+    };
     Some(if value < 0.0 { -magnitude } else { magnitude })
 }
 
@@ -152,14 +238,22 @@ fn decimal_from_i64(from: Type, precision: u8, scale: i8, boolean: bool) -> Opti
     Some(Step::Run(Arc::new(move |array| {
         let wide = bigints(array)?;
         let rows = wide.as_primitive::<Int64Type>().iter().map(|value| {
-            value.map(|value| {
-                rescaled(i128::from(value), 0, scale).filter(|made| fits(*made, precision)).ok_or_else(|| {
-                    invalid(format!("Cannot cast {name} '{value}' to DECIMAL({precision}, {scale})"))
+            value
+                .map(|value| {
+                    rescaled(i128::from(value), 0, scale)
+                        .filter(|made| fits(*made, precision))
+                        .ok_or_else(|| {
+                            invalid(format!(
+                                "Cannot cast {name} '{value}' to DECIMAL({precision}, {scale})"
+                            ))
+                        })
                 })
-            }).transpose()
+                .transpose()
         });
         let made = rows.collect::<Result<Decimal128Array>>()?;
-        Ok(Arc::new(made.with_data_type(Type::Decimal(precision, scale).arrow())))
+        Ok(Arc::new(
+            made.with_data_type(Type::Decimal(precision, scale).arrow()),
+        ))
     })))
 }
 
@@ -169,11 +263,18 @@ fn decimals((p1, s1): (u8, i8), (p2, s2): (u8, i8)) -> Step {
     }
     Step::Run(Arc::new(move |array| {
         let rows = array.as_primitive::<Decimal128Type>().iter().map(|value| {
-            value.map(|value| {
-                rescaled(value, s1, s2).filter(|made| fits(*made, p2)).ok_or_else(|| {
-                    invalid(format!("Cannot cast DECIMAL({p1}, {s1}) '{}' to DECIMAL({p2}, {s2})", text::decimal(value, s1)))
+            value
+                .map(|value| {
+                    rescaled(value, s1, s2)
+                        .filter(|made| fits(*made, p2))
+                        .ok_or_else(|| {
+                            invalid(format!(
+                                "Cannot cast DECIMAL({p1}, {s1}) '{}' to DECIMAL({p2}, {s2})",
+                                text::decimal(value, s1)
+                            ))
+                        })
                 })
-            }).transpose()
+                .transpose()
         });
         let made = rows.collect::<Result<Decimal128Array>>()?;
         Ok(Arc::new(made.with_data_type(Type::Decimal(p2, s2).arrow())))
@@ -183,8 +284,16 @@ fn decimals((p1, s1): (u8, i8), (p2, s2): (u8, i8)) -> Step {
 fn decimal_to_integer(scale: i8, to: Type) -> Convert {
     Arc::new(move |array| {
         let unit = power_of_ten(u8::try_from(scale).unwrap_or(0));
-        let values = array.as_primitive::<Decimal128Type>().iter().map(|value| value.map(|value| div_half_up(value, unit)));
-        narrowed(values, &to, &|value, to| invalid(format!("Cannot cast '{value}' to {}", to.to_string().to_uppercase())))
+        let values = array
+            .as_primitive::<Decimal128Type>()
+            .iter()
+            .map(|value| value.map(|value| div_half_up(value, unit)));
+        narrowed(values, &to, &|value, to| {
+            invalid(format!(
+                "Cannot cast '{value}' to {}",
+                to.to_string().to_uppercase()
+            ))
+        })
     })
 }
 

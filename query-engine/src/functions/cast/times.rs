@@ -6,7 +6,7 @@ use chrono::{NaiveDateTime, NaiveTime};
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, Date32Array, Int64Array, StringArray, Time64MicrosecondArray,
 };
-use datafusion::arrow::datatypes::{Date32Type, DataType, Int64Type, Time64MicrosecondType};
+use datafusion::arrow::datatypes::{DataType, Date32Type, Int64Type, Time64MicrosecondType};
 
 use super::super::datetime::parse::{self, Zone, days_of, time_at, units};
 use super::{Convert, Step, invalid};
@@ -71,7 +71,10 @@ fn zone_of(name: &str) -> Zone {
 fn each(to: Type, map: impl Fn(i64) -> Result<i64> + Send + Sync + 'static) -> Convert {
     Arc::new(move |array| {
         let values = numbers(array)?;
-        let rows = values.as_primitive::<Int64Type>().iter().map(|value| value.map(&map).transpose());
+        let rows = values
+            .as_primitive::<Int64Type>()
+            .iter()
+            .map(|value| value.map(&map).transpose());
         timestamps(rows.collect::<Result<Int64Array>>()?, &to)
     })
 }
@@ -85,17 +88,28 @@ pub(super) fn step(from: &Type, to: &Type) -> Option<Step> {
             Step::Run(Arc::new(move |array| {
                 let rows = array.as_primitive::<Date32Type>().iter().map(|days| {
                     days.map(|days| {
-                        let local = parse::date_at(days).map(|date| date.and_time(NaiveTime::MIN)).ok_or_else(out_of_range)?;
-                        zone.instant(local).and_then(|instant| units(instant, nanos)).ok_or_else(out_of_range)
+                        let local = parse::date_at(days)
+                            .map(|date| date.and_time(NaiveTime::MIN))
+                            .ok_or_else(out_of_range)?;
+                        zone.instant(local)
+                            .and_then(|instant| units(instant, nanos))
+                            .ok_or_else(out_of_range)
                     })
                     .transpose()
                 });
                 timestamps(rows.collect::<Result<Int64Array>>()?, &to)
             }))
         }
-        (Type::Timestamp(a), Type::Timestamp(b)) if a <= b && unit_of(*a) == unit_of(*b) => Step::Same,
-        (Type::TimestampTz(a, _), Type::TimestampTz(b, _)) if a <= b && unit_of(*a) == unit_of(*b) => Step::Same,
-        (Type::Timestamp(a), Type::Timestamp(b)) | (Type::TimestampTz(a, _), Type::TimestampTz(b, _)) => {
+        (Type::Timestamp(a), Type::Timestamp(b)) if a <= b && unit_of(*a) == unit_of(*b) => {
+            Step::Same
+        }
+        (Type::TimestampTz(a, _), Type::TimestampTz(b, _))
+            if a <= b && unit_of(*a) == unit_of(*b) =>
+        {
+            Step::Same
+        }
+        (Type::Timestamp(a), Type::Timestamp(b))
+        | (Type::TimestampTz(a, _), Type::TimestampTz(b, _)) => {
             let (a, b) = (*a, *b);
             Step::Run(each(to.clone(), move |value| reprecised(value, a, b)))
         }
@@ -107,7 +121,9 @@ pub(super) fn step(from: &Type, to: &Type) -> Option<Step> {
             Step::Run(each(to.clone(), move |value| {
                 let value = reprecised(value, a, b)?;
                 let local = time_at(value, b > 6).ok_or_else(out_of_range)?;
-                zone.instant(local).and_then(|instant| units(instant, b > 6)).ok_or_else(out_of_range)
+                zone.instant(local)
+                    .and_then(|instant| units(instant, b > 6))
+                    .ok_or_else(out_of_range)
             }))
         }
         (Type::TimestampTz(a, zone), Type::Timestamp(b)) => {
@@ -117,14 +133,19 @@ pub(super) fn step(from: &Type, to: &Type) -> Option<Step> {
                 reprecised(units(local, a > 6).ok_or_else(out_of_range)?, a, b)
             }))
         }
-        (Type::Timestamp(_) | Type::TimestampTz(..), Type::Date | Type::Time(_)) => Step::Run(parts(from, to)),
+        (Type::Timestamp(_) | Type::TimestampTz(..), Type::Date | Type::Time(_)) => {
+            Step::Run(parts(from, to))
+        }
         (Type::Time(a), Type::Time(b)) if a <= b => Step::Same,
         (Type::Time(_), Type::Time(precision)) => {
             let precision = *precision;
             Step::Run(Arc::new(move |array| {
-                let rows = array.as_primitive::<Time64MicrosecondType>().iter().map(|value| {
-                    value.map(|value| rounded(value, 6, precision).rem_euclid(86_400_000_000))
-                });
+                let rows = array
+                    .as_primitive::<Time64MicrosecondType>()
+                    .iter()
+                    .map(|value| {
+                        value.map(|value| rounded(value, 6, precision).rem_euclid(86_400_000_000))
+                    });
                 Ok(Arc::new(rows.collect::<Time64MicrosecondArray>()))
             }))
         }
@@ -143,19 +164,34 @@ fn parts(from: &Type, to: &Type) -> Convert {
     Arc::new(move |array| {
         let values = numbers(array)?;
         let locals = values.as_primitive::<Int64Type>().iter().map(|value| {
-            value.map(|value| time_at(value, precision > 6).map(|time| zone.local(time)).ok_or_else(out_of_range)).transpose()
+            value
+                .map(|value| {
+                    time_at(value, precision > 6)
+                        .map(|time| zone.local(time))
+                        .ok_or_else(out_of_range)
+                })
+                .transpose()
         });
         let locals = locals.collect::<Result<Vec<Option<NaiveDateTime>>>>()?;
         if let Type::Time(digits) = to {
             let rows = locals.iter().map(|local| {
                 local.map(|local| {
-                    let micros = local.time().signed_duration_since(NaiveTime::MIN).num_microseconds().unwrap_or(0);
+                    let micros = local
+                        .time()
+                        .signed_duration_since(NaiveTime::MIN)
+                        .num_microseconds()
+                        .unwrap_or(0);
                     rounded(micros, 6, digits).rem_euclid(86_400_000_000)
                 })
             });
             return Ok(Arc::new(rows.collect::<Time64MicrosecondArray>()));
         }
-        Ok(Arc::new(locals.iter().map(|local| local.map(|local| days_of(local.date()))).collect::<Date32Array>()))
+        Ok(Arc::new(
+            locals
+                .iter()
+                .map(|local| local.map(|local| days_of(local.date())))
+                .collect::<Date32Array>(),
+        ))
     })
 }
 
@@ -168,20 +204,36 @@ pub(super) fn from_text(precision: u8, zone: Option<&Arc<str>>) -> Step {
     };
     Step::Run(Arc::new(move |array| {
         let texts: &StringArray = array.as_string();
-        let rows = texts.iter().map(|text| text.map(|text| one(text, precision, session.as_ref(), &to)).transpose());
+        let rows = texts.iter().map(|text| {
+            text.map(|text| one(text, precision, session.as_ref(), &to))
+                .transpose()
+        });
         timestamps(rows.collect::<Result<Int64Array>>()?, &to)
     }))
 }
 
 fn one(text: &str, precision: u8, session: Option<&Zone>, to: &Type) -> Result<i64> {
-    let bad = || invalid(format!("Value cannot be cast to {}: {text}", to.base_name()));
+    let bad = || {
+        invalid(format!(
+            "Value cannot be cast to {}: {text}",
+            to.base_name()
+        ))
+    };
     let parsed = parse::timestamp(text).ok_or_else(bad)?;
     let nanos = precision > 6 || parsed.precision > 6;
     let value = match session {
         // A column has one zone here, so text of another zone cannot keep it.
         Some(session) => {
-            if let Some(zone) = parsed.zone.as_ref().filter(|zone| zone.name() != session.name()) {
-                let message = format!("casting text in the zone {} while the session is in {} is not supported", zone.name(), session.name());
+            if let Some(zone) = parsed
+                .zone
+                .as_ref()
+                .filter(|zone| zone.name() != session.name())
+            {
+                let message = format!(
+                    "casting text in the zone {} while the session is in {} is not supported",
+                    zone.name(),
+                    session.name()
+                );
                 return Err(Failure::new(crate::failure::Code::NotSupported, message));
             }
             parsed.instant_units(session, nanos).map_err(|_| bad())?

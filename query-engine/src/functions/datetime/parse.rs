@@ -18,15 +18,24 @@ impl Zone {
     /// Reads `UTC`, `Europe/Berlin`, `+05:30`, `Z`.
     pub(crate) fn parse(text: &str) -> Option<Zone> {
         let name = match text {
-            "Z" | "z" | "+00:00" | "-00:00" | "GMT" | "UT" | "Etc/UTC" | "Etc/GMT" | "Zulu" => "UTC".to_owned(),
+            "Z" | "z" | "+00:00" | "-00:00" | "GMT" | "UT" | "Etc/UTC" | "Etc/GMT" | "Zulu" => {
+                "UTC".to_owned()
+            }
             other => match other.strip_prefix(['+', '-']) {
                 Some(digits) => offset_name(other, digits)?,
                 None if other.eq_ignore_ascii_case("utc") => "UTC".to_owned(),
                 None => other.to_owned(),
             },
         };
-        let name = if name == "+00:00" || name == "-00:00" { "UTC".to_owned() } else { name };
-        Some(Zone { tz: Tz::from_str(&name).ok()?, name })
+        let name = if name == "+00:00" || name == "-00:00" {
+            "UTC".to_owned()
+        } else {
+            name
+        };
+        Some(Zone {
+            tz: Tz::from_str(&name).ok()?,
+            name,
+        })
     }
 
     pub(crate) fn utc() -> Zone {
@@ -45,9 +54,14 @@ impl Zone {
     /// The instant of a local time: the earlier one where it occurs twice, moved forward where it is skipped.
     pub(crate) fn instant(&self, local: NaiveDateTime) -> Option<NaiveDateTime> {
         match self.tz.from_local_datetime(&local) {
-            chrono::LocalResult::Single(time) | chrono::LocalResult::Ambiguous(time, _) => Some(time.naive_utc()),
+            chrono::LocalResult::Single(time) | chrono::LocalResult::Ambiguous(time, _) => {
+                Some(time.naive_utc())
+            }
             chrono::LocalResult::None => {
-                let before = self.tz.from_local_datetime(&(local - TimeDelta::hours(3))).earliest()?;
+                let before = self
+                    .tz
+                    .from_local_datetime(&(local - TimeDelta::hours(3)))
+                    .earliest()?;
                 Some(before.naive_utc() + TimeDelta::hours(3))
             }
         }
@@ -55,7 +69,10 @@ impl Zone {
 
     /// Does this local time exist in the zone?
     pub(crate) fn exists(&self, local: NaiveDateTime) -> bool {
-        !matches!(self.tz.from_local_datetime(&local), chrono::LocalResult::None)
+        !matches!(
+            self.tz.from_local_datetime(&local),
+            chrono::LocalResult::None
+        )
     }
 }
 
@@ -93,18 +110,29 @@ impl Parsed {
 
     /// Micro- or nanoseconds of the instant in a zone; a literal in a gap of daylight saving time is an error.
     pub(crate) fn instant_units(&self, zone: &Zone, nanos: bool) -> Result<i64> {
-        let bad = |what: &str| Failure::new(Code::InvalidLiteral, format!("'{}' {what} {}", self.local, zone.name()));
+        let bad = |what: &str| {
+            Failure::new(
+                Code::InvalidLiteral,
+                format!("'{}' {what} {}", self.local, zone.name()),
+            )
+        };
         if !zone.exists(self.local) {
             return Err(bad("does not exist in time zone"));
         }
-        let instant = zone.instant(self.local).ok_or_else(|| bad("is out of range in"))?;
+        let instant = zone
+            .instant(self.local)
+            .ok_or_else(|| bad("is out of range in"))?;
         units(instant, nanos).ok_or_else(|| bad("is out of range in"))
     }
 }
 
 pub(crate) fn units(time: NaiveDateTime, nanos: bool) -> Option<i64> {
     let time = time.and_utc();
-    if nanos { time.timestamp_nanos_opt() } else { Some(time.timestamp_micros()) }
+    if nanos {
+        time.timestamp_nanos_opt()
+    } else {
+        Some(time.timestamp_micros())
+    }
 }
 
 /// The time at micro- or nanoseconds of the epoch.
@@ -133,11 +161,20 @@ fn civil(text: &str) -> Option<NaiveDate> {
     let mut parts = digits.splitn(3, '-');
     let mut number = |least: usize, most: usize| {
         let part = parts.next()?;
-        let right = (least..=most).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
-        if right { part.parse::<i32>().ok() } else { None }
+        let right =
+            (least..=most).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+        if right {
+            part.parse::<i32>().ok()
+        } else {
+            None
+        }
     };
     let (year, month, day) = (number(4, 6)?, number(1, 2)?, number(1, 2)?);
-    NaiveDate::from_ymd_opt(sign * year, u32::try_from(month).ok()?, u32::try_from(day).ok()?)
+    NaiveDate::from_ymd_opt(
+        sign * year,
+        u32::try_from(month).ok()?,
+        u32::try_from(day).ok()?,
+    )
 }
 
 /// `2020-01-31` as days of the epoch.
@@ -151,24 +188,35 @@ fn clock(text: &str) -> Option<(NaiveTime, u8)> {
         Some((whole, fraction)) => (whole, fraction),
         None => (text, ""),
     };
-    if fraction.len() > 12 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) || (text.contains('.') && fraction.is_empty()) {
+    if fraction.len() > 12
+        || !fraction.bytes().all(|byte| byte.is_ascii_digit())
+        || (text.contains('.') && fraction.is_empty())
+    {
         return None;
     }
     let mut parts = whole.split(':');
     let mut number = || {
         let part = parts.next()?;
         let right = (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
-        if right { part.parse::<u32>().ok() } else { None }
+        if right {
+            part.parse::<u32>().ok()
+        } else {
+            None
+        }
     };
     let (hour, minute) = (number()?, number()?);
     let second = number().unwrap_or(0);
     let colons = whole.matches(':').count();
-    if !(1..=2).contains(&colons) || (colons == 1 && !fraction.is_empty()) || parts.next().is_some() {
+    if !(1..=2).contains(&colons) || (colons == 1 && !fraction.is_empty()) || parts.next().is_some()
+    {
         return None;
     }
     let nine = format!("{:0<9}", &fraction[..fraction.len().min(9)]);
     let nanos: u32 = nine.parse().ok()?;
-    Some((NaiveTime::from_hms_nano_opt(hour, minute, second, nanos)?, u8::try_from(fraction.len()).ok()?))
+    Some((
+        NaiveTime::from_hms_nano_opt(hour, minute, second, nanos)?,
+        u8::try_from(fraction.len()).ok()?,
+    ))
 }
 
 /// `10:00:00.123` as microseconds of the day and its precision.
@@ -177,7 +225,9 @@ pub(crate) fn time(text: &str) -> Option<(i64, u8)> {
     if precision > 6 {
         return None;
     }
-    let micros = time.signed_duration_since(NaiveTime::MIN).num_microseconds()?;
+    let micros = time
+        .signed_duration_since(NaiveTime::MIN)
+        .num_microseconds()?;
     Some((micros, precision))
 }
 
@@ -186,14 +236,32 @@ pub(crate) fn timestamp(text: &str) -> Option<Parsed> {
     let text = text.trim();
     let split = text.get(1..)?.find([' ', 'T']).map(|at| at + 1);
     let Some(split) = split else {
-        return Some(Parsed { local: civil(text)?.and_time(NaiveTime::MIN), precision: 0, zone: None });
+        return Some(Parsed {
+            local: civil(text)?.and_time(NaiveTime::MIN),
+            precision: 0,
+            zone: None,
+        });
     };
     let date = civil(&text[..split])?;
     let rest = text[split + 1..].trim_start();
-    let end = rest.find(|c: char| !(c.is_ascii_digit() || c == ':' || c == '.')).unwrap_or(rest.len());
+    let end = rest
+        .find(|c: char| !(c.is_ascii_digit() || c == ':' || c == '.'))
+        .unwrap_or(rest.len());
     let (clock_text, zone_text) = rest.split_at(end);
-    let (time, precision) = if clock_text.is_empty() { (NaiveTime::MIN, 0) } else { clock(clock_text)? };
+    let (time, precision) = if clock_text.is_empty() {
+        (NaiveTime::MIN, 0)
+    } else {
+        clock(clock_text)?
+    };
     let zone_text = zone_text.trim();
-    let zone = if zone_text.is_empty() { None } else { Some(Zone::parse(zone_text)?) };
-    Some(Parsed { local: date.and_time(time), precision, zone })
+    let zone = if zone_text.is_empty() {
+        None
+    } else {
+        Some(Zone::parse(zone_text)?)
+    };
+    Some(Parsed {
+        local: date.and_time(time),
+        precision,
+        zone,
+    })
 }

@@ -5,13 +5,34 @@ use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use crate::failure::{Code, Failure, Result};
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
-const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+const DAYS: [&str; 7] = [
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+];
 
 fn refused(letter: char) -> Failure {
-    Failure::new(Code::NotSupported, format!("%{letter} in a date format is not supported"))
+    Failure::new(
+        Code::NotSupported,
+        format!("%{letter} in a date format is not supported"),
+    )
 }
 
 /// `date_format(time, format)`.
@@ -23,7 +44,12 @@ pub(super) fn format(time: NaiveDateTime, pattern: &str) -> Result<String> {
             out.push(c);
             continue;
         }
-        let Some(letter) = chars.next() else { return Err(Failure::new(Code::InvalidFunctionArgument, "Invalid date format string")) };
+        let Some(letter) = chars.next() else {
+            return Err(Failure::new(
+                Code::InvalidFunctionArgument,
+                "Invalid date format string",
+            ));
+        };
         out.push_str(&field(time, letter)?);
     }
     Ok(out)
@@ -50,9 +76,18 @@ fn field(time: NaiveDateTime, letter: char) -> Result<String> {
         'M' => month.to_owned(),
         'm' => format!("{:02}", time.month()),
         'p' => half.to_owned(),
-        'r' => format!("{twelve:02}:{:02}:{:02} {half}", time.minute(), time.second()),
+        'r' => format!(
+            "{twelve:02}:{:02}:{:02} {half}",
+            time.minute(),
+            time.second()
+        ),
         'S' | 's' => format!("{:02}", time.second()),
-        'T' => format!("{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second()),
+        'T' => format!(
+            "{:02}:{:02}:{:02}",
+            time.hour(),
+            time.minute(),
+            time.second()
+        ),
         'v' => format!("{:02}", time.iso_week().week()),
         'W' => day.to_owned(),
         'x' => time.iso_week().year().to_string(),
@@ -81,24 +116,40 @@ pub(super) fn parse(text: &str, pattern: &str) -> Result<Option<NaiveDateTime>> 
             continue;
         };
         let mut number = |most: usize| {
-            let length = rest.bytes().take(most).take_while(u8::is_ascii_digit).count();
+            let length = rest
+                .bytes()
+                .take(most)
+                .take_while(u8::is_ascii_digit)
+                .count();
             let (digits, after) = rest.split_at(length);
             rest = after;
             digits.parse::<u32>().ok().map(|value| (value, length))
         };
         let found = match letter {
             'Y' => number(4).map(|(value, _)| year = value),
-            'y' => number(2).map(|(value, _)| year = if value < 70 { 2000 + value } else { 1900 + value }),
+            'y' => number(2).map(|(value, _)| {
+                year = if value < 70 {
+                    2000 + value
+                } else {
+                    1900 + value
+                }
+            }),
             'm' | 'c' => number(2).map(|(value, _)| month = value),
             'd' | 'e' => number(2).map(|(value, _)| day = value),
             'H' | 'k' | 'h' | 'I' | 'l' => number(2).map(|(value, _)| hour = value),
             'i' => number(2).map(|(value, _)| minute = value),
             's' | 'S' => number(2).map(|(value, _)| second = value),
-            'f' => number(9).and_then(|(value, length)| Some(nanos = value * 10_u32.checked_pow(u32::try_from(9 - length).ok()?)?)),
-            'p' => rest.get(..2).map(str::to_ascii_uppercase).filter(|half| half == "AM" || half == "PM").map(|half| {
-                afternoon = Some(half == "PM");
-                rest = &rest[2..];
+            'f' => number(9).and_then(|(value, length)| {
+                Some(nanos = value * 10_u32.checked_pow(u32::try_from(9 - length).ok()?)?)
             }),
+            'p' => rest
+                .get(..2)
+                .map(str::to_ascii_uppercase)
+                .filter(|half| half == "AM" || half == "PM")
+                .map(|half| {
+                    afternoon = Some(half == "PM");
+                    rest = &rest[2..];
+                }),
             other => return Err(refused(other)),
         };
         if found.is_none() {
@@ -108,7 +159,13 @@ pub(super) fn parse(text: &str, pattern: &str) -> Result<Option<NaiveDateTime>> 
     if let Some(afternoon) = afternoon {
         hour = hour % 12 + if afternoon { 12 } else { 0 };
     }
-    let date = i32::try_from(year).ok().and_then(|year| NaiveDate::from_ymd_opt(year, month, day));
+    let date = i32::try_from(year)
+        .ok()
+        .and_then(|year| NaiveDate::from_ymd_opt(year, month, day));
     let time = NaiveTime::from_hms_nano_opt(hour, minute, second, nanos);
-    Ok(if rest.is_empty() { date.zip(time).map(|(date, time)| date.and_time(time)) } else { None })
+    Ok(if rest.is_empty() {
+        date.zip(time).map(|(date, time)| date.and_time(time))
+    } else {
+        None
+    })
 }

@@ -6,14 +6,21 @@ use super::parse::{Zone, date_at, time_at};
 
 /// `2020-01-31`.
 pub(crate) fn date(days: i32) -> String {
-    date_at(days).map_or_else(|| format!("(day {days})"), |date| civil(date.year(), date.month(), date.day()))
+    date_at(days).map_or_else(
+        || format!("(day {days})"),
+        |date| civil(date.year(), date.month(), date.day()),
+    )
 }
 
 fn civil(year: i32, month: u32, day: u32) -> String {
     if (0..=9999).contains(&year) {
         format!("{year:04}-{month:02}-{day:02}")
     } else {
-        format!("{}{:04}-{month:02}-{day:02}", if year < 0 { "-" } else { "+" }, year.unsigned_abs())
+        format!(
+            "{}{:04}-{month:02}-{day:02}",
+            if year < 0 { "-" } else { "+" },
+            year.unsigned_abs()
+        )
     }
 }
 
@@ -30,7 +37,16 @@ fn clock(hour: u32, minute: u32, second: u32, nanos: u32, precision: u8) -> Stri
 /// A local time with `precision` digits of the second.
 pub(crate) fn local(time: NaiveDateTime, precision: u8) -> String {
     let date = civil(time.year(), time.month(), time.day());
-    format!("{date} {}", clock(time.hour(), time.minute(), time.second(), time.nanosecond(), precision))
+    format!(
+        "{date} {}",
+        clock(
+            time.hour(),
+            time.minute(),
+            time.second(),
+            time.nanosecond(),
+            precision
+        )
+    )
 }
 
 /// A timestamp without zone.
@@ -53,7 +69,13 @@ pub(crate) fn timestamp_tz(value: i64, precision: u8, zone: &Zone) -> String {
 pub(crate) fn time(micros: i64, precision: u8) -> String {
     let seconds = u32::try_from(micros / 1_000_000).unwrap_or(0);
     let nanos = u32::try_from(micros % 1_000_000).unwrap_or(0) * 1000;
-    clock(seconds / 3600, seconds / 60 % 60, seconds % 60, nanos, precision)
+    clock(
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60,
+        nanos,
+        precision,
+    )
 }
 
 /// `interval day to second`: `2 03:04:05.678`.
@@ -62,7 +84,11 @@ pub(crate) fn day_time(millis: i64) -> String {
     let all = millis.unsigned_abs();
     let (days, rest) = (all / 86_400_000, all % 86_400_000);
     let (hours, minutes) = (rest / 3_600_000, rest / 60_000 % 60);
-    format!("{sign}{days} {hours:02}:{minutes:02}:{:02}.{:03}", rest / 1000 % 60, rest % 1000)
+    format!(
+        "{sign}{days} {hours:02}:{minutes:02}:{:02}.{:03}",
+        rest / 1000 % 60,
+        rest % 1000
+    )
 }
 
 /// `interval year to month`: `2-3`.
@@ -87,7 +113,11 @@ fn scientific(value: f64, short: &str) -> String {
         return "NaN".to_owned();
     }
     if value.is_infinite() {
-        return if value > 0.0 { "Infinity".to_owned() } else { "-Infinity".to_owned() };
+        return if value > 0.0 {
+            "Infinity".to_owned()
+        } else {
+            "-Infinity".to_owned()
+        };
     }
     let (mantissa, exponent) = short.split_once('e').unwrap_or((short, "0"));
     let point = if mantissa.contains('.') { "" } else { ".0" };
@@ -100,5 +130,9 @@ pub(crate) fn decimal(value: i128, scale: i8) -> String {
     let sign = if value < 0 { "-" } else { "" };
     let digits = format!("{:0>width$}", value.unsigned_abs(), width = scale + 1);
     let (whole, fraction) = digits.split_at(digits.len() - scale);
-    if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+    if scale == 0 {
+        format!("{sign}{whole}")
+    } else {
+        format!("{sign}{whole}.{fraction}")
+    }
 }

@@ -34,7 +34,12 @@ pub(crate) struct Part {
 
 impl Part {
     fn new(function: &'static str, args: Vec<Expr>) -> Part {
-        Part { function, args, order_by: None, filter: None }
+        Part {
+            function,
+            args,
+            order_by: None,
+            filter: None,
+        }
     }
 }
 
@@ -42,12 +47,24 @@ impl Part {
 pub(crate) type Emit<'e> = dyn FnMut(&mut Analyzer<'_>, Part) -> Result<Expr> + 'e;
 
 impl Analyzer<'_> {
-    pub(super) fn aggregate_call(&mut self, pos: Pos, name: &str, call: &Call, cx: &mut Context<'_>) -> Result<Typed> {
+    pub(super) fn aggregate_call(
+        &mut self,
+        pos: Pos,
+        name: &str,
+        call: &Call,
+        cx: &mut Context<'_>,
+    ) -> Result<Typed> {
         let Some(aggregates) = cx.aggregates.take() else {
             let (code, message) = if cx.place == "aggregate" {
-                (Code::NestedAggregation, format!("Cannot nest aggregations inside aggregation '{name}'"))
+                (
+                    Code::NestedAggregation,
+                    format!("Cannot nest aggregations inside aggregation '{name}'"),
+                )
             } else {
-                let message = format!("{} cannot contain aggregations, window functions or grouping operations: [{name}(...)]", cx.place);
+                let message = format!(
+                    "{} cannot contain aggregations, window functions or grouping operations: [{name}(...)]",
+                    cx.place
+                );
                 (Code::ExpressionNotScalar, message)
             };
             return Err(Failure::at(code, pos, message));
@@ -68,7 +85,11 @@ impl Analyzer<'_> {
         let mut inner = Context::plain(cx.scope, "aggregate");
         inner.lambda.clone_from(&cx.lambda);
         let args = self.aggregate_args(call, &mut inner)?;
-        let filter = call.filter.as_ref().map(|filter| self.expr_as(filter, &Type::Boolean, "FILTER expression", &mut inner)).transpose()?;
+        let filter = call
+            .filter
+            .as_ref()
+            .map(|filter| self.expr_as(filter, &Type::Boolean, "FILTER expression", &mut inner))
+            .transpose()?;
         let order_by = self.sort_keys(&call.order_by, &mut inner)?;
         if name == "grouping" {
             let exprs = args.into_iter().map(|(_, arg)| arg.expr).collect();
@@ -89,26 +110,50 @@ impl Analyzer<'_> {
     }
 
     fn collect(&mut self, aggregates: &mut Vec<AggregateSpec>, expr: Expr) -> Expr {
-        let known = aggregates.iter().find(|spec| spec.expr == expr).map(|spec| spec.column.clone());
+        let known = aggregates
+            .iter()
+            .find(|spec| spec.expr == expr)
+            .map(|spec| spec.column.clone());
         let column = known.unwrap_or_else(|| {
             let column = self.fresh("agg");
-            aggregates.push(AggregateSpec { column: column.clone(), expr });
+            aggregates.push(AggregateSpec {
+                column: column.clone(),
+                expr,
+            });
             column
         });
         Expr::Column(datafusion::common::Column::new_unqualified(column))
     }
 
-    pub(super) fn aggregate_args(&mut self, call: &Call, cx: &mut Context<'_>) -> Result<Vec<(Pos, Typed)>> {
-        call.args.iter().map(|arg| Ok((arg.pos, self.expr(arg, cx)?))).collect()
+    pub(super) fn aggregate_args(
+        &mut self,
+        call: &Call,
+        cx: &mut Context<'_>,
+    ) -> Result<Vec<(Pos, Typed)>> {
+        call.args
+            .iter()
+            .map(|arg| Ok((arg.pos, self.expr(arg, cx)?)))
+            .collect()
     }
 
-    pub(super) fn sort_keys(&mut self, items: &[SortItem], cx: &mut Context<'_>) -> Result<Vec<Sort>> {
+    pub(super) fn sort_keys(
+        &mut self,
+        items: &[SortItem],
+        cx: &mut Context<'_>,
+    ) -> Result<Vec<Sort>> {
         items
             .iter()
             .map(|item| {
                 let key = self.expr(&item.expr, cx)?;
                 if !key.ty.is_orderable() {
-                    return Err(Failure::at(Code::TypeMismatch, item.expr.pos, format!("Type {} is not orderable, and therefore cannot be used in ORDER BY", key.ty)));
+                    return Err(Failure::at(
+                        Code::TypeMismatch,
+                        item.expr.pos,
+                        format!(
+                            "Type {} is not orderable, and therefore cannot be used in ORDER BY",
+                            key.ty
+                        ),
+                    ));
                 }
                 Ok(Sort::new(key.expr, !item.descending, item.nulls_first))
             })
@@ -131,31 +176,61 @@ impl Analyzer<'_> {
         let values: Vec<Typed> = args.into_iter().map(|(_, arg)| arg).collect();
         let unfit = || wrong_arguments(pos, name, &types);
         match (name, values.as_slice()) {
-            ("count", []) => Ok(Typed::new(emit(self, Part::new("count", vec![lit(1_i64)]))?, Type::Bigint)),
+            ("count", []) => Ok(Typed::new(
+                emit(self, Part::new("count", vec![lit(1_i64)]))?,
+                Type::Bigint,
+            )),
             ("count", [value]) => {
-                let value = if value.ty == Type::Unknown { Expr::Literal(ScalarValue::Boolean(None), None) } else { value.expr.clone() };
-                Ok(Typed::new(emit(self, Part::new("count", vec![value]))?, Type::Bigint))
+                let value = if value.ty == Type::Unknown {
+                    Expr::Literal(ScalarValue::Boolean(None), None)
+                } else {
+                    value.expr.clone()
+                };
+                Ok(Typed::new(
+                    emit(self, Part::new("count", vec![value]))?,
+                    Type::Bigint,
+                ))
             }
             ("count_if", [value]) => {
-                let filter = Some(self.coerce_checked(value, &Type::Boolean).ok_or_else(unfit)?);
+                let filter = Some(
+                    self.coerce_checked(value, &Type::Boolean)
+                        .ok_or_else(unfit)?,
+                );
                 if call.distinct {
                     return Err(Failure::unsupported(pos, "count_if(DISTINCT)"));
                 }
-                let part = Part { filter, ..Part::new("count", vec![lit(1_i64)]) };
+                let part = Part {
+                    filter,
+                    ..Part::new("count", vec![lit(1_i64)])
+                };
                 Ok(Typed::new(emit(self, part)?, Type::Bigint))
             }
             ("sum", [value]) => self.sum(value, emit)?.ok_or_else(unfit),
             ("avg", [value]) => self.average(value, emit)?.ok_or_else(unfit),
             ("min" | "max", [value]) => self.extreme(pos, name, value, emit),
-            ("min" | "max", [_, _]) => Err(Failure::unsupported(pos, format!("{name} with a count"))),
+            ("min" | "max", [_, _]) => {
+                Err(Failure::unsupported(pos, format!("{name} with a count")))
+            }
             ("bool_and" | "every" | "bool_or", [value]) => {
-                let value = self.coerce_checked(value, &Type::Boolean).ok_or_else(unfit)?;
-                let function = if name == "bool_or" { "bool_or" } else { "bool_and" };
-                Ok(Typed::boolean(emit(self, Part::new(function, vec![value]))?))
+                let value = self
+                    .coerce_checked(value, &Type::Boolean)
+                    .ok_or_else(unfit)?;
+                let function = if name == "bool_or" {
+                    "bool_or"
+                } else {
+                    "bool_and"
+                };
+                Ok(Typed::boolean(emit(
+                    self,
+                    Part::new(function, vec![value]),
+                )?))
             }
             ("arbitrary" | "any_value", [value]) => {
                 let filter = Some(Expr::IsNotNull(Box::new(value.expr.clone())));
-                let part = Part { filter, ..Part::new("first_value", vec![value.expr.clone()]) };
+                let part = Part {
+                    filter,
+                    ..Part::new("first_value", vec![value.expr.clone()])
+                };
                 Ok(Typed::new(emit(self, part)?, value.ty.clone()))
             }
             ("max_by" | "min_by", [value, by]) => self.extreme_by(pos, name, value, by, emit),
@@ -163,10 +238,17 @@ impl Analyzer<'_> {
                 if value.ty == Type::Unknown {
                     return Err(Failure::unsupported(pos, "array_agg of NULL"));
                 }
-                Ok(Typed::new(emit(self, Part::new("array_agg", vec![value.expr.clone()]))?, Type::array(value.ty.clone())))
+                Ok(Typed::new(
+                    emit(self, Part::new("array_agg", vec![value.expr.clone()]))?,
+                    Type::array(value.ty.clone()),
+                ))
             }
-            ("map_agg" | "multimap_agg" | "histogram", _) => self.map_aggregate(pos, name, values, emit),
-            ("listagg", [value]) | ("listagg", [value, _]) => self.listagg(value, values.get(1), emit)?.ok_or_else(unfit),
+            ("map_agg" | "multimap_agg" | "histogram", _) => {
+                self.map_aggregate(pos, name, values, emit)
+            }
+            ("listagg", [value]) | ("listagg", [value, _]) => {
+                self.listagg(value, values.get(1), emit)?.ok_or_else(unfit)
+            }
             ("approx_distinct", [value]) | ("approx_distinct", [value, _]) => {
                 let result = emit(self, Part::new("approx_distinct", vec![value.expr.clone()]))?;
                 Ok(Typed::new(cast::plain(result, &Type::Bigint), Type::Bigint))
@@ -178,8 +260,13 @@ impl Analyzer<'_> {
                     "bitwise_or_agg" => "bit_or",
                     _ => "bit_xor",
                 };
-                let value = self.coerce_checked(value, &Type::Bigint).ok_or_else(unfit)?;
-                Ok(Typed::new(emit(self, Part::new(function, vec![value]))?, Type::Bigint))
+                let value = self
+                    .coerce_checked(value, &Type::Bigint)
+                    .ok_or_else(unfit)?;
+                Ok(Typed::new(
+                    emit(self, Part::new(function, vec![value]))?,
+                    Type::Bigint,
+                ))
             }
             _ => self.statistics(pos, name, &values, emit)?.ok_or_else(unfit),
         }
@@ -199,10 +286,14 @@ impl Analyzer<'_> {
                 let sum = emit(self, Part::new("sum", vec![arg(Type::Decimal(38, 0))]))?;
                 Typed::new(aggregates::checked_bigint(sum), Type::Bigint)
             }
-            Type::Tinyint | Type::Smallint | Type::Integer => {
-                Typed::new(emit(self, Part::new("sum", vec![arg(Type::Bigint)]))?, Type::Bigint)
-            }
-            Type::Double => Typed::new(emit(self, Part::new("sum", vec![value.expr.clone()]))?, Type::Double),
+            Type::Tinyint | Type::Smallint | Type::Integer => Typed::new(
+                emit(self, Part::new("sum", vec![arg(Type::Bigint)]))?,
+                Type::Bigint,
+            ),
+            Type::Double => Typed::new(
+                emit(self, Part::new("sum", vec![value.expr.clone()]))?,
+                Type::Double,
+            ),
             Type::Real => {
                 let sum = emit(self, Part::new("sum", vec![arg(Type::Double)]))?;
                 Typed::new(cast::plain(sum, &Type::Real), Type::Real)
@@ -219,7 +310,12 @@ impl Analyzer<'_> {
     fn average(&mut self, value: &Typed, emit: &mut Emit<'_>) -> Result<Option<Typed>> {
         let double = || cast::plain(value.expr.clone(), &Type::Double);
         Ok(Some(match &value.ty {
-            Type::Tinyint | Type::Smallint | Type::Integer | Type::Bigint | Type::Double | Type::Unknown => {
+            Type::Tinyint
+            | Type::Smallint
+            | Type::Integer
+            | Type::Bigint
+            | Type::Double
+            | Type::Unknown => {
                 Typed::new(emit(self, Part::new("avg", vec![double()]))?, Type::Double)
             }
             Type::Real => {
@@ -228,23 +324,48 @@ impl Analyzer<'_> {
             }
             Type::Decimal(_, scale) => {
                 let wide = Type::Decimal(38, *scale);
-                let sum = emit(self, Part::new("sum", vec![cast::plain(value.expr.clone(), &wide)]))?;
+                let sum = emit(
+                    self,
+                    Part::new("sum", vec![cast::plain(value.expr.clone(), &wide)]),
+                )?;
                 let count = emit(self, Part::new("count", vec![value.expr.clone()]))?;
-                Typed::new(aggregates::decimal_average(sum, count, &value.ty), value.ty.clone())
+                Typed::new(
+                    aggregates::decimal_average(sum, count, &value.ty),
+                    value.ty.clone(),
+                )
             }
             _ => return Ok(None),
         }))
     }
 
-    fn extreme(&mut self, pos: Pos, name: &str, value: &Typed, emit: &mut Emit<'_>) -> Result<Typed> {
-        if matches!(value.ty, Type::Array(_) | Type::Row(_) | Type::Map(..) | Type::Json | Type::Uuid) {
+    fn extreme(
+        &mut self,
+        pos: Pos,
+        name: &str,
+        value: &Typed,
+        emit: &mut Emit<'_>,
+    ) -> Result<Typed> {
+        if matches!(
+            value.ty,
+            Type::Array(_) | Type::Row(_) | Type::Map(..) | Type::Json | Type::Uuid
+        ) {
             return Err(Failure::unsupported(pos, format!("{name} of {}", value.ty)));
         }
         let function = if name == "min" { "min" } else { "max" };
-        Ok(Typed::new(emit(self, Part::new(function, vec![value.expr.clone()]))?, value.ty.clone()))
+        Ok(Typed::new(
+            emit(self, Part::new(function, vec![value.expr.clone()]))?,
+            value.ty.clone(),
+        ))
     }
 
-    fn extreme_by(&mut self, pos: Pos, name: &str, value: &Typed, by: &Typed, emit: &mut Emit<'_>) -> Result<Typed> {
+    fn extreme_by(
+        &mut self,
+        pos: Pos,
+        name: &str,
+        value: &Typed,
+        by: &Typed,
+        emit: &mut Emit<'_>,
+    ) -> Result<Typed> {
         if !by.ty.is_orderable() {
             return Err(Failure::unsupported(pos, format!("{name} by {}", by.ty)));
         }
@@ -257,46 +378,97 @@ impl Analyzer<'_> {
         Ok(Typed::new(emit(self, part)?, value.ty.clone()))
     }
 
-    fn map_aggregate(&mut self, pos: Pos, name: &str, values: Vec<Typed>, emit: &mut Emit<'_>) -> Result<Typed> {
+    fn map_aggregate(
+        &mut self,
+        pos: Pos,
+        name: &str,
+        values: Vec<Typed>,
+        emit: &mut Emit<'_>,
+    ) -> Result<Typed> {
         let n = values.len();
-        let Some(key) = values.first().cloned() else { return Err(wrong_arguments(pos, name, &[])) };
+        let Some(key) = values.first().cloned() else {
+            return Err(wrong_arguments(pos, name, &[]));
+        };
         let expected = if name == "histogram" { 1 } else { 2 };
         if n != expected || key.ty.has_float() {
-            return Err(Failure::unsupported(pos, format!("{name} with these arguments")));
+            return Err(Failure::unsupported(
+                pos,
+                format!("{name} with these arguments"),
+            ));
         }
         let filter = Some(Expr::IsNotNull(Box::new(key.expr.clone())));
         let keys = crate::functions::row::make(values.clone());
-        let part = Part { filter, ..Part::new("array_agg", vec![keys.expr]) };
+        let part = Part {
+            filter,
+            ..Part::new("array_agg", vec![keys.expr])
+        };
         let rows = emit(self, part)?;
         aggregates::to_map(name, rows, &values)
     }
 
-    fn listagg(&mut self, value: &Typed, separator: Option<&Typed>, emit: &mut Emit<'_>) -> Result<Option<Typed>> {
-        let Some(value) = self.coerce_checked(value, &Type::VARCHAR) else { return Ok(None) };
+    fn listagg(
+        &mut self,
+        value: &Typed,
+        separator: Option<&Typed>,
+        emit: &mut Emit<'_>,
+    ) -> Result<Option<Typed>> {
+        let Some(value) = self.coerce_checked(value, &Type::VARCHAR) else {
+            return Ok(None);
+        };
         let separator = separator.map_or_else(|| lit(""), |separator| separator.expr.clone());
         let joined = emit(self, Part::new("string_agg", vec![value, separator]))?;
         // DataFusion joins into a large string; texts have one shape here.
-        Ok(Some(Typed::new(cast::plain(joined, &Type::VARCHAR), Type::VARCHAR)))
+        Ok(Some(Typed::new(
+            cast::plain(joined, &Type::VARCHAR),
+            Type::VARCHAR,
+        )))
     }
 
-    fn percentile(&mut self, pos: Pos, values: &[Typed], emit: &mut Emit<'_>) -> Result<Option<Typed>> {
+    fn percentile(
+        &mut self,
+        pos: Pos,
+        values: &[Typed],
+        emit: &mut Emit<'_>,
+    ) -> Result<Option<Typed>> {
         let [value, fraction] = values else {
-            return Err(Failure::unsupported(pos, "approx_percentile with weights or accuracy"));
+            return Err(Failure::unsupported(
+                pos,
+                "approx_percentile with weights or accuracy",
+            ));
         };
         if matches!(fraction.ty, Type::Array(_)) {
-            return Err(Failure::unsupported(pos, "approx_percentile with several fractions"));
+            return Err(Failure::unsupported(
+                pos,
+                "approx_percentile with several fractions",
+            ));
         }
         if !value.ty.is_numeric() {
             return Ok(None);
         }
-        let Some(fraction) = self.coerce_checked(fraction, &Type::Double) else { return Ok(None) };
+        let Some(fraction) = self.coerce_checked(fraction, &Type::Double) else {
+            return Ok(None);
+        };
         let fraction = aggregates::constant(fraction).map_err(|failure| failure.or_at(pos))?;
-        let part = Part::new("approx_percentile_cont", vec![cast::plain(value.expr.clone(), &Type::Double), fraction]);
+        let part = Part::new(
+            "approx_percentile_cont",
+            vec![cast::plain(value.expr.clone(), &Type::Double), fraction],
+        );
         let result = Typed::new(emit(self, part)?, Type::Double);
-        Ok(Some(cast::explicit(result, &value.ty, self.on_failure, &self.environment.zone)?))
+        Ok(Some(cast::explicit(
+            result,
+            &value.ty,
+            self.on_failure,
+            &self.environment.zone,
+        )?))
     }
 
-    fn statistics(&mut self, pos: Pos, name: &str, values: &[Typed], emit: &mut Emit<'_>) -> Result<Option<Typed>> {
+    fn statistics(
+        &mut self,
+        pos: Pos,
+        name: &str,
+        values: &[Typed],
+        emit: &mut Emit<'_>,
+    ) -> Result<Option<Typed>> {
         let function = match name {
             "stddev" | "stddev_samp" => "stddev",
             "stddev_pop" => "stddev_pop",
@@ -310,16 +482,30 @@ impl Analyzer<'_> {
             "geometric_mean" => "avg",
             _ => return Err(Failure::unsupported(pos, format!("the aggregate {name}"))),
         };
-        let two = matches!(name, "covar_pop" | "covar_samp" | "corr" | "regr_slope" | "regr_intercept");
-        if values.len() != 1 + usize::from(two) || !values.iter().all(|value| value.ty.is_numeric()) {
+        let two = matches!(
+            name,
+            "covar_pop" | "covar_samp" | "corr" | "regr_slope" | "regr_intercept"
+        );
+        if values.len() != 1 + usize::from(two) || !values.iter().all(|value| value.ty.is_numeric())
+        {
             return Ok(None);
         }
-        let mut args: Vec<Expr> = values.iter().map(|value| cast::plain(value.expr.clone(), &Type::Double)).collect();
+        let mut args: Vec<Expr> = values
+            .iter()
+            .map(|value| cast::plain(value.expr.clone(), &Type::Double))
+            .collect();
         if name == "geometric_mean" {
-            args = args.into_iter().map(datafusion::functions::math::expr_fn::ln).collect();
+            args = args
+                .into_iter()
+                .map(datafusion::functions::math::expr_fn::ln)
+                .collect();
         }
         let result = emit(self, Part::new(function, args))?;
-        let result = if name == "geometric_mean" { datafusion::functions::math::expr_fn::exp(result) } else { result };
+        let result = if name == "geometric_mean" {
+            datafusion::functions::math::expr_fn::exp(result)
+        } else {
+            result
+        };
         Ok(Some(Typed::new(result, Type::Double)))
     }
 }

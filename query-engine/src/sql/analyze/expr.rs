@@ -68,7 +68,10 @@ impl<'s> Context<'s> {
     }
 
     pub(crate) fn filter(scope: &'s Scope<'s>, place: &'s str) -> Context<'s> {
-        Context { conjunct: true, ..Context::plain(scope, place) }
+        Context {
+            conjunct: true,
+            ..Context::plain(scope, place)
+        }
     }
 }
 
@@ -82,7 +85,12 @@ impl Analyzer<'_> {
             Kind::Not(inner) => self.not(inner, conjunct, cx),
             Kind::InQuery(left, query) => self.in_query(pos, left, query, conjunct, false, cx),
             Kind::Exists(query) => self.exists(pos, query, conjunct, false, cx),
-            Kind::Quantified { op, all, left, query } => self.quantified(pos, *op, *all, left, query, cx),
+            Kind::Quantified {
+                op,
+                all,
+                left,
+                query,
+            } => self.quantified(pos, *op, *all, left, query, cx),
             Kind::Subquery(query) => self.scalar_subquery(pos, query, cx),
             Kind::Ident(name) => self.identifier(name, cx),
             Kind::Dereference(base, name) => self.dereference(base, name, cx),
@@ -110,22 +118,42 @@ impl Analyzer<'_> {
                 Ok(Typed::boolean(Expr::IsNull(Box::new(inner.expr))))
             }
             Kind::IsTruth(inner, truth) => self.truth(inner, *truth, cx),
-            Kind::Between { expr, low, high, symmetric } => self.between(pos, expr, low, high, *symmetric, cx),
+            Kind::Between {
+                expr,
+                low,
+                high,
+                symmetric,
+            } => self.between(pos, expr, low, high, *symmetric, cx),
             Kind::InList(left, items) => self.in_list(pos, left, items, cx),
-            Kind::Like { expr, pattern, escape } => self.like(pos, expr, pattern, escape.as_ref(), cx),
-            Kind::Case { operand, whens, otherwise } => {
-                self.case(pos, operand.as_ref(), whens, otherwise.as_ref(), cx)
-            }
+            Kind::Like {
+                expr,
+                pattern,
+                escape,
+            } => self.like(pos, expr, pattern, escape.as_ref(), cx),
+            Kind::Case {
+                operand,
+                whens,
+                otherwise,
+            } => self.case(pos, operand.as_ref(), whens, otherwise.as_ref(), cx),
             Kind::Cast { expr, ty, try_cast } => self.cast_expr(expr, ty, *try_cast, cx),
             Kind::Call(call) => self.call(pos, call, cx),
-            Kind::Lambda(..) => Err(Failure::at(Code::TypeMismatch, pos, "Lambda expression should always be used inside a function")),
+            Kind::Lambda(..) => Err(Failure::at(
+                Code::TypeMismatch,
+                pos,
+                "Lambda expression should always be used inside a function",
+            )),
             Kind::Array(items) => self.array(pos, items, cx),
             Kind::Row(items) => self.row(items, cx),
             Kind::Subscript(base, index) => self.subscript(pos, base, index, cx),
             Kind::Extract(field, value) => self.extract(pos, field, value, cx),
             Kind::AtTimeZone(value, zone) => self.at_time_zone(pos, value, zone, cx),
             Kind::Special(word, precision) => self.special(pos, word, *precision),
-            Kind::Json { function, input, path, returning } => {
+            Kind::Json {
+                function,
+                input,
+                path,
+                returning,
+            } => {
                 let input = self.expr(input, cx)?;
                 self.json_call(pos, function, input, path, returning.as_ref())
             }
@@ -134,7 +162,13 @@ impl Analyzer<'_> {
     }
 
     /// Analyzes and converts to a wanted type, or says what was found instead.
-    pub(crate) fn expr_as(&mut self, expr: &ast::Expr, want: &Type, what: &str, cx: &mut Context<'_>) -> Result<Expr> {
+    pub(crate) fn expr_as(
+        &mut self,
+        expr: &ast::Expr,
+        want: &Type,
+        what: &str,
+        cx: &mut Context<'_>,
+    ) -> Result<Expr> {
         let typed = self.expr(expr, cx)?;
         if !coerces(&typed.ty, want) {
             return Err(Failure::at(
@@ -143,7 +177,8 @@ impl Analyzer<'_> {
                 format!("{what} must evaluate to a {want} (actual: {})", typed.ty),
             ));
         }
-        self.coerce(typed, want).map_err(|failure| failure.or_at(expr.pos))
+        self.coerce(typed, want)
+            .map_err(|failure| failure.or_at(expr.pos))
     }
 
     /// Converts without being asked; the caller has checked that Trino would.
@@ -152,7 +187,10 @@ impl Analyzer<'_> {
     }
 
     /// The common type of several expressions.
-    pub(crate) fn unify(&self, types: impl IntoIterator<Item = Type>) -> std::result::Result<Type, (Type, Type)> {
+    pub(crate) fn unify(
+        &self,
+        types: impl IntoIterator<Item = Type>,
+    ) -> std::result::Result<Type, (Type, Type)> {
         let mut all = Type::Unknown;
         for ty in types {
             all = common(&all, &ty).ok_or((all, ty))?;
@@ -170,23 +208,46 @@ impl Analyzer<'_> {
     }
 
     fn identifier(&mut self, name: &Ident, cx: &Context<'_>) -> Result<Typed> {
-        if let Some((_, variable, ty)) = cx.lambda.iter().rev().find(|(param, _, _)| *param == name.value) {
-            return Ok(Typed::new(Expr::LambdaVariable(variable.clone()), ty.clone()));
+        if let Some((_, variable, ty)) = cx
+            .lambda
+            .iter()
+            .rev()
+            .find(|(param, _, _)| *param == name.value)
+        {
+            return Ok(Typed::new(
+                Expr::LambdaVariable(variable.clone()),
+                ty.clone(),
+            ));
         }
         if let Some(found) = cx.aliases.and_then(|aliases| aliases.get(&name.value)) {
             return match found.as_slice() {
                 [only] => Ok(only.clone()),
-                _ => Err(Failure::at(Code::AmbiguousName, name.pos, format!("Column '{}' is ambiguous", name.value))),
+                _ => Err(Failure::at(
+                    Code::AmbiguousName,
+                    name.pos,
+                    format!("Column '{}' is ambiguous", name.value),
+                )),
             };
         }
-        let found = cx.scope.find(&[], name)?.ok_or_else(|| unresolved(name.pos, &name.value))?;
+        let found = cx
+            .scope
+            .find(&[], name)?
+            .ok_or_else(|| unresolved(name.pos, &name.value))?;
         captured_by_lambda(&found, cx, name.pos)?;
         Ok(found)
     }
 
-    fn dereference(&mut self, base: &ast::Expr, name: &Ident, cx: &mut Context<'_>) -> Result<Typed> {
+    fn dereference(
+        &mut self,
+        base: &ast::Expr,
+        name: &Ident,
+        cx: &mut Context<'_>,
+    ) -> Result<Typed> {
         if let Some(mut parts) = name_parts(base) {
-            let shadowed = cx.lambda.iter().any(|(param, _, _)| *param == parts[0].value);
+            let shadowed = cx
+                .lambda
+                .iter()
+                .any(|(param, _, _)| *param == parts[0].value);
             let qualifier: Vec<&str> = parts.iter().map(|part| part.value.as_str()).collect();
             if !shadowed {
                 if let Some(found) = cx.scope.find(&qualifier, name)? {
@@ -200,19 +261,30 @@ impl Analyzer<'_> {
                 }
             }
         }
-        let value = self.expr(base, cx).map_err(|failure| match (name_parts(base), failure.code) {
-            (Some(parts), Code::ColumnNotFound) => {
-                let full: Vec<&str> = parts.iter().map(|part| part.value.as_str()).collect();
-                unresolved(base.pos, &format!("{}.{}", full.join("."), name.value))
-            }
-            _ => failure,
-        })?;
+        let value =
+            self.expr(base, cx)
+                .map_err(|failure| match (name_parts(base), failure.code) {
+                    (Some(parts), Code::ColumnNotFound) => {
+                        let full: Vec<&str> =
+                            parts.iter().map(|part| part.value.as_str()).collect();
+                        unresolved(base.pos, &format!("{}.{}", full.join("."), name.value))
+                    }
+                    _ => failure,
+                })?;
         let Type::Row(fields) = &value.ty else {
-            return Err(Failure::at(Code::TypeMismatch, base.pos, format!("Expression {} is not of type ROW", describe(base))));
+            return Err(Failure::at(
+                Code::TypeMismatch,
+                base.pos,
+                format!("Expression {} is not of type ROW", describe(base)),
+            ));
         };
         let index = fields
             .iter()
-            .position(|(field, _)| field.as_deref().is_some_and(|field| field.eq_ignore_ascii_case(&name.value)))
+            .position(|(field, _)| {
+                field
+                    .as_deref()
+                    .is_some_and(|field| field.eq_ignore_ascii_case(&name.value))
+            })
             .ok_or_else(|| unresolved(base.pos, &format!("{}.{}", describe(base), name.value)))?;
         let ty = fields[index].1.clone();
         Ok(Typed::new(row::field(value.expr, index, &ty), ty))
@@ -223,19 +295,32 @@ impl Analyzer<'_> {
             return Err(Failure::at(
                 Code::InvalidParameterUsage,
                 pos,
-                format!("Incorrect number of parameters: expected at least {} but found {}", index + 1, self.parameters.len()),
+                format!(
+                    "Incorrect number of parameters: expected at least {} but found {}",
+                    index + 1,
+                    self.parameters.len()
+                ),
             ));
         };
         let value = value.clone();
         if matches!(*value.kind, Kind::Parameter(_)) {
-            return Err(Failure::at(Code::InvalidParameterUsage, pos, "Query takes no parameters"));
+            return Err(Failure::at(
+                Code::InvalidParameterUsage,
+                pos,
+                "Query takes no parameters",
+            ));
         }
         let empty = Scope::empty(None);
         let mut inner = Context::plain(&empty, cx.place);
         self.expr(&value, &mut inner)
     }
 
-    fn conjunction(&mut self, terms: &[ast::Expr], conjunct: bool, cx: &mut Context<'_>) -> Result<Typed> {
+    fn conjunction(
+        &mut self,
+        terms: &[ast::Expr],
+        conjunct: bool,
+        cx: &mut Context<'_>,
+    ) -> Result<Typed> {
         if !conjunct {
             return self.logical(Operator::And, terms, cx);
         }
@@ -248,7 +333,12 @@ impl Analyzer<'_> {
         Ok(Typed::boolean(balanced(Operator::And, exprs)))
     }
 
-    fn logical(&mut self, op: Operator, terms: &[ast::Expr], cx: &mut Context<'_>) -> Result<Typed> {
+    fn logical(
+        &mut self,
+        op: Operator,
+        terms: &[ast::Expr],
+        cx: &mut Context<'_>,
+    ) -> Result<Typed> {
         if let Some(first) = terms.first() {
             self.not_under_try(first.pos, "AND or OR")?;
         }
@@ -264,13 +354,19 @@ impl Analyzer<'_> {
             Kind::InQuery(left, query) => self.in_query(inner.pos, left, query, conjunct, true, cx),
             Kind::Exists(query) => self.exists(inner.pos, query, conjunct, true, cx),
             _ => {
-                let inner = self.expr_as(inner, &Type::Boolean, "Value of logical NOT expression", cx)?;
+                let inner =
+                    self.expr_as(inner, &Type::Boolean, "Value of logical NOT expression", cx)?;
                 Ok(Typed::boolean(Expr::Not(Box::new(inner))))
             }
         }
     }
 
-    fn truth(&mut self, inner: &ast::Expr, truth: Option<bool>, cx: &mut Context<'_>) -> Result<Typed> {
+    fn truth(
+        &mut self,
+        inner: &ast::Expr,
+        truth: Option<bool>,
+        cx: &mut Context<'_>,
+    ) -> Result<Typed> {
         self.not_under_try(inner.pos, "IS TRUE")?;
         let inner = Box::new(self.expr_as(inner, &Type::Boolean, "Value of IS predicate", cx)?);
         Ok(Typed::boolean(match truth {
@@ -296,7 +392,8 @@ impl Analyzer<'_> {
             conditions.push(match &operand {
                 Some(operand) => {
                     let value = self.expr(when, cx)?;
-                    self.comparison(when.pos, ast::Compare::Eq, operand.clone(), value)?.expr
+                    self.comparison(when.pos, ast::Compare::Eq, operand.clone(), value)?
+                        .expr
                 }
                 None => self.expr_as(when, &Type::Boolean, "CASE WHEN clause", cx)?,
             });
@@ -305,41 +402,80 @@ impl Analyzer<'_> {
         if let Some(otherwise) = otherwise {
             results.push((otherwise.pos, self.expr(otherwise, cx)?));
         }
-        let (ty, mut results) = self.same_type(results, "All CASE results must be the same type")?;
-        let otherwise = if otherwise.is_some() { results.pop().map(Box::new) } else { None };
-        let whens = conditions.into_iter().zip(results).map(|(when, then)| (Box::new(when), Box::new(then))).collect();
-        Ok(Typed::new(Expr::Case(Case::new(None, whens, otherwise)), ty))
+        let (ty, mut results) =
+            self.same_type(results, "All CASE results must be the same type")?;
+        let otherwise = if otherwise.is_some() {
+            results.pop().map(Box::new)
+        } else {
+            None
+        };
+        let whens = conditions
+            .into_iter()
+            .zip(results)
+            .map(|(when, then)| (Box::new(when), Box::new(then)))
+            .collect();
+        Ok(Typed::new(
+            Expr::Case(Case::new(None, whens, otherwise)),
+            ty,
+        ))
     }
 
     /// Brings expressions to their common type.
-    pub(crate) fn same_type(&mut self, values: Vec<(Pos, Typed)>, what: &str) -> Result<(Type, Vec<Expr>)> {
-        let ty = self.unify(values.iter().map(|(_, value)| value.ty.clone())).map_err(|(all, odd)| {
-            let pos = values.iter().find(|(_, value)| value.ty == odd).map(|(pos, _)| *pos);
-            let failure = match (&all, &odd) {
-                (Type::TimestampTz(..), Type::TimestampTz(..)) => {
-                    Failure::new(Code::NotSupported, "mixing time zones in one column is not supported")
-                }
-                _ => Failure::new(Code::TypeMismatch, format!("{what}: {all} vs {odd}")),
-            };
-            Failure { pos, ..failure }
-        })?;
+    pub(crate) fn same_type(
+        &mut self,
+        values: Vec<(Pos, Typed)>,
+        what: &str,
+    ) -> Result<(Type, Vec<Expr>)> {
+        let ty = self
+            .unify(values.iter().map(|(_, value)| value.ty.clone()))
+            .map_err(|(all, odd)| {
+                let pos = values
+                    .iter()
+                    .find(|(_, value)| value.ty == odd)
+                    .map(|(pos, _)| *pos);
+                let failure = match (&all, &odd) {
+                    (Type::TimestampTz(..), Type::TimestampTz(..)) => Failure::new(
+                        Code::NotSupported,
+                        "mixing time zones in one column is not supported",
+                    ),
+                    _ => Failure::new(Code::TypeMismatch, format!("{what}: {all} vs {odd}")),
+                };
+                Failure { pos, ..failure }
+            })?;
         let values = values
             .into_iter()
-            .map(|(pos, value)| self.coerce(value, &ty).map_err(|failure| failure.or_at(pos)))
+            .map(|(pos, value)| {
+                self.coerce(value, &ty)
+                    .map_err(|failure| failure.or_at(pos))
+            })
             .collect::<Result<_>>()?;
         Ok((ty, values))
     }
 
-    fn cast_expr(&mut self, inner: &ast::Expr, ty: &ast::TypeName, try_cast: bool, cx: &mut Context<'_>) -> Result<Typed> {
+    fn cast_expr(
+        &mut self,
+        inner: &ast::Expr,
+        ty: &ast::TypeName,
+        try_cast: bool,
+        cx: &mut Context<'_>,
+    ) -> Result<Typed> {
         let to = super::types::resolve(ty, &self.environment.zone)?;
-        let on_failure = if try_cast { OnFailure::Null } else { self.on_failure };
+        let on_failure = if try_cast {
+            OnFailure::Null
+        } else {
+            self.on_failure
+        };
         let value = self.expr(inner, cx)?;
-        cast::explicit(value, &to, on_failure, &self.environment.zone).map_err(|failure| failure.or_at(inner.pos))
+        cast::explicit(value, &to, on_failure, &self.environment.zone)
+            .map_err(|failure| failure.or_at(inner.pos))
     }
 
     fn array(&mut self, pos: Pos, items: &[ast::Expr], cx: &mut Context<'_>) -> Result<Typed> {
         self.not_under_try(pos, "an array constructor")?;
-        let items = items.iter().map(|item| Ok((item.pos, self.expr(item, cx)?))).collect::<Result<Vec<_>>>()?;
+        let items = items
+            .iter()
+            .map(|item| Ok((item.pos, self.expr(item, cx)?)))
+            .collect::<Result<Vec<_>>>()?;
         let (ty, items) = self.same_type(items, "All ARRAY elements must be the same type")?;
         Ok(crate::functions::array::make(items, &ty))
     }
@@ -348,34 +484,76 @@ impl Analyzer<'_> {
         if let Some(first) = items.first() {
             self.not_under_try(first.pos, "a row constructor")?;
         }
-        let items = items.iter().map(|item| self.expr(item, cx)).collect::<Result<Vec<_>>>()?;
+        let items = items
+            .iter()
+            .map(|item| self.expr(item, cx))
+            .collect::<Result<Vec<_>>>()?;
         Ok(row::make(items))
     }
 
-    fn subscript(&mut self, pos: Pos, base: &ast::Expr, index: &ast::Expr, cx: &mut Context<'_>) -> Result<Typed> {
+    fn subscript(
+        &mut self,
+        pos: Pos,
+        base: &ast::Expr,
+        index: &ast::Expr,
+        cx: &mut Context<'_>,
+    ) -> Result<Typed> {
         let value = self.expr(base, cx)?;
         match value.ty.clone() {
             Type::Row(fields) => {
                 let Kind::Integer(digits) = index.kind.as_ref() else {
-                    return Err(Failure::at(Code::ExpressionNotConstant, index.pos, "Subscript expression on ROW requires a constant index"));
+                    return Err(Failure::at(
+                        Code::ExpressionNotConstant,
+                        index.pos,
+                        "Subscript expression on ROW requires a constant index",
+                    ));
                 };
-                let at = digits.parse::<usize>().ok().filter(|at| (1..=fields.len()).contains(at)).ok_or_else(|| {
-                    Failure::at(Code::InvalidFunctionArgument, index.pos, format!("Subscript index out of bounds {digits}: max value is {}", fields.len()))
-                })?;
+                let at = digits
+                    .parse::<usize>()
+                    .ok()
+                    .filter(|at| (1..=fields.len()).contains(at))
+                    .ok_or_else(|| {
+                        Failure::at(
+                            Code::InvalidFunctionArgument,
+                            index.pos,
+                            format!(
+                                "Subscript index out of bounds {digits}: max value is {}",
+                                fields.len()
+                            ),
+                        )
+                    })?;
                 let ty = fields[at - 1].1.clone();
                 Ok(Typed::new(row::field(value.expr, at - 1, &ty), ty))
             }
             Type::Array(element) => {
                 let index = self.expr_as(index, &Type::Bigint, "Array subscript", cx)?;
-                Ok(crate::functions::array::subscript(value.expr, index, &element, self.on_failure))
+                Ok(crate::functions::array::subscript(
+                    value.expr,
+                    index,
+                    &element,
+                    self.on_failure,
+                ))
             }
             Type::Map(key, item) => {
                 // The length of a text does not matter for finding it.
-                let wanted = if key.is_varchar() { Type::VARCHAR } else { (*key).clone() };
+                let wanted = if key.is_varchar() {
+                    Type::VARCHAR
+                } else {
+                    (*key).clone()
+                };
                 let index = self.expr_as(index, &wanted, "Map subscript", cx)?;
-                Ok(crate::functions::map::subscript(value.expr, index, (&key, &item), self.on_failure))
+                Ok(crate::functions::map::subscript(
+                    value.expr,
+                    index,
+                    (&key, &item),
+                    self.on_failure,
+                ))
             }
-            other => Err(Failure::at(Code::TypeMismatch, pos, format!("Cannot subscript {other}"))),
+            other => Err(Failure::at(
+                Code::TypeMismatch,
+                pos,
+                format!("Cannot subscript {other}"),
+            )),
         }
     }
 }
@@ -404,7 +582,11 @@ pub(super) fn parts_of(expr: &ast::Expr) -> Option<Vec<Ident>> {
 
 fn describe(expr: &ast::Expr) -> String {
     match name_parts(expr) {
-        Some(parts) => parts.iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join("."),
+        Some(parts) => parts
+            .iter()
+            .map(|part| part.value.as_str())
+            .collect::<Vec<_>>()
+            .join("."),
         None => "(expression)".to_owned(),
     }
 }

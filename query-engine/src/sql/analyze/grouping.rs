@@ -32,7 +32,10 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn column(&self, expr: &Expr) -> Option<String> {
-        self.columns.iter().find(|(key, _)| key == expr).map(|(_, column)| column.clone())
+        self.columns
+            .iter()
+            .find(|(key, _)| key == expr)
+            .map(|(_, column)| column.clone())
     }
 }
 
@@ -43,8 +46,13 @@ impl Analyzer<'_> {
         scope: &Scope<'_>,
         outputs: &[(Pos, Typed)],
     ) -> Result<Grouped> {
-        let mut grouped = Grouped { keys: Vec::new(), sets: vec![Vec::new()] };
-        let Some(group_by) = group_by else { return Ok(grouped) };
+        let mut grouped = Grouped {
+            keys: Vec::new(),
+            sets: vec![Vec::new()],
+        };
+        let Some(group_by) = group_by else {
+            return Ok(grouped);
+        };
         for element in &group_by.elements {
             let choices = match element {
                 Grouping::Simple(exprs) => {
@@ -57,7 +65,10 @@ impl Analyzer<'_> {
                 Grouping::Sets(sets) => self.group_sets(sets, scope, outputs, &mut grouped)?,
                 Grouping::Rollup(sets) => {
                     let parts = self.group_sets(sets, scope, outputs, &mut grouped)?;
-                    (0..=parts.len()).rev().map(|n| parts[..n].concat()).collect()
+                    (0..=parts.len())
+                        .rev()
+                        .map(|n| parts[..n].concat())
+                        .collect()
                 }
                 Grouping::Cube(sets) => {
                     let parts = self.group_sets(sets, scope, outputs, &mut grouped)?;
@@ -70,7 +81,15 @@ impl Analyzer<'_> {
             if grouped.sets.len().saturating_mul(choices.len()) > MAX_SETS {
                 return Err(too_many(group_by.pos));
             }
-            grouped.sets = grouped.sets.iter().flat_map(|set| choices.iter().map(move |choice| [set.as_slice(), choice].concat())).collect();
+            grouped.sets = grouped
+                .sets
+                .iter()
+                .flat_map(|set| {
+                    choices
+                        .iter()
+                        .map(move |choice| [set.as_slice(), choice].concat())
+                })
+                .collect();
         }
         for set in &mut grouped.sets {
             set.sort_unstable();
@@ -81,7 +100,10 @@ impl Analyzer<'_> {
         distinct.dedup();
         if distinct.len() < grouped.sets.len() {
             if !group_by.distinct {
-                return Err(Failure::unsupported(group_by.pos, "a grouping set given twice"));
+                return Err(Failure::unsupported(
+                    group_by.pos,
+                    "a grouping set given twice",
+                ));
             }
             grouped.sets = distinct;
         }
@@ -115,15 +137,26 @@ impl Analyzer<'_> {
     ) -> Result<usize> {
         let key = match expr.kind.as_ref() {
             Kind::Integer(digits) => {
-                let at = digits.parse::<usize>().ok().filter(|at| (1..=outputs.len()).contains(at)).ok_or_else(|| {
-                    Failure::at(Code::InvalidColumnReference, expr.pos, format!("GROUP BY position {digits} is not in select list"))
-                })?;
+                let at = digits
+                    .parse::<usize>()
+                    .ok()
+                    .filter(|at| (1..=outputs.len()).contains(at))
+                    .ok_or_else(|| {
+                        Failure::at(
+                            Code::InvalidColumnReference,
+                            expr.pos,
+                            format!("GROUP BY position {digits} is not in select list"),
+                        )
+                    })?;
                 outputs[at - 1].1.clone()
             }
             _ => self.expr(expr, &mut Context::plain(scope, "GROUP BY clause"))?,
         };
         if matches!(key.ty, Type::Json | Type::Map(..)) {
-            return Err(Failure::unsupported(expr.pos, format!("grouping by {}", key.ty)));
+            return Err(Failure::unsupported(
+                expr.pos,
+                format!("grouping by {}", key.ty),
+            ));
         }
         if let Some(index) = grouped.keys.iter().position(|known| known.expr == key.expr) {
             return Ok(index);
@@ -139,7 +172,12 @@ impl Analyzer<'_> {
         grouped: &Grouped,
         aggregates: &[AggregateSpec],
     ) -> Result<(LogicalPlan, Keys)> {
-        let mut input: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+        let mut input: Vec<Expr> = plan
+            .schema()
+            .columns()
+            .into_iter()
+            .map(Expr::Column)
+            .collect();
         let n_input = input.len();
         let mut columns = Vec::new();
         for key in &grouped.keys {
@@ -147,27 +185,46 @@ impl Analyzer<'_> {
             input.push(compare::groupable(key.clone()).expr.alias(column.clone()));
             columns.push((key.expr.clone(), column));
         }
-        let plan = if input.len() > n_input { LogicalPlanBuilder::from(plan).project(input)?.build()? } else { plan };
+        let plan = if input.len() > n_input {
+            LogicalPlanBuilder::from(plan).project(input)?.build()?
+        } else {
+            plan
+        };
         let keys = Keys { columns };
-        let key = |index: usize| Expr::Column(Column::new_unqualified(keys.columns[index].1.clone()));
+        let key =
+            |index: usize| Expr::Column(Column::new_unqualified(keys.columns[index].1.clone()));
         let group: Vec<Expr> = match grouped.sets.as_slice() {
             [only] => only.iter().map(|index| key(*index)).collect(),
             sets => {
-                let sets = sets.iter().map(|set| set.iter().map(|index| key(*index)).collect()).collect();
+                let sets = sets
+                    .iter()
+                    .map(|set| set.iter().map(|index| key(*index)).collect())
+                    .collect();
                 vec![Expr::GroupingSet(GroupingSet::GroupingSets(sets))]
             }
         };
-        let columns_of: HashMap<&Expr, Expr> =
-            keys.columns.iter().map(|(expr, column)| (expr, Expr::Column(Column::new_unqualified(column.clone())))).collect();
+        let columns_of: HashMap<&Expr, Expr> = keys
+            .columns
+            .iter()
+            .map(|(expr, column)| (expr, Expr::Column(Column::new_unqualified(column.clone()))))
+            .collect();
         let mut made: Vec<Expr> = Vec::with_capacity(aggregates.len());
         for spec in aggregates {
-            made.push(grouping_argument(spec.expr.clone(), &columns_of, group.is_empty()).alias(spec.column.clone()));
+            made.push(
+                grouping_argument(spec.expr.clone(), &columns_of, group.is_empty())
+                    .alias(spec.column.clone()),
+            );
         }
         if group.is_empty() && made.is_empty() {
             let column = self.fresh("agg");
             made.push(count_all()?.alias(column));
         }
-        Ok((LogicalPlanBuilder::from(plan).aggregate(group, made)?.build()?, keys))
+        Ok((
+            LogicalPlanBuilder::from(plan)
+                .aggregate(group, made)?
+                .build()?,
+            keys,
+        ))
     }
 }
 
@@ -179,7 +236,12 @@ fn count_all() -> Result<Expr> {
 fn grouping_argument(expr: Expr, columns: &HashMap<&Expr, Expr>, ungrouped: bool) -> Expr {
     match expr {
         Expr::AggregateFunction(mut call) if call.func.name() == "grouping" && !ungrouped => {
-            call.params.args = call.params.args.into_iter().map(|arg| columns.get(&arg).cloned().unwrap_or(arg)).collect();
+            call.params.args = call
+                .params
+                .args
+                .into_iter()
+                .map(|arg| columns.get(&arg).cloned().unwrap_or(arg))
+                .collect();
             Expr::AggregateFunction(call)
         }
         other => other,
@@ -189,12 +251,20 @@ fn grouping_argument(expr: Expr, columns: &HashMap<&Expr, Expr>, ungrouped: bool
 fn cube(parts: &[Vec<usize>]) -> Vec<Vec<usize>> {
     let mut sets = Vec::with_capacity(1 << parts.len());
     for mask in (0..1_usize << parts.len()).rev() {
-        let set = parts.iter().enumerate().filter(|(index, _)| mask & (1 << index) != 0).flat_map(|(_, part)| part.clone());
+        let set = parts
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| mask & (1 << index) != 0)
+            .flat_map(|(_, part)| part.clone());
         sets.push(set.collect());
     }
     sets
 }
 
 fn too_many(pos: Pos) -> Failure {
-    Failure::at(Code::TooManyGroupingSets, pos, format!("GROUP BY has more than {MAX_SETS} grouping sets"))
+    Failure::at(
+        Code::TooManyGroupingSets,
+        pos,
+        format!("GROUP BY has more than {MAX_SETS} grouping sets"),
+    )
 }

@@ -14,14 +14,29 @@ use crate::sql::ast::{Body, Expr as AstExpr, Kind, Query, SortItem};
 impl Analyzer<'_> {
     pub(crate) fn query(&mut self, query: &Query, outer: Option<&Scope<'_>>) -> Result<Relation> {
         self.count_relation(query.pos)?;
-        if query.recursive && query.with.iter().any(|cte| mentions(&cte.query, &cte.name.value)) {
+        if query.recursive
+            && query
+                .with
+                .iter()
+                .any(|cte| mentions(&cte.query, &cte.name.value))
+        {
             return Err(Failure::unsupported(query.pos, "a recursive query"));
         }
         let depth = self.ctes.len();
         for cte in &query.with {
             let level = HashMap::from([(cte.name.value.clone(), cte.clone())]);
-            if self.ctes[depth..].iter().any(|known| known.contains_key(&cte.name.value)) {
-                return Err(Failure::at(Code::DuplicateNamedQuery, cte.name.pos, format!("WITH query name '{}' specified more than once", cte.name.value)));
+            if self.ctes[depth..]
+                .iter()
+                .any(|known| known.contains_key(&cte.name.value))
+            {
+                return Err(Failure::at(
+                    Code::DuplicateNamedQuery,
+                    cte.name.pos,
+                    format!(
+                        "WITH query name '{}' specified more than once",
+                        cte.name.value
+                    ),
+                ));
             }
             self.ctes.push(level);
         }
@@ -51,7 +66,11 @@ impl Analyzer<'_> {
             return Ok(relation);
         }
         let scope = Scope::new(relation.fields.clone(), None);
-        let outputs: Vec<Typed> = relation.fields.iter().map(super::scope::Field::typed).collect();
+        let outputs: Vec<Typed> = relation
+            .fields
+            .iter()
+            .map(super::scope::Field::typed)
+            .collect();
         let mut sorts = Vec::with_capacity(order_by.len());
         for item in order_by {
             let key = match ordinal(&item.expr, outputs.len())? {
@@ -60,20 +79,45 @@ impl Analyzer<'_> {
             };
             sorts.push(self.sort(item, key)?);
         }
-        let plan = LogicalPlanBuilder::from(relation.plan).sort(sorts)?.build()?;
-        Ok(Relation { plan, fields: relation.fields })
+        let plan = LogicalPlanBuilder::from(relation.plan)
+            .sort(sorts)?
+            .build()?;
+        Ok(Relation {
+            plan,
+            fields: relation.fields,
+        })
     }
 
-    pub(super) fn sort(&mut self, item: &SortItem, key: Typed) -> Result<datafusion::logical_expr::SortExpr> {
+    pub(super) fn sort(
+        &mut self,
+        item: &SortItem,
+        key: Typed,
+    ) -> Result<datafusion::logical_expr::SortExpr> {
         if !key.ty.is_orderable() {
-            return Err(Failure::at(Code::TypeMismatch, item.expr.pos, format!("Type {} is not orderable, and therefore cannot be used in ORDER BY", key.ty)));
+            return Err(Failure::at(
+                Code::TypeMismatch,
+                item.expr.pos,
+                format!(
+                    "Type {} is not orderable, and therefore cannot be used in ORDER BY",
+                    key.ty
+                ),
+            ));
         }
         Ok(key.expr.sort(!item.descending, item.nulls_first))
     }
 
     fn limited(&mut self, plan: LogicalPlan, query: &Query) -> Result<LogicalPlan> {
-        let skip = query.offset.as_ref().map(|expr| self.row_count(expr, "OFFSET")).transpose()?.unwrap_or(0);
-        let fetch = query.limit.as_ref().map(|expr| self.row_count(expr, "LIMIT")).transpose()?;
+        let skip = query
+            .offset
+            .as_ref()
+            .map(|expr| self.row_count(expr, "OFFSET"))
+            .transpose()?
+            .unwrap_or(0);
+        let fetch = query
+            .limit
+            .as_ref()
+            .map(|expr| self.row_count(expr, "LIMIT"))
+            .transpose()?;
         if skip == 0 && fetch.is_none() {
             return Ok(plan);
         }
@@ -88,27 +132,48 @@ impl Analyzer<'_> {
             Expr::Literal(ScalarValue::Int64(Some(n)), _) => usize::try_from(n).ok(),
             _ => None,
         };
-        count.ok_or_else(|| Failure::at(Code::TypeMismatch, expr.pos, format!("{clause} row count must be a non-negative bigint")))
+        count.ok_or_else(|| {
+            Failure::at(
+                Code::TypeMismatch,
+                expr.pos,
+                format!("{clause} row count must be a non-negative bigint"),
+            )
+        })
     }
 
     /// The plan with exactly the visible columns, in order.
     pub(crate) fn visible(&mut self, relation: Relation) -> Result<LogicalPlan> {
-        let exprs: Vec<Expr> = relation.fields.iter().filter(|field| !field.hidden).map(super::scope::Field::expr).collect();
-        Ok(LogicalPlanBuilder::from(relation.plan).project(exprs)?.build()?)
+        let exprs: Vec<Expr> = relation
+            .fields
+            .iter()
+            .filter(|field| !field.hidden)
+            .map(super::scope::Field::expr)
+            .collect();
+        Ok(LogicalPlanBuilder::from(relation.plan)
+            .project(exprs)?
+            .build()?)
     }
 }
 
 /// `ORDER BY 2`: the index meant, checked against the number of outputs.
 pub(super) fn ordinal(expr: &AstExpr, n_outputs: usize) -> Result<Option<usize>> {
-    let Kind::Integer(digits) = expr.kind.as_ref() else { return Ok(None) };
+    let Kind::Integer(digits) = expr.kind.as_ref() else {
+        return Ok(None);
+    };
     match digits.parse::<usize>() {
         Ok(at) if (1..=n_outputs).contains(&at) => Ok(Some(at - 1)),
-        _ => Err(Failure::at(Code::InvalidColumnReference, expr.pos, format!("ORDER BY position {digits} is not in select list"))),
+        _ => Err(Failure::at(
+            Code::InvalidColumnReference,
+            expr.pos,
+            format!("ORDER BY position {digits} is not in select list"),
+        )),
     }
 }
 
 fn mentions(query: &Query, name: &str) -> bool {
     let mut found = false;
-    super::tables::walk(query, &mut |table, _| found |= table.parts.len() == 1 && table.parts[0].value == name);
+    super::tables::walk(query, &mut |table, _| {
+        found |= table.parts.len() == 1 && table.parts[0].value == name
+    });
     found
 }

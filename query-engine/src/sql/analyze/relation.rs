@@ -15,10 +15,16 @@ use crate::sql::ast::{self, Alias, Compare, Ident, JoinKind, Name, On, RelationK
 use crate::types::Type;
 
 impl Analyzer<'_> {
-    pub(super) fn relation(&mut self, relation: &ast::Relation, outer: Option<&Scope<'_>>) -> Result<Relation> {
+    pub(super) fn relation(
+        &mut self,
+        relation: &ast::Relation,
+        outer: Option<&Scope<'_>>,
+    ) -> Result<Relation> {
         self.count_relation(relation.pos)?;
         let found = match relation.kind.as_ref() {
-            RelationKind::Table { name, version } => self.table(name, version.as_ref(), relation.pos)?,
+            RelationKind::Table { name, version } => {
+                self.table(name, version.as_ref(), relation.pos)?
+            }
             RelationKind::Subquery(query) => {
                 let mut inner = self.query(query, outer)?;
                 inner.fields.retain(|field| !field.hidden);
@@ -29,11 +35,27 @@ impl Analyzer<'_> {
             }
             RelationKind::Lateral(_) => return Err(Failure::unsupported(relation.pos, "LATERAL")),
             RelationKind::Unnest { exprs, ordinality } => {
-                let one = Relation { plan: LogicalPlanBuilder::empty(true).build()?, fields: Vec::new() };
-                self.unnest(relation.pos, one, exprs, *ordinality, relation.alias.as_ref(), JoinKind::Cross, outer)?
+                let one = Relation {
+                    plan: LogicalPlanBuilder::empty(true).build()?,
+                    fields: Vec::new(),
+                };
+                self.unnest(
+                    relation.pos,
+                    one,
+                    exprs,
+                    *ordinality,
+                    relation.alias.as_ref(),
+                    JoinKind::Cross,
+                    outer,
+                )?
             }
             RelationKind::Nested(inner) => self.relation(inner, outer)?,
-            RelationKind::Join { kind, left, right, on } => self.join(relation.pos, *kind, left, right, on, outer)?,
+            RelationKind::Join {
+                kind,
+                left,
+                right,
+                on,
+            } => self.join(relation.pos, *kind, left, right, on, outer)?,
         };
         let unnest = matches!(relation.kind.as_ref(), RelationKind::Unnest { .. });
         match &relation.alias {
@@ -42,9 +64,17 @@ impl Analyzer<'_> {
         }
     }
 
-    pub(super) fn table(&mut self, name: &Name, version: Option<&Version>, pos: Pos) -> Result<Relation> {
+    pub(super) fn table(
+        &mut self,
+        name: &Name,
+        version: Option<&Version>,
+        pos: Pos,
+    ) -> Result<Relation> {
         if let [only] = name.parts.as_slice()
-            && let Some(level) = self.ctes.iter().rposition(|level| level.contains_key(&only.value))
+            && let Some(level) = self
+                .ctes
+                .iter()
+                .rposition(|level| level.contains_key(&only.value))
         {
             if version.is_some() {
                 return Err(Failure::unsupported(pos, "time travel on a WITH query"));
@@ -55,10 +85,20 @@ impl Analyzer<'_> {
         let table = match self.tables.get(&key) {
             Some(Ok(table)) => table.clone(),
             Some(Err(failure)) => return Err(failure.clone().or_at(pos)),
-            None => return Err(Failure::at(Code::GenericInternalError, pos, format!("table {} was not resolved", name.text()))),
+            None => {
+                return Err(Failure::at(
+                    Code::GenericInternalError,
+                    pos,
+                    format!("table {} was not resolved", name.text()),
+                ));
+            }
         };
         let source = TableReference::bare(table.name.join("."));
-        let scan = LogicalPlanBuilder::scan(source.clone(), provider_as_source(Arc::clone(&table.provider)), None)?;
+        let scan = LogicalPlanBuilder::scan(
+            source.clone(),
+            provider_as_source(Arc::clone(&table.provider)),
+            None,
+        )?;
         let schema = table.provider.schema();
         let mut exprs = Vec::with_capacity(table.columns.len());
         let mut fields = Vec::with_capacity(table.columns.len());
@@ -70,7 +110,10 @@ impl Analyzer<'_> {
                 expr = if matches!(column.ty, Type::Row(_) | Type::Array(_) | Type::Map(..)) {
                     crate::functions::row::relabelled(expr, &column.ty)
                 } else {
-                    Expr::Cast(datafusion::logical_expr::Cast::new(Box::new(expr), column.ty.arrow()))
+                    Expr::Cast(datafusion::logical_expr::Cast::new(
+                        Box::new(expr),
+                        column.ty.arrow(),
+                    ))
                 };
             }
             exprs.push(expr.alias(fresh.clone()));
@@ -85,12 +128,19 @@ impl Analyzer<'_> {
                 aliased: false,
             });
         }
-        Ok(Relation { plan: scan.project(exprs)?.build()?, fields })
+        Ok(Relation {
+            plan: scan.project(exprs)?.build()?,
+            fields,
+        })
     }
 
     fn cte(&mut self, level: usize, name: &Ident) -> Result<Relation> {
         let Some(cte) = self.ctes[level].get(&name.value).cloned() else {
-            return Err(Failure::at(Code::TableNotFound, name.pos, format!("Table '{}' does not exist", name.value)));
+            return Err(Failure::at(
+                Code::TableNotFound,
+                name.pos,
+                format!("Table '{}' does not exist", name.value),
+            ));
         };
         // A WITH query sees those before it only.
         let hidden = self.ctes.split_off(level);
@@ -98,7 +148,10 @@ impl Analyzer<'_> {
         self.ctes.extend(hidden);
         let mut relation = result?;
         relation.fields.retain(|field| !field.hidden);
-        let alias = Alias { name: cte.name.clone(), columns: cte.columns.clone() };
+        let alias = Alias {
+            name: cte.name.clone(),
+            columns: cte.columns.clone(),
+        };
         relation = aliased(relation, &alias)?;
         Ok(relation)
     }
@@ -120,21 +173,44 @@ impl Analyzer<'_> {
                 _ => false,
             };
             if !always || !matches!(kind, JoinKind::Cross | JoinKind::Inner | JoinKind::Left) {
-                return Err(Failure::unsupported(right.pos, "a join with UNNEST other than CROSS JOIN or LEFT JOIN ... ON TRUE"));
+                return Err(Failure::unsupported(
+                    right.pos,
+                    "a join with UNNEST other than CROSS JOIN or LEFT JOIN ... ON TRUE",
+                ));
             }
-            return self.unnest(right.pos, left, exprs, *ordinality, right.alias.as_ref(), kind, outer);
+            return self.unnest(
+                right.pos,
+                left,
+                exprs,
+                *ordinality,
+                right.alias.as_ref(),
+                kind,
+                outer,
+            );
         }
         let right = self.relation(right, outer)?;
         match on {
             On::None => {
-                let plan = LogicalPlanBuilder::from(left.plan).cross_join(right.plan)?.build()?;
-                Ok(Relation { plan, fields: [left.fields, right.fields].concat() })
+                let plan = LogicalPlanBuilder::from(left.plan)
+                    .cross_join(right.plan)?
+                    .build()?;
+                Ok(Relation {
+                    plan,
+                    fields: [left.fields, right.fields].concat(),
+                })
             }
             On::Expr(on) => {
                 let fields = [left.fields, right.fields].concat();
                 let scope = Scope::new(fields.clone(), outer);
-                let on = self.expr_as(on, &Type::Boolean, "JOIN ON clause", &mut Context::plain(&scope, "JOIN clause"))?;
-                let plan = LogicalPlanBuilder::from(left.plan).join_on(right.plan, join_type(kind), [on])?.build()?;
+                let on = self.expr_as(
+                    on,
+                    &Type::Boolean,
+                    "JOIN ON clause",
+                    &mut Context::plain(&scope, "JOIN clause"),
+                )?;
+                let plan = LogicalPlanBuilder::from(left.plan)
+                    .join_on(right.plan, join_type(kind), [on])?
+                    .build()?;
                 Ok(Relation { plan, fields })
             }
             On::Using(columns) => self.join_using(pos, kind, left, right, columns),
@@ -145,14 +221,27 @@ impl Analyzer<'_> {
         }
     }
 
-    fn join_using(&mut self, pos: Pos, kind: JoinKind, left: Relation, right: Relation, columns: &[Ident]) -> Result<Relation> {
+    fn join_using(
+        &mut self,
+        pos: Pos,
+        kind: JoinKind,
+        left: Relation,
+        right: Relation,
+        columns: &[Ident],
+    ) -> Result<Relation> {
         let mut conditions = Vec::with_capacity(columns.len());
         let mut merged = Vec::with_capacity(columns.len());
         for column in columns {
             let a = one(&left, column, "left")?;
             let b = one(&right, column, "right")?;
-            conditions.push(self.comparison(column.pos, Compare::Eq, a.typed(), b.typed())?.expr);
-            let (ty, mut both) = self.same_type(vec![(pos, a.typed()), (pos, b.typed())], "JOIN USING columns must be the same type")?;
+            conditions.push(
+                self.comparison(column.pos, Compare::Eq, a.typed(), b.typed())?
+                    .expr,
+            );
+            let (ty, mut both) = self.same_type(
+                vec![(pos, a.typed()), (pos, b.typed())],
+                "JOIN USING columns must be the same type",
+            )?;
             let value = match kind {
                 JoinKind::Right => both.swap_remove(1),
                 JoinKind::Full => datafusion::functions::core::expr_fn::coalesce(both),
@@ -161,18 +250,42 @@ impl Analyzer<'_> {
             merged.push((column, Typed::new(value, ty)));
         }
         let plan = if conditions.is_empty() {
-            LogicalPlanBuilder::from(left.plan).cross_join(right.plan)?.build()?
+            LogicalPlanBuilder::from(left.plan)
+                .cross_join(right.plan)?
+                .build()?
         } else {
-            LogicalPlanBuilder::from(left.plan).join_on(right.plan, join_type(kind), conditions)?.build()?
+            LogicalPlanBuilder::from(left.plan)
+                .join_on(right.plan, join_type(kind), conditions)?
+                .build()?
         };
         self.merge(plan, merged, left.fields, right.fields)
     }
 
     /// The named columns once, then the rest of both sides.
-    fn merge(&mut self, plan: LogicalPlan, merged: Vec<(&Ident, Typed)>, left: Vec<Field>, right: Vec<Field>) -> Result<Relation> {
-        let is_merged = |field: &Field| merged.iter().any(|(column, _)| field.name.as_deref() == Some(&column.value));
-        let mut exprs: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-        let rest: Vec<Field> = left.iter().chain(&right).filter(|field| !is_merged(field)).cloned().collect();
+    fn merge(
+        &mut self,
+        plan: LogicalPlan,
+        merged: Vec<(&Ident, Typed)>,
+        left: Vec<Field>,
+        right: Vec<Field>,
+    ) -> Result<Relation> {
+        let is_merged = |field: &Field| {
+            merged
+                .iter()
+                .any(|(column, _)| field.name.as_deref() == Some(&column.value))
+        };
+        let mut exprs: Vec<Expr> = plan
+            .schema()
+            .columns()
+            .into_iter()
+            .map(Expr::Column)
+            .collect();
+        let rest: Vec<Field> = left
+            .iter()
+            .chain(&right)
+            .filter(|field| !is_merged(field))
+            .cloned()
+            .collect();
         let mut fields = Vec::with_capacity(merged.len() + rest.len());
         for (column, value) in &merged {
             let fresh = self.fresh(&column.value);
@@ -189,13 +302,18 @@ impl Analyzer<'_> {
             });
         }
         fields.extend(rest);
-        Ok(Relation { plan: LogicalPlanBuilder::from(plan).project(exprs)?.build()?, fields })
+        Ok(Relation {
+            plan: LogicalPlanBuilder::from(plan).project(exprs)?.build()?,
+            fields,
+        })
     }
 }
 
 /// Gives a relation its alias and column names.
 pub(super) fn aliased(mut relation: Relation, alias: &Alias) -> Result<Relation> {
-    relation.fields.retain(|field| !field.hidden || alias.columns.is_empty());
+    relation
+        .fields
+        .retain(|field| !field.hidden || alias.columns.is_empty());
     if !alias.columns.is_empty() && alias.columns.len() != relation.fields.len() {
         let message = format!(
             "Column alias list has {} entries but '{}' has {} columns available",
@@ -203,7 +321,11 @@ pub(super) fn aliased(mut relation: Relation, alias: &Alias) -> Result<Relation>
             alias.name.value,
             relation.fields.len()
         );
-        return Err(Failure::at(Code::MismatchedColumnAliases, alias.name.pos, message));
+        return Err(Failure::at(
+            Code::MismatchedColumnAliases,
+            alias.name.pos,
+            message,
+        ));
     }
     for (index, field) in relation.fields.iter_mut().enumerate() {
         field.qualifier = vec![alias.name.value.clone()];
@@ -225,20 +347,47 @@ fn join_type(kind: JoinKind) -> JoinType {
 }
 
 fn one<'r>(relation: &'r Relation, column: &Ident, side: &str) -> Result<&'r Field> {
-    let mut found = relation.fields.iter().filter(|field| field.name.as_deref() == Some(&column.value));
+    let mut found = relation
+        .fields
+        .iter()
+        .filter(|field| field.name.as_deref() == Some(&column.value));
     match (found.next(), found.next()) {
         (Some(only), None) => Ok(only),
-        (Some(_), Some(_)) => Err(Failure::at(Code::AmbiguousName, column.pos, format!("Column '{}' is ambiguous", column.value))),
+        (Some(_), Some(_)) => Err(Failure::at(
+            Code::AmbiguousName,
+            column.pos,
+            format!("Column '{}' is ambiguous", column.value),
+        )),
         _ => Err(Failure::at(
             Code::ColumnNotFound,
             column.pos,
-            format!("Column '{}' is missing from {side} side of join", column.value),
+            format!(
+                "Column '{}' is missing from {side} side of join",
+                column.value
+            ),
         )),
     }
 }
 
 fn common_columns(left: &Relation, right: &Relation, pos: Pos) -> Vec<Ident> {
-    let names = left.fields.iter().filter(|field| !field.hidden).filter_map(|field| field.name.clone());
-    let in_right = |name: &String| right.fields.iter().any(|field| !field.hidden && field.name.as_ref() == Some(name));
-    names.filter(in_right).map(|name| Ident { written: name.clone(), value: name, quoted: false, pos }).collect()
+    let names = left
+        .fields
+        .iter()
+        .filter(|field| !field.hidden)
+        .filter_map(|field| field.name.clone());
+    let in_right = |name: &String| {
+        right
+            .fields
+            .iter()
+            .any(|field| !field.hidden && field.name.as_ref() == Some(name))
+    };
+    names
+        .filter(in_right)
+        .map(|name| Ident {
+            written: name.clone(),
+            value: name,
+            quoted: false,
+            pos,
+        })
+        .collect()
 }

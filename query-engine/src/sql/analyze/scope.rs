@@ -38,7 +38,12 @@ impl Field {
 
     fn is_in(&self, qualifier: &[&str]) -> bool {
         let skip = self.qualifier.len().checked_sub(qualifier.len());
-        skip.is_some_and(|skip| self.qualifier[skip..].iter().map(String::as_str).eq(qualifier.iter().copied()))
+        skip.is_some_and(|skip| {
+            self.qualifier[skip..]
+                .iter()
+                .map(String::as_str)
+                .eq(qualifier.iter().copied())
+        })
     }
 }
 
@@ -59,7 +64,11 @@ pub(crate) struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     pub(crate) fn new(fields: Vec<Field>, outer: Option<&'a Scope<'a>>) -> Scope<'a> {
-        Scope { fields, outer, correlated: RefCell::new(false) }
+        Scope {
+            fields,
+            outer,
+            correlated: RefCell::new(false),
+        }
     }
 
     pub(crate) fn empty(outer: Option<&'a Scope<'a>>) -> Scope<'a> {
@@ -67,13 +76,17 @@ impl<'a> Scope<'a> {
     }
 
     fn local(&self, qualifier: &[&str], name: &Ident) -> Result<Option<&Field>> {
-        let mut found = self
-            .fields
-            .iter()
-            .filter(|field| field.name.as_deref() == Some(&name.value) && (qualifier.is_empty() || field.is_in(qualifier)));
+        let mut found = self.fields.iter().filter(|field| {
+            field.name.as_deref() == Some(&name.value)
+                && (qualifier.is_empty() || field.is_in(qualifier))
+        });
         let first = found.next();
         if first.is_some() && found.next().is_some() {
-            return Err(Failure::at(Code::AmbiguousName, name.pos, format!("Column '{}' is ambiguous", dotted(qualifier, &name.value))));
+            return Err(Failure::at(
+                Code::AmbiguousName,
+                name.pos,
+                format!("Column '{}' is ambiguous", dotted(qualifier, &name.value)),
+            ));
         }
         Ok(first)
     }
@@ -83,7 +96,9 @@ impl<'a> Scope<'a> {
         if let Some(field) = self.local(qualifier, name)? {
             return Ok(Some(field.typed()));
         }
-        let Some(outer) = self.outer else { return Ok(None) };
+        let Some(outer) = self.outer else {
+            return Ok(None);
+        };
         if let Some(field) = outer.local(qualifier, name)? {
             *self.correlated.borrow_mut() = true;
             let column = Column::new_unqualified(field.column.clone());
@@ -92,10 +107,16 @@ impl<'a> Scope<'a> {
                 field.ty.arrow(),
                 true,
             ));
-            return Ok(Some(Typed::new(Expr::OuterReferenceColumn(inner, column), field.ty.clone())));
+            return Ok(Some(Typed::new(
+                Expr::OuterReferenceColumn(inner, column),
+                field.ty.clone(),
+            )));
         }
         if outer.find(qualifier, name)?.is_some() {
-            return Err(Failure::unsupported(name.pos, "a reference across two levels of subqueries"));
+            return Err(Failure::unsupported(
+                name.pos,
+                "a reference across two levels of subqueries",
+            ));
         }
         Ok(None)
     }
@@ -103,11 +124,17 @@ impl<'a> Scope<'a> {
     /// Does any relation in sight have this qualifier?
     pub(crate) fn has_relation(&self, qualifier: &[&str]) -> bool {
         self.fields.iter().any(|field| field.is_in(qualifier))
-            || self.outer.is_some_and(|outer| outer.has_relation(qualifier))
+            || self
+                .outer
+                .is_some_and(|outer| outer.has_relation(qualifier))
     }
 
     pub(crate) fn in_relation(&self, qualifier: &[&str]) -> Vec<Field> {
-        self.fields.iter().filter(|field| field.is_in(qualifier) && !field.hidden).cloned().collect()
+        self.fields
+            .iter()
+            .filter(|field| field.is_in(qualifier) && !field.hidden)
+            .cloned()
+            .collect()
     }
 }
 
@@ -120,5 +147,9 @@ fn dotted(qualifier: &[&str], name: &str) -> String {
 }
 
 pub(crate) fn unresolved(pos: Pos, name: &str) -> Failure {
-    Failure::at(Code::ColumnNotFound, pos, format!("Column '{name}' cannot be resolved"))
+    Failure::at(
+        Code::ColumnNotFound,
+        pos,
+        format!("Column '{name}' cannot be resolved"),
+    )
 }

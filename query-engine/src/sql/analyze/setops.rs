@@ -17,7 +17,13 @@ impl Analyzer<'_> {
             Body::Values(rows) => self.values(rows, outer),
             Body::Table(name) => self.table(name, None, name.pos()),
             Body::Query(query) => self.query(query, outer),
-            Body::Set { kind, all, left, right, pos } => {
+            Body::Set {
+                kind,
+                all,
+                left,
+                right,
+                pos,
+            } => {
                 let left = self.body(left, outer)?;
                 let right = self.body(right, outer)?;
                 self.set_operation(*pos, *kind, *all, left, right)
@@ -25,22 +31,48 @@ impl Analyzer<'_> {
         }
     }
 
-    fn set_operation(&mut self, pos: Pos, kind: SetKind, all: bool, left: Relation, right: Relation) -> Result<Relation> {
+    fn set_operation(
+        &mut self,
+        pos: Pos,
+        kind: SetKind,
+        all: bool,
+        left: Relation,
+        right: Relation,
+    ) -> Result<Relation> {
         let word = match kind {
             SetKind::Union => "UNION",
             SetKind::Intersect => "INTERSECT",
             SetKind::Except => "EXCEPT",
         };
-        let left_fields: Vec<Field> = left.fields.iter().filter(|field| !field.hidden).cloned().collect();
-        let right_fields: Vec<Field> = right.fields.iter().filter(|field| !field.hidden).cloned().collect();
+        let left_fields: Vec<Field> = left
+            .fields
+            .iter()
+            .filter(|field| !field.hidden)
+            .cloned()
+            .collect();
+        let right_fields: Vec<Field> = right
+            .fields
+            .iter()
+            .filter(|field| !field.hidden)
+            .cloned()
+            .collect();
         if left_fields.len() != right_fields.len() {
-            let message = format!("{word} query has different number of fields: {}, {}", left_fields.len(), right_fields.len());
+            let message = format!(
+                "{word} query has different number of fields: {}, {}",
+                left_fields.len(),
+                right_fields.len()
+            );
             return Err(Failure::at(Code::TypeMismatch, pos, message));
         }
         let mut types = Vec::with_capacity(left_fields.len());
         for (index, (a, b)) in left_fields.iter().zip(&right_fields).enumerate() {
             let ty = common(&a.ty, &b.ty).ok_or_else(|| {
-                let message = format!("column {} in {word} query has incompatible types: {}, {}", index + 1, a.ty, b.ty);
+                let message = format!(
+                    "column {} in {word} query has incompatible types: {}, {}",
+                    index + 1,
+                    a.ty,
+                    b.ty
+                );
                 Failure::at(Code::TypeMismatch, pos, message)
             })?;
             if matches!(ty, Type::Json | Type::Map(..)) && !(kind == SetKind::Union && all) {
@@ -64,8 +96,13 @@ impl Analyzer<'_> {
         let right = self.conformed(right.plan, &right_fields, &fields, exact)?;
         let plan = match (kind, all) {
             (SetKind::Union, true) => LogicalPlanBuilder::from(left).union(right)?.build()?,
-            (SetKind::Union, false) => LogicalPlanBuilder::from(left).union(right)?.distinct()?.build()?,
-            (SetKind::Intersect, false) => self.matched(left, right, &fields, JoinType::LeftSemi)?,
+            (SetKind::Union, false) => LogicalPlanBuilder::from(left)
+                .union(right)?
+                .distinct()?
+                .build()?,
+            (SetKind::Intersect, false) => {
+                self.matched(left, right, &fields, JoinType::LeftSemi)?
+            }
             (SetKind::Except, false) => self.matched(left, right, &fields, JoinType::LeftAnti)?,
             (_, true) => return Err(Failure::unsupported(pos, format!("{word} ALL"))),
         };
@@ -73,18 +110,34 @@ impl Analyzer<'_> {
     }
 
     /// One side with the columns and types of the result.
-    fn conformed(&mut self, plan: LogicalPlan, from: &[Field], to: &[Field], exact: bool) -> Result<LogicalPlan> {
+    fn conformed(
+        &mut self,
+        plan: LogicalPlan,
+        from: &[Field],
+        to: &[Field],
+        exact: bool,
+    ) -> Result<LogicalPlan> {
         let mut exprs = Vec::with_capacity(to.len());
         for (from, to) in from.iter().zip(to) {
             let value = Typed::new(self.coerce(from.typed(), &to.ty)?, to.ty.clone());
-            let value = if exact { value } else { crate::functions::compare::groupable(value) };
+            let value = if exact {
+                value
+            } else {
+                crate::functions::compare::groupable(value)
+            };
             exprs.push(value.expr.alias(to.column.clone()));
         }
         Ok(LogicalPlanBuilder::from(plan).project(exprs)?.build()?)
     }
 
     /// Distinct rows of the left side that are, or are not, on the right; NULLs match each other.
-    fn matched(&mut self, left: LogicalPlan, right: LogicalPlan, fields: &[Field], join: JoinType) -> Result<LogicalPlan> {
+    fn matched(
+        &mut self,
+        left: LogicalPlan,
+        right: LogicalPlan,
+        fields: &[Field],
+        join: JoinType,
+    ) -> Result<LogicalPlan> {
         let mut renamed = Vec::new();
         let mut on = (Vec::new(), Vec::new());
         for field in fields {
@@ -95,7 +148,9 @@ impl Analyzer<'_> {
         }
         let right = LogicalPlanBuilder::from(right).project(renamed)?.build()?;
         let equality = datafusion::common::NullEquality::NullEqualsNull;
-        let plan = LogicalPlanBuilder::from(left).distinct()?.join_detailed(right, join, on, None, equality)?;
+        let plan = LogicalPlanBuilder::from(left)
+            .distinct()?
+            .join_detailed(right, join, on, None, equality)?;
         Ok(plan.build()?)
     }
 
@@ -109,10 +164,20 @@ impl Analyzer<'_> {
             };
             let mut values = Vec::with_capacity(cells.len());
             for cell in cells {
-                values.push((cell.pos, self.expr(cell, &mut Context::plain(&scope, "VALUES"))?));
+                values.push((
+                    cell.pos,
+                    self.expr(cell, &mut Context::plain(&scope, "VALUES"))?,
+                ));
             }
-            if table.first().is_some_and(|first| first.len() != values.len()) {
-                return Err(Failure::at(Code::TypeMismatch, row.pos, "Values rows have mismatched sizes"));
+            if table
+                .first()
+                .is_some_and(|first| first.len() != values.len())
+            {
+                return Err(Failure::at(
+                    Code::TypeMismatch,
+                    row.pos,
+                    "Values rows have mismatched sizes",
+                ));
             }
             table.push(values);
         }
@@ -124,15 +189,31 @@ impl Analyzer<'_> {
             let (ty, cells) = self.same_type(cells, "Values rows have mismatched types")?;
             columns.push(cells.into_iter());
             let column = self.fresh("_col");
-            fields.push(Field { qualifier: vec![], name: None, label: None, ty, column, hidden: false, origin: None, aliased: false });
+            fields.push(Field {
+                qualifier: vec![],
+                name: None,
+                label: None,
+                ty,
+                column,
+                hidden: false,
+                origin: None,
+                aliased: false,
+            });
         }
-        let rows: Vec<Vec<Expr>> = (0..table.len()).map(|_| columns.iter_mut().filter_map(Iterator::next).collect()).collect();
+        let rows: Vec<Vec<Expr>> = (0..table.len())
+            .map(|_| columns.iter_mut().filter_map(Iterator::next).collect())
+            .collect();
         let renamed: Vec<Expr> = fields
             .iter()
             .enumerate()
-            .map(|(index, field)| Expr::Column(Column::new_unqualified(format!("column{}", index + 1))).alias(field.column.clone()))
+            .map(|(index, field)| {
+                Expr::Column(Column::new_unqualified(format!("column{}", index + 1)))
+                    .alias(field.column.clone())
+            })
             .collect();
-        let plan = LogicalPlanBuilder::values(rows)?.project(renamed)?.build()?;
+        let plan = LogicalPlanBuilder::values(rows)?
+            .project(renamed)?
+            .build()?;
         Ok(Relation { plan, fields })
     }
 }

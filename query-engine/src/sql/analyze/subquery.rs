@@ -25,39 +25,85 @@ impl Analyzer<'_> {
         // A scope between would hide the outer query's own; the subquery's scopes hang off the one they are in.
         let relation = self.query(query, Some(cx.scope))?;
         let outer = relation.plan.all_out_ref_exprs();
-        let fields: Vec<Field> = relation.fields.iter().filter(|field| !field.hidden).cloned().collect();
+        let fields: Vec<Field> = relation
+            .fields
+            .iter()
+            .filter(|field| !field.hidden)
+            .cloned()
+            .collect();
         let plan = self.visible(relation)?;
         Ok((Relation { plan, fields }, outer))
     }
 
-    fn one_column(&mut self, pos: Pos, query: &Query, cx: &Context<'_>) -> Result<(LogicalPlan, Field, Vec<Expr>)> {
+    fn one_column(
+        &mut self,
+        pos: Pos,
+        query: &Query,
+        cx: &Context<'_>,
+    ) -> Result<(LogicalPlan, Field, Vec<Expr>)> {
         let (relation, outer) = self.inner_query(query, cx)?;
         match relation.fields.as_slice() {
             [only] => Ok((relation.plan, only.clone(), outer)),
-            many => Err(Failure::at(Code::TypeMismatch, pos, format!("Multiple columns returned by subquery are not yet supported. Found {}", many.len()))),
+            many => Err(Failure::at(
+                Code::TypeMismatch,
+                pos,
+                format!(
+                    "Multiple columns returned by subquery are not yet supported. Found {}",
+                    many.len()
+                ),
+            )),
         }
     }
 
-    pub(super) fn scalar_subquery(&mut self, pos: Pos, query: &Query, cx: &mut Context<'_>) -> Result<Typed> {
+    pub(super) fn scalar_subquery(
+        &mut self,
+        pos: Pos,
+        query: &Query,
+        cx: &mut Context<'_>,
+    ) -> Result<Typed> {
         self.not_under_try(pos, "a subquery")?;
         let (plan, field, outer) = self.one_column(pos, query, cx)?;
-        Ok(Typed::new(Expr::ScalarSubquery(subquery(plan, outer)), field.ty))
+        Ok(Typed::new(
+            Expr::ScalarSubquery(subquery(plan, outer)),
+            field.ty,
+        ))
     }
 
-    pub(super) fn exists(&mut self, pos: Pos, query: &Query, conjunct: bool, negated: bool, cx: &mut Context<'_>) -> Result<Typed> {
+    pub(super) fn exists(
+        &mut self,
+        pos: Pos,
+        query: &Query,
+        conjunct: bool,
+        negated: bool,
+        cx: &mut Context<'_>,
+    ) -> Result<Typed> {
         self.not_under_try(pos, "EXISTS")?;
         let (relation, outer) = self.inner_query(query, cx)?;
         if conjunct {
-            return Ok(Typed::boolean(Expr::Exists(Exists::new(subquery(relation.plan, outer), negated))));
+            return Ok(Typed::boolean(Expr::Exists(Exists::new(
+                subquery(relation.plan, outer),
+                negated,
+            ))));
         }
         if !outer.is_empty() {
-            return Err(Failure::unsupported(pos, "a correlated EXISTS anywhere but as a condition of WHERE"));
+            return Err(Failure::unsupported(
+                pos,
+                "a correlated EXISTS anywhere but as a condition of WHERE",
+            ));
         }
         let column = self.fresh("agg");
-        let count = aggregates::plain("count", vec![lit(1_i64)], false, None, Vec::new())?.alias(column.clone());
-        let plan = LogicalPlanBuilder::from(relation.plan).limit(0, Some(1))?.aggregate(Vec::<Expr>::new(), vec![count])?.build()?;
+        let count = aggregates::plain("count", vec![lit(1_i64)], false, None, Vec::new())?
+            .alias(column.clone());
+        let plan = LogicalPlanBuilder::from(relation.plan)
+            .limit(0, Some(1))?
+            .aggregate(Vec::<Expr>::new(), vec![count])?
+            .build()?;
         let found = Expr::ScalarSubquery(subquery(plan, Vec::new()));
-        Ok(Typed::boolean(if negated { found.eq(lit(0_i64)) } else { found.gt(lit(0_i64)) }))
+        Ok(Typed::boolean(if negated {
+            found.eq(lit(0_i64))
+        } else {
+            found.gt(lit(0_i64))
+        }))
     }
 
     pub(super) fn in_query(
@@ -72,11 +118,16 @@ impl Analyzer<'_> {
         self.not_under_try(pos, "IN")?;
         let left = self.expr(left, cx)?;
         let (plan, field, outer) = self.one_column(pos, query, cx)?;
-        let Some(ty) = common(&left.ty, &field.ty).filter(|ty| !matches!(ty, Type::Row(_) | Type::Array(_) | Type::Map(..))) else {
+        let Some(ty) = common(&left.ty, &field.ty)
+            .filter(|ty| !matches!(ty, Type::Row(_) | Type::Array(_) | Type::Map(..)))
+        else {
             return Err(Failure::at(
                 Code::TypeMismatch,
                 pos,
-                format!("Value expression and result of subquery must be of the same type: {} vs {}", left.ty, field.ty),
+                format!(
+                    "Value expression and result of subquery must be of the same type: {} vs {}",
+                    left.ty, field.ty
+                ),
             ));
         };
         if ty == Type::Unknown {
@@ -86,14 +137,25 @@ impl Analyzer<'_> {
         let (plan, column) = self.converted(plan, &field, &ty)?;
         if conjunct && !ty.has_float() {
             let inner = subquery(plan, outer);
-            return Ok(Typed::boolean(Expr::InSubquery(InSubquery::new(Box::new(left), inner, negated))));
+            return Ok(Typed::boolean(Expr::InSubquery(InSubquery::new(
+                Box::new(left),
+                inner,
+                negated,
+            ))));
         }
         if !outer.is_empty() {
-            return Err(Failure::unsupported(pos, "a correlated IN subquery anywhere but as a condition of WHERE"));
+            return Err(Failure::unsupported(
+                pos,
+                "a correlated IN subquery anywhere but as a condition of WHERE",
+            ));
         }
         let values = self.collected(plan, column)?;
         let found = array::quantified(left, values, &ty, Compare::Eq, false);
-        Ok(Typed::boolean(if negated { Expr::Not(Box::new(found)) } else { found }))
+        Ok(Typed::boolean(if negated {
+            Expr::Not(Box::new(found))
+        } else {
+            found
+        }))
     }
 
     pub(super) fn quantified(
@@ -109,23 +171,47 @@ impl Analyzer<'_> {
         let left = self.expr(left, cx)?;
         let (plan, field, outer) = self.one_column(pos, query, cx)?;
         if !outer.is_empty() {
-            return Err(Failure::unsupported(pos, "a correlated quantified comparison"));
+            return Err(Failure::unsupported(
+                pos,
+                "a correlated quantified comparison",
+            ));
         }
-        let ty = common(&left.ty, &field.ty).filter(|ty| ty.is_orderable() && !matches!(ty, Type::Row(_) | Type::Array(_) | Type::Unknown));
+        let ty = common(&left.ty, &field.ty).filter(|ty| {
+            ty.is_orderable() && !matches!(ty, Type::Row(_) | Type::Array(_) | Type::Unknown)
+        });
         let Some(ty) = ty else {
-            return Err(Failure::at(Code::TypeMismatch, pos, format!("Cannot apply operator: {} {} {}", left.ty, op.symbol(), field.ty)));
+            return Err(Failure::at(
+                Code::TypeMismatch,
+                pos,
+                format!(
+                    "Cannot apply operator: {} {} {}",
+                    left.ty,
+                    op.symbol(),
+                    field.ty
+                ),
+            ));
         };
         let left = self.coerce(left, &ty)?;
         let (plan, column) = self.converted(plan, &field, &ty)?;
         let values = self.collected(plan, column)?;
-        Ok(Typed::boolean(array::quantified(left, values, &ty, op, all)))
+        Ok(Typed::boolean(array::quantified(
+            left, values, &ty, op, all,
+        )))
     }
 
     /// The subquery's only column in another type.
-    fn converted(&mut self, plan: LogicalPlan, field: &Field, ty: &Type) -> Result<(LogicalPlan, String)> {
+    fn converted(
+        &mut self,
+        plan: LogicalPlan,
+        field: &Field,
+        ty: &Type,
+    ) -> Result<(LogicalPlan, String)> {
         let column = self.fresh("value");
         let value = self.coerce(field.typed(), ty)?.alias(column.clone());
-        Ok((LogicalPlanBuilder::from(plan).project([value])?.build()?, column))
+        Ok((
+            LogicalPlanBuilder::from(plan).project([value])?.build()?,
+            column,
+        ))
     }
 
     /// All values of a one-column plan as one array.
@@ -133,11 +219,17 @@ impl Analyzer<'_> {
         let made = self.fresh("agg");
         let value = Expr::Column(datafusion::common::Column::new_unqualified(column));
         let all = aggregates::plain("array_agg", vec![value], true, None, Vec::new())?.alias(made);
-        let plan = LogicalPlanBuilder::from(plan).aggregate(Vec::<Expr>::new(), vec![all])?.build()?;
+        let plan = LogicalPlanBuilder::from(plan)
+            .aggregate(Vec::<Expr>::new(), vec![all])?
+            .build()?;
         Ok(Expr::ScalarSubquery(subquery(plan, Vec::new())))
     }
 }
 
 fn subquery(plan: LogicalPlan, outer_ref_columns: Vec<Expr>) -> Subquery {
-    Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() }
+    Subquery {
+        subquery: Arc::new(plan),
+        outer_ref_columns,
+        spans: Spans::new(),
+    }
 }

@@ -13,7 +13,10 @@ pub(crate) fn resolve(ty: &TypeName, zone: &Arc<str>) -> Result<Type> {
         TypeKind::Map(key, value) => Ok(Type::map(resolve(key, zone)?, resolve(value, zone)?)),
         TypeKind::Row(fields) => {
             let fields = fields.iter().map(|(name, field)| {
-                Ok((name.as_ref().map(|name| name.value.clone()), resolve(field, zone)?))
+                Ok((
+                    name.as_ref().map(|name| name.value.clone()),
+                    resolve(field, zone)?,
+                ))
             });
             Ok(Type::Row(fields.collect::<Result<_>>()?))
         }
@@ -39,15 +42,26 @@ fn plain(ty: &TypeName, name: &str, numbers: &[i64], zone: &Arc<str>) -> Result<
         "interval year to month" => Type::YearMonth,
         _ => return parametric(ty, name, numbers, zone),
     };
-    if numbers.is_empty() { Ok(simple) } else { Err(unknown(ty, name)) }
+    if numbers.is_empty() {
+        Ok(simple)
+    } else {
+        Err(unknown(ty, name))
+    }
 }
 
 fn parametric(ty: &TypeName, name: &str, numbers: &[i64], zone: &Arc<str>) -> Result<Type> {
     let precision = |default: u8| match numbers {
         [] => Ok(default),
         [precision @ 0..=9] => Ok(u8::try_from(*precision).unwrap_or(default)),
-        [10..=12] => Err(Failure::unsupported(ty.pos, format!("{name} with a precision above 9"))),
-        _ => Err(Failure::at(Code::InvalidFunctionArgument, ty.pos, format!("{name} precision must be in range [0, 12]"))),
+        [10..=12] => Err(Failure::unsupported(
+            ty.pos,
+            format!("{name} with a precision above 9"),
+        )),
+        _ => Err(Failure::at(
+            Code::InvalidFunctionArgument,
+            ty.pos,
+            format!("{name} precision must be in range [0, 12]"),
+        )),
     };
     match (name, numbers) {
         ("varchar", []) => Ok(Type::VARCHAR),
@@ -59,12 +73,26 @@ fn parametric(ty: &TypeName, name: &str, numbers: &[i64], zone: &Arc<str>) -> Re
         ("decimal" | "numeric", numbers) => decimal(ty, numbers),
         ("time", _) => match precision(3)? {
             precision @ 0..=6 => Ok(Type::Time(precision)),
-            _ => Err(Failure::unsupported(ty.pos, "time with a precision above 6")),
+            _ => Err(Failure::unsupported(
+                ty.pos,
+                "time with a precision above 6",
+            )),
         },
         ("timestamp", _) => Ok(Type::Timestamp(precision(3)?)),
         ("timestamp with time zone", _) => Ok(Type::TimestampTz(precision(3)?, Arc::clone(zone))),
-        ("char" | "time with time zone" | "ipaddress" | "hyperloglog" | "p4hyperloglog" | "qdigest" | "tdigest"
-        | "number" | "variant" | "color", _) => Err(Failure::unsupported(ty.pos, format!("the type {name}"))),
+        (
+            "char"
+            | "time with time zone"
+            | "ipaddress"
+            | "hyperloglog"
+            | "p4hyperloglog"
+            | "qdigest"
+            | "tdigest"
+            | "number"
+            | "variant"
+            | "color",
+            _,
+        ) => Err(Failure::unsupported(ty.pos, format!("the type {name}"))),
         _ => Err(unknown(ty, name)),
     }
 }
@@ -77,7 +105,9 @@ fn decimal(ty: &TypeName, numbers: &[i64]) -> Result<Type> {
         _ => return Err(unknown(ty, "decimal")),
     };
     match (u8::try_from(precision), i8::try_from(scale)) {
-        (Ok(precision @ 1..=38), Ok(scale)) if scale >= 0 && i64::from(scale) <= i64::from(precision) => {
+        (Ok(precision @ 1..=38), Ok(scale))
+            if scale >= 0 && i64::from(scale) <= i64::from(precision) =>
+        {
             Ok(Type::Decimal(precision, scale))
         }
         (Ok(1..=38), _) => Err(Failure::at(

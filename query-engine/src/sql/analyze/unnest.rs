@@ -21,7 +21,10 @@ struct Opened {
 }
 
 impl Analyzer<'_> {
-    #[expect(clippy::too_many_arguments, reason = "one call site per kind of join; a struct would be built and taken apart once")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call site per kind of join; a struct would be built and taken apart once"
+    )]
     pub(super) fn unnest(
         &mut self,
         pos: Pos,
@@ -33,7 +36,13 @@ impl Analyzer<'_> {
         outer: Option<&Scope<'_>>,
     ) -> Result<Relation> {
         let scope = Scope::new(left.fields.clone(), outer);
-        let mut input: Vec<Expr> = left.plan.schema().columns().into_iter().map(Expr::Column).collect();
+        let mut input: Vec<Expr> = left
+            .plan
+            .schema()
+            .columns()
+            .into_iter()
+            .map(Expr::Column)
+            .collect();
         let mut lists = Vec::new();
         let mut opened = Vec::new();
         for expr in exprs {
@@ -44,30 +53,51 @@ impl Analyzer<'_> {
                     let entry = Type::Row(vec![(None, *key), (None, *item)]);
                     (array::entries(value, &entry), entry)
                 }
-                other => return Err(Failure::at(Code::TypeMismatch, expr.pos, format!("Cannot unnest type: {other}"))),
+                other => {
+                    return Err(Failure::at(
+                        Code::TypeMismatch,
+                        expr.pos,
+                        format!("Cannot unnest type: {other}"),
+                    ));
+                }
             };
             let column = self.fresh("unnest");
             lists.push(value);
             opened.push(Opened { column, element });
         }
         if *scope.correlated.borrow() {
-            return Err(Failure::unsupported(pos, "UNNEST of a column of an enclosing query"));
+            return Err(Failure::unsupported(
+                pos,
+                "UNNEST of a column of an enclosing query",
+            ));
         }
         let ordinal = self.fresh("ordinality");
         // The ordinals are as long as the longest list, so they also say where rows end.
-        let counted = array::ordinals(lists.iter().map(|list| list.expr.clone()).collect(), kind == JoinKind::Left);
+        let counted = array::ordinals(
+            lists.iter().map(|list| list.expr.clone()).collect(),
+            kind == JoinKind::Left,
+        );
         for (list, open) in lists.into_iter().zip(&opened) {
             input.push(list.expr.alias(open.column.clone()));
         }
         input.push(counted.alias(ordinal.clone()));
-        let mut columns: Vec<Column> = opened.iter().map(|open| Column::new_unqualified(open.column.clone())).collect();
+        let mut columns: Vec<Column> = opened
+            .iter()
+            .map(|open| Column::new_unqualified(open.column.clone()))
+            .collect();
         columns.push(Column::new_unqualified(ordinal.clone()));
-        let options = UnnestOptions { preserve_nulls: false, recursions: Vec::new() };
+        let options = UnnestOptions {
+            preserve_nulls: false,
+            recursions: Vec::new(),
+        };
         let plan = LogicalPlanBuilder::from(left.plan)
             .project(input)?
             .unnest_columns_with_options(columns, options)?
             .build()?;
-        let mut relation = Relation { plan, fields: Vec::new() };
+        let mut relation = Relation {
+            plan,
+            fields: Vec::new(),
+        };
         let fields = self.opened_fields(&mut relation, &opened)?;
         let mut fields = fields;
         if ordinality {
@@ -78,16 +108,28 @@ impl Analyzer<'_> {
             Some(alias) => super::relation::aliased(relation, alias)?,
             None => relation,
         };
-        Ok(Relation { plan: named.plan, fields: [left.fields, named.fields].concat() })
+        Ok(Relation {
+            plan: named.plan,
+            fields: [left.fields, named.fields].concat(),
+        })
     }
 
     /// Rows become one column a field.
     fn opened_fields(&mut self, relation: &mut Relation, opened: &[Opened]) -> Result<Vec<Field>> {
-        let mut exprs: Vec<Expr> = relation.plan.schema().columns().into_iter().map(Expr::Column).collect();
+        let mut exprs: Vec<Expr> = relation
+            .plan
+            .schema()
+            .columns()
+            .into_iter()
+            .map(Expr::Column)
+            .collect();
         let before = exprs.len();
         let mut fields = Vec::new();
         for open in opened {
-            let value = Typed::new(Expr::Column(Column::new_unqualified(open.column.clone())), open.element.clone());
+            let value = Typed::new(
+                Expr::Column(Column::new_unqualified(open.column.clone())),
+                open.element.clone(),
+            );
             match &open.element {
                 Type::Row(parts) => {
                     for (index, (name, ty)) in parts.iter().enumerate() {
@@ -108,7 +150,9 @@ impl Analyzer<'_> {
             }
         }
         if exprs.len() > before {
-            relation.plan = LogicalPlanBuilder::from(relation.plan.clone()).project(exprs)?.build()?;
+            relation.plan = LogicalPlanBuilder::from(relation.plan.clone())
+                .project(exprs)?
+                .build()?;
         }
         Ok(fields)
     }

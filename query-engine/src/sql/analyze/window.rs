@@ -2,7 +2,9 @@
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{NullTreatment, Sort, WindowFunction, WindowFunctionParams};
-use datafusion::logical_expr::{Expr, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition};
+use datafusion::logical_expr::{
+    Expr, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition,
+};
 
 use super::Analyzer;
 use super::aggregate::{Part, both};
@@ -28,12 +30,24 @@ struct Analyzed {
 }
 
 impl Analyzer<'_> {
-    pub(super) fn window_call(&mut self, pos: Pos, name: &str, call: &Call, cx: &mut Context<'_>) -> Result<Typed> {
+    pub(super) fn window_call(
+        &mut self,
+        pos: Pos,
+        name: &str,
+        call: &Call,
+        cx: &mut Context<'_>,
+    ) -> Result<Typed> {
         let Some(windows) = cx.windows.take() else {
             let (code, message) = if cx.place == "window" {
                 (Code::NestedWindow, "Cannot nest window functions or row pattern measures inside window specification".to_owned())
             } else {
-                (Code::ExpressionNotScalar, format!("{} cannot contain aggregations, window functions or grouping operations: [{name}(...)]", cx.place))
+                (
+                    Code::ExpressionNotScalar,
+                    format!(
+                        "{} cannot contain aggregations, window functions or grouping operations: [{name}(...)]",
+                        cx.place
+                    ),
+                )
             };
             return Err(Failure::at(code, pos, message));
         };
@@ -54,21 +68,38 @@ impl Analyzer<'_> {
             return Err(Failure::unsupported(pos, "DISTINCT in a window function"));
         }
         if !call.order_by.is_empty() {
-            return Err(Failure::unsupported(pos, "ORDER BY in the arguments of a window function"));
+            return Err(Failure::unsupported(
+                pos,
+                "ORDER BY in the arguments of a window function",
+            ));
         }
         let over = self.over(call, cx)?;
         let args = self.aggregate_args(call, cx)?;
-        let filter = call.filter.as_ref().map(|filter| self.expr_as(filter, &Type::Boolean, "FILTER expression", cx)).transpose()?;
-        let treatment = call.ignore_nulls.map(|ignore| if ignore { NullTreatment::IgnoreNulls } else { NullTreatment::RespectNulls });
+        let filter = call
+            .filter
+            .as_ref()
+            .map(|filter| self.expr_as(filter, &Type::Boolean, "FILTER expression", cx))
+            .transpose()?;
+        let treatment = call.ignore_nulls.map(|ignore| {
+            if ignore {
+                NullTreatment::IgnoreNulls
+            } else {
+                NullTreatment::RespectNulls
+            }
+        });
         if functions::is_aggregate(name) {
             if treatment.is_some() {
                 return Err(Failure::unsupported(pos, "null treatment on an aggregate"));
             }
             let mut emit = |analyzer: &mut Analyzer<'_>, part: Part| {
                 if part.order_by.is_some() {
-                    return Err(Failure::unsupported(pos, format!("{name} as a window function")));
+                    return Err(Failure::unsupported(
+                        pos,
+                        format!("{name} as a window function"),
+                    ));
                 }
-                let function = WindowFunctionDefinition::AggregateUDF(aggregates::find(part.function)?);
+                let function =
+                    WindowFunctionDefinition::AggregateUDF(aggregates::find(part.function)?);
                 let filter = both(filter.clone(), part.filter);
                 Ok(analyzer.push_window(windows, function, part.args, &over, filter, None))
             };
@@ -77,7 +108,11 @@ impl Analyzer<'_> {
         if !functions::is_window(name) {
             let known = functions::is_scalar(name);
             let message = format!("Function '{name}' is not a window function");
-            return Err(if known { Failure::at(Code::FunctionNotAggregate, pos, message) } else { not_found(pos, name, &[]) });
+            return Err(if known {
+                Failure::at(Code::FunctionNotAggregate, pos, message)
+            } else {
+                not_found(pos, name, &[])
+            });
         }
         if filter.is_some() {
             return Err(Failure::unsupported(pos, "FILTER on a window function"));
@@ -104,10 +139,16 @@ impl Analyzer<'_> {
             distinct: false,
         };
         let expr = Expr::WindowFunction(Box::new(WindowFunction { fun, params }));
-        let known = windows.iter().find(|spec| spec.expr == expr).map(|spec| spec.column.clone());
+        let known = windows
+            .iter()
+            .find(|spec| spec.expr == expr)
+            .map(|spec| spec.column.clone());
         let column = known.unwrap_or_else(|| {
             let column = self.fresh("window");
-            windows.push(WindowSpec { column: column.clone(), expr });
+            windows.push(WindowSpec {
+                column: column.clone(),
+                expr,
+            });
             column
         });
         Expr::Column(datafusion::common::Column::new_unqualified(column))
@@ -127,14 +168,29 @@ impl Analyzer<'_> {
         let (exprs, ty, count) = match (name, values.as_slice()) {
             ("row_number" | "rank" | "dense_rank", []) => (vec![], Type::Bigint, true),
             ("percent_rank" | "cume_dist", []) => (vec![], Type::Double, false),
-            ("ntile", [n]) if n.ty.is_integer() => (vec![constant(pos, cast::plain(n.expr.clone(), &Type::Bigint))?], Type::Bigint, true),
-            ("first_value" | "last_value", [value]) => (vec![value.expr.clone()], value.ty.clone(), false),
-            ("nth_value", [value, n]) if n.ty.is_integer() => {
-                (vec![value.expr.clone(), constant(pos, cast::plain(n.expr.clone(), &Type::Bigint))?], value.ty.clone(), false)
+            ("ntile", [n]) if n.ty.is_integer() => (
+                vec![constant(pos, cast::plain(n.expr.clone(), &Type::Bigint))?],
+                Type::Bigint,
+                true,
+            ),
+            ("first_value" | "last_value", [value]) => {
+                (vec![value.expr.clone()], value.ty.clone(), false)
             }
+            ("nth_value", [value, n]) if n.ty.is_integer() => (
+                vec![
+                    value.expr.clone(),
+                    constant(pos, cast::plain(n.expr.clone(), &Type::Bigint))?,
+                ],
+                value.ty.clone(),
+                false,
+            ),
             ("lag" | "lead", [value, rest @ ..]) if rest.len() <= 2 => {
                 if over.order_by.is_empty() {
-                    return Err(Failure::at(Code::MissingOrderBy, pos, format!("{name} function requires an ORDER BY window clause")));
+                    return Err(Failure::at(
+                        Code::MissingOrderBy,
+                        pos,
+                        format!("{name} function requires an ORDER BY window clause"),
+                    ));
                 }
                 (self.offset_args(pos, value, rest)?, value.ty.clone(), false)
             }
@@ -142,24 +198,46 @@ impl Analyzer<'_> {
         };
         let function = WindowFunctionDefinition::WindowUDF(aggregates::find_window(name)?);
         let column = self.push_window(windows, function, exprs, over, None, treatment);
-        Ok(Typed::new(if count { cast::plain(column, &Type::Bigint) } else { column }, ty))
+        Ok(Typed::new(
+            if count {
+                cast::plain(column, &Type::Bigint)
+            } else {
+                column
+            },
+            ty,
+        ))
     }
 
     fn offset_args(&mut self, pos: Pos, value: &Typed, rest: &[Typed]) -> Result<Vec<Expr>> {
         let mut args = vec![value.expr.clone()];
         if let Some(offset) = rest.first() {
             if !offset.ty.is_integer() {
-                return Err(Failure::at(Code::TypeMismatch, pos, "Offset must be an integer"));
+                return Err(Failure::at(
+                    Code::TypeMismatch,
+                    pos,
+                    "Offset must be an integer",
+                ));
             }
             let offset = constant(pos, cast::plain(offset.expr.clone(), &Type::Bigint))?;
             if matches!(offset, Expr::Literal(ScalarValue::Int64(Some(n)), _) if n < 0) {
-                return Err(Failure::at(Code::InvalidFunctionArgument, pos, "Offset must be at least 0"));
+                return Err(Failure::at(
+                    Code::InvalidFunctionArgument,
+                    pos,
+                    "Offset must be at least 0",
+                ));
             }
             args.push(offset);
         }
         if let Some(default) = rest.get(1) {
             if !crate::types::coerces(&default.ty, &value.ty) {
-                return Err(Failure::at(Code::TypeMismatch, pos, format!("The default value must be a {} (actual: {})", value.ty, default.ty)));
+                return Err(Failure::at(
+                    Code::TypeMismatch,
+                    pos,
+                    format!(
+                        "The default value must be a {} (actual: {})",
+                        value.ty, default.ty
+                    ),
+                ));
             }
             let default = self.coerce(default.clone(), &value.ty)?;
             args.push(constant(pos, default)?);
@@ -176,11 +254,26 @@ impl Analyzer<'_> {
         let window = match &window.base {
             Some(base) => {
                 let base = named(cx.named_windows, base)?;
-                if !window.partition_by.is_empty() || (!base.order_by.is_empty() && !window.order_by.is_empty()) || base.frame.is_some() {
-                    return Err(Failure::at(Code::InvalidWindowReference, window.pos, "WINDOW specification redefines what it refers to"));
+                if !window.partition_by.is_empty()
+                    || (!base.order_by.is_empty() && !window.order_by.is_empty())
+                    || base.frame.is_some()
+                {
+                    return Err(Failure::at(
+                        Code::InvalidWindowReference,
+                        window.pos,
+                        "WINDOW specification redefines what it refers to",
+                    ));
                 }
-                let order_by = if window.order_by.is_empty() { base.order_by } else { window.order_by };
-                ast::Window { partition_by: base.partition_by, order_by, ..window }
+                let order_by = if window.order_by.is_empty() {
+                    base.order_by
+                } else {
+                    window.order_by
+                };
+                ast::Window {
+                    partition_by: base.partition_by,
+                    order_by,
+                    ..window
+                }
             }
             None => window,
         };
@@ -199,10 +292,18 @@ impl Analyzer<'_> {
         }
         let order_by = self.sort_keys(&window.order_by, cx)?;
         let frame = match &window.frame {
-            None => WindowFrame::new(if order_by.is_empty() { None } else { Some(false) }),
+            None => WindowFrame::new(if order_by.is_empty() {
+                None
+            } else {
+                Some(false)
+            }),
             Some(frame) => self.frame(frame, &order_by)?,
         };
-        Ok(Analyzed { partition_by, order_by, frame })
+        Ok(Analyzed {
+            partition_by,
+            order_by,
+            frame,
+        })
     }
 
     fn frame(&mut self, frame: &ast::Frame, order_by: &[Sort]) -> Result<WindowFrame> {
@@ -210,12 +311,16 @@ impl Analyzer<'_> {
         let (units, error) = match frame.unit {
             FrameUnit::Rows => (WindowFrameUnits::Rows, None),
             FrameUnit::Range if offset(&frame.start) || frame.end.as_ref().is_some_and(offset) => {
-                return Err(Failure::unsupported(frame.pos, "a RANGE frame with an offset"));
+                return Err(Failure::unsupported(
+                    frame.pos,
+                    "a RANGE frame with an offset",
+                ));
             }
             FrameUnit::Range => (WindowFrameUnits::Range, None),
-            FrameUnit::Groups if order_by.is_empty() => {
-                (WindowFrameUnits::Groups, Some("Window frame of type GROUPS requires ORDER BY"))
-            }
+            FrameUnit::Groups if order_by.is_empty() => (
+                WindowFrameUnits::Groups,
+                Some("Window frame of type GROUPS requires ORDER BY"),
+            ),
             FrameUnit::Groups => (WindowFrameUnits::Groups, None),
         };
         if let Some(message) = error {
@@ -226,7 +331,8 @@ impl Analyzer<'_> {
             Some(end) => self.bound(end)?,
             None => WindowFrameBound::CurrentRow,
         };
-        let invalid = |message: &str| Err(Failure::at(Code::InvalidWindowFrame, frame.pos, message));
+        let invalid =
+            |message: &str| Err(Failure::at(Code::InvalidWindowFrame, frame.pos, message));
         if matches!(frame.start, Bound::UnboundedFollowing) {
             return invalid("Window frame start cannot be UNBOUNDED FOLLOWING");
         }
@@ -249,8 +355,17 @@ impl Analyzer<'_> {
             Kind::Integer(digits) => digits
                 .parse::<u64>()
                 .map(|n| ScalarValue::UInt64(Some(n)))
-                .map_err(|_| Failure::at(Code::InvalidWindowFrame, expr.pos, "Window frame offset is out of range")),
-            _ => Err(Failure::unsupported(expr.pos, "a window frame offset that is not an integer literal")),
+                .map_err(|_| {
+                    Failure::at(
+                        Code::InvalidWindowFrame,
+                        expr.pos,
+                        "Window frame offset is out of range",
+                    )
+                }),
+            _ => Err(Failure::unsupported(
+                expr.pos,
+                "a window frame offset that is not an integer literal",
+            )),
         };
         Ok(match bound {
             Bound::UnboundedPreceding => WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
@@ -271,5 +386,11 @@ fn named(windows: &[(ast::Ident, ast::Window)], name: &ast::Ident) -> Result<ast
         .iter()
         .find(|(known, _)| known.value == name.value)
         .map(|(_, window)| window.clone())
-        .ok_or_else(|| Failure::at(Code::InvalidWindowReference, name.pos, format!("Cannot resolve WINDOW name {}", name.written)))
+        .ok_or_else(|| {
+            Failure::at(
+                Code::InvalidWindowReference,
+                name.pos,
+                format!("Cannot resolve WINDOW name {}", name.written),
+            )
+        })
 }

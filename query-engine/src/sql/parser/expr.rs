@@ -70,13 +70,28 @@ impl Parser<'_> {
                 self.in_predicate(pos, left)?
             } else if self.word("LIKE") {
                 let pattern = self.value_expr()?;
-                let escape = if self.word("ESCAPE") { Some(self.value_expr()?) } else { None };
-                Self::node(pos, Kind::Like { expr: left, pattern, escape })
+                let escape = if self.word("ESCAPE") {
+                    Some(self.value_expr()?)
+                } else {
+                    None
+                };
+                Self::node(
+                    pos,
+                    Kind::Like {
+                        expr: left,
+                        pattern,
+                        escape,
+                    },
+                )
             } else {
                 return Ok(left);
             };
             self.step()?;
-            left = if negated { Self::node(pos, Kind::Not(found)) } else { found };
+            left = if negated {
+                Self::node(pos, Kind::Not(found))
+            } else {
+                found
+            };
         }
     }
 
@@ -100,7 +115,15 @@ impl Parser<'_> {
             let all = self.is_word("ALL");
             self.advance();
             let query = self.subquery()?;
-            return Ok(Self::node(pos, Kind::Quantified { op, all, left, query }));
+            return Ok(Self::node(
+                pos,
+                Kind::Quantified {
+                    op,
+                    all,
+                    left,
+                    query,
+                },
+            ));
         }
         let right = self.value_expr()?;
         Ok(Self::node(pos, Kind::Compare(op, left, right)))
@@ -122,7 +145,11 @@ impl Parser<'_> {
         } else {
             return Err(self.unexpected("'DISTINCT', 'FALSE', 'NOT', 'NULL', 'TRUE', 'UNKNOWN'"));
         };
-        Ok(if negated { Self::node(pos, Kind::Not(found)) } else { found })
+        Ok(if negated {
+            Self::node(pos, Kind::Not(found))
+        } else {
+            found
+        })
     }
 
     fn between(&mut self, pos: Pos, expr: Expr) -> Result<Expr> {
@@ -133,7 +160,15 @@ impl Parser<'_> {
         let low = self.value_expr()?;
         self.expect_word("AND")?;
         let high = self.value_expr()?;
-        Ok(Self::node(pos, Kind::Between { expr, low, high, symmetric }))
+        Ok(Self::node(
+            pos,
+            Kind::Between {
+                expr,
+                low,
+                high,
+                symmetric,
+            },
+        ))
     }
 
     fn in_predicate(&mut self, pos: Pos, left: Expr) -> Result<Expr> {
@@ -265,7 +300,11 @@ impl Parser<'_> {
     fn parenthesised_expr(&mut self, pos: Pos) -> Result<Expr> {
         if self.is_lambda_list() {
             let params = self.in_parens(|parser| {
-                if parser.is_symbol(")") { Ok(Vec::new()) } else { parser.list(Self::ident) }
+                if parser.is_symbol(")") {
+                    Ok(Vec::new())
+                } else {
+                    parser.list(Self::ident)
+                }
             })?;
             self.expect("->")?;
             let body = self.expr()?;
@@ -319,24 +358,37 @@ impl Parser<'_> {
                 return Ok(Self::node(pos, Kind::Row(items)));
             }
             "INTERVAL" if self.is_interval() => return self.interval(pos),
-            "POSITION" | "TRIM" | "SUBSTRING" | "NORMALIZE" | "LISTAGG" if call => return self.spelled_call(pos, word),
+            "POSITION" | "TRIM" | "SUBSTRING" | "NORMALIZE" | "LISTAGG" if call => {
+                return self.spelled_call(pos, word);
+            }
             "JSON_VALUE" | "JSON_QUERY" | "JSON_EXISTS" if call => return self.json_call(pos),
             "JSON_OBJECT" | "JSON_ARRAY" if call => return Err(Failure::unsupported(pos, word)),
             "GROUPING" if call => {
-                let name = Name { parts: vec![self.forced_ident()] };
+                let name = Name {
+                    parts: vec![self.forced_ident()],
+                };
                 return self.call(pos, name);
             }
-            "CURRENT_DATE" | "CURRENT_USER" | "CURRENT_CATALOG" | "CURRENT_SCHEMA" | "CURRENT_PATH" => {
-                Kind::Special(word.to_ascii_lowercase(), None)
-            }
+            "CURRENT_DATE" | "CURRENT_USER" | "CURRENT_CATALOG" | "CURRENT_SCHEMA"
+            | "CURRENT_PATH" => Kind::Special(word.to_ascii_lowercase(), None),
             "CURRENT_TIME" | "CURRENT_TIMESTAMP" | "LOCALTIME" | "LOCALTIMESTAMP" => {
                 self.advance();
-                let precision = if self.is_symbol("(") { Some(self.in_parens(Self::integer)?) } else { None };
-                let precision = match precision {
-                    Some(digits) => Some(digits.parse().map_err(|_| Failure::unsupported(pos, format!("precision {digits}")))?),
-                    None => None,
+                let precision = if self.is_symbol("(") {
+                    Some(self.in_parens(Self::integer)?)
+                } else {
+                    None
                 };
-                return Ok(Self::node(pos, Kind::Special(word.to_ascii_lowercase(), precision)));
+                let precision =
+                    match precision {
+                        Some(digits) => Some(digits.parse().map_err(|_| {
+                            Failure::unsupported(pos, format!("precision {digits}"))
+                        })?),
+                        None => None,
+                    };
+                return Ok(Self::node(
+                    pos,
+                    Kind::Special(word.to_ascii_lowercase(), precision),
+                ));
             }
             _ if self.is_typed_literal() => return self.typed_literal(pos),
             _ => return self.name_expr(pos),
@@ -349,8 +401,12 @@ impl Parser<'_> {
     fn forced_ident(&mut self) -> crate::sql::ast::Ident {
         let token = self.token();
         let written = self.text[token.start..token.end].to_owned();
-        let ident =
-            crate::sql::ast::Ident { value: written.to_lowercase(), written, quoted: false, pos: token.pos };
+        let ident = crate::sql::ast::Ident {
+            value: written.to_lowercase(),
+            written,
+            quoted: false,
+            pos: token.pos,
+        };
         self.advance();
         ident
     }
@@ -364,7 +420,9 @@ impl Parser<'_> {
         }
         // `catalog.schema.function(`: a dotted name is a function's only when a parenthesis follows.
         let mut n = 0;
-        while matches!(self.ahead(n), Tok::Symbol(".")) && matches!(self.ahead(n + 1), Tok::Word(_) | Tok::Quoted(_)) {
+        while matches!(self.ahead(n), Tok::Symbol("."))
+            && matches!(self.ahead(n + 1), Tok::Word(_) | Tok::Quoted(_))
+        {
             n += 2;
         }
         if !matches!(self.ahead(n), Tok::Symbol("(")) {
@@ -418,14 +476,22 @@ impl Parser<'_> {
         }
         if self.is_word("OVER") {
             self.advance();
-            call.over = Some(if self.is_symbol("(") { Over::Spec(self.window()?) } else { Over::Named(self.ident()?) });
+            call.over = Some(if self.is_symbol("(") {
+                Over::Spec(self.window()?)
+            } else {
+                Over::Named(self.ident()?)
+            });
         }
         Ok(Self::node(pos, Kind::Call(call)))
     }
 
     fn case(&mut self, pos: Pos) -> Result<Expr> {
         self.advance();
-        let operand = if self.is_word("WHEN") { None } else { Some(self.expr()?) };
+        let operand = if self.is_word("WHEN") {
+            None
+        } else {
+            Some(self.expr()?)
+        };
         let mut whens = Vec::new();
         while self.word("WHEN") {
             let when = self.expr()?;
@@ -435,9 +501,20 @@ impl Parser<'_> {
         if whens.is_empty() {
             return Err(self.unexpected("'WHEN'"));
         }
-        let otherwise = if self.word("ELSE") { Some(self.expr()?) } else { None };
+        let otherwise = if self.word("ELSE") {
+            Some(self.expr()?)
+        } else {
+            None
+        };
         self.expect_word("END")?;
-        Ok(Self::node(pos, Kind::Case { operand, whens, otherwise }))
+        Ok(Self::node(
+            pos,
+            Kind::Case {
+                operand,
+                whens,
+                otherwise,
+            },
+        ))
     }
 
     fn cast(&mut self, pos: Pos, try_cast: bool) -> Result<Expr> {
@@ -463,14 +540,19 @@ impl Parser<'_> {
     fn array(&mut self, pos: Pos) -> Result<Expr> {
         self.advance();
         self.expect("[")?;
-        let items = if self.is_symbol("]") { Vec::new() } else { self.list(Self::expr)? };
+        let items = if self.is_symbol("]") {
+            Vec::new()
+        } else {
+            self.list(Self::expr)?
+        };
         self.expect("]")?;
         Ok(Self::node(pos, Kind::Array(items)))
     }
 
     fn is_interval(&self) -> bool {
         matches!(self.ahead(1), Tok::Text(_))
-            || (matches!(self.ahead(1), Tok::Symbol("+" | "-")) && matches!(self.ahead(2), Tok::Text(_)))
+            || (matches!(self.ahead(1), Tok::Symbol("+" | "-"))
+                && matches!(self.ahead(2), Tok::Text(_)))
     }
 
     fn interval(&mut self, pos: Pos) -> Result<Expr> {
@@ -481,8 +563,20 @@ impl Parser<'_> {
         }
         let value = self.text()?;
         let from = self.unit()?;
-        let to = if self.word("TO") { Some(self.unit()?) } else { None };
-        Ok(Self::node(pos, Kind::Interval { negative, value, from, to }))
+        let to = if self.word("TO") {
+            Some(self.unit()?)
+        } else {
+            None
+        };
+        Ok(Self::node(
+            pos,
+            Kind::Interval {
+                negative,
+                value,
+                from,
+                to,
+            },
+        ))
     }
 
     fn unit(&mut self) -> Result<Unit> {
@@ -515,7 +609,10 @@ impl Parser<'_> {
         if name == "double" {
             self.word("PRECISION");
         }
-        let ty = TypeName { pos, kind: TypeKind::Plain(name, Vec::new()) };
+        let ty = TypeName {
+            pos,
+            kind: TypeKind::Plain(name, Vec::new()),
+        };
         let text = self.text()?;
         Ok(Self::node(pos, Kind::Typed(ty, text)))
     }
@@ -527,7 +624,10 @@ impl Parser<'_> {
                 let pos = parser.pos();
                 parser.step()?;
                 parser.advance();
-                ty = TypeName { pos, kind: TypeKind::Array(Box::new(ty)) };
+                ty = TypeName {
+                    pos,
+                    kind: TypeKind::Array(Box::new(ty)),
+                };
             }
             Ok(ty)
         })
@@ -545,14 +645,20 @@ impl Parser<'_> {
                 parser.expect(",")?;
                 Ok(TypeKind::Map(Box::new(key), Box::new(parser.type_name()?)))
             })?,
-            "row" if self.is_symbol("(") => TypeKind::Row(self.in_parens(|p| p.list(Self::row_field))?),
+            "row" if self.is_symbol("(") => {
+                TypeKind::Row(self.in_parens(|p| p.list(Self::row_field))?)
+            }
             "interval" => {
                 let from = self.unit()?;
                 self.expect_word("TO")?;
                 let to = self.unit()?;
                 match (from, to) {
-                    (Unit::Day, Unit::Second) => TypeKind::Plain("interval day to second".into(), vec![]),
-                    (Unit::Year, Unit::Month) => TypeKind::Plain("interval year to month".into(), vec![]),
+                    (Unit::Day, Unit::Second) => {
+                        TypeKind::Plain("interval day to second".into(), vec![])
+                    }
+                    (Unit::Year, Unit::Month) => {
+                        TypeKind::Plain("interval year to month".into(), vec![])
+                    }
                     _ => return Err(Failure::unsupported(pos, "this interval type")),
                 }
             }
@@ -597,12 +703,21 @@ impl Parser<'_> {
     fn row_field(&mut self) -> Result<(Option<crate::sql::ast::Ident>, TypeName)> {
         let named = match self.ahead(1) {
             Tok::Quoted(_) => true,
-            Tok::Word(word) => !["WITH", "WITHOUT", "PRECISION", "ARRAY"].iter().any(|w| word.eq_ignore_ascii_case(w))
-                || matches!(self.ahead(2), Tok::Symbol("(")),
+            Tok::Word(word) => {
+                !["WITH", "WITHOUT", "PRECISION", "ARRAY"]
+                    .iter()
+                    .any(|w| word.eq_ignore_ascii_case(w))
+                    || matches!(self.ahead(2), Tok::Symbol("("))
+            }
             _ => false,
         };
-        let interval = self.is_words(&["INTERVAL", "DAY", "TO"]) || self.is_words(&["INTERVAL", "YEAR", "TO"]);
-        let name = if named && !interval { Some(self.ident()?) } else { None };
+        let interval =
+            self.is_words(&["INTERVAL", "DAY", "TO"]) || self.is_words(&["INTERVAL", "YEAR", "TO"]);
+        let name = if named && !interval {
+            Some(self.ident()?)
+        } else {
+            None
+        };
         Ok((name, self.type_name()?))
     }
 }

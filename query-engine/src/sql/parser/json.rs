@@ -6,7 +6,12 @@ use crate::sql::ast::{Call, Expr, Ident, Kind, Name};
 
 impl Parser<'_> {
     fn plain_call(pos: Pos, name: &str, args: Vec<Expr>) -> Call {
-        let ident = Ident { value: name.to_owned(), written: name.to_owned(), quoted: false, pos };
+        let ident = Ident {
+            value: name.to_owned(),
+            written: name.to_owned(),
+            quoted: false,
+            pos,
+        };
         Call {
             name: Name { parts: vec![ident] },
             args,
@@ -35,7 +40,10 @@ impl Parser<'_> {
                 let mut args = vec![self.value_expr()?];
                 if self.symbol(",") {
                     let at = self.pos();
-                    args.push(Self::node(at, Kind::Text(self.ident()?.written.to_uppercase())));
+                    args.push(Self::node(
+                        at,
+                        Kind::Text(self.ident()?.written.to_uppercase()),
+                    ));
                 }
                 Self::plain_call(pos, "normalize", args)
             }
@@ -116,11 +124,26 @@ impl Parser<'_> {
             }
             parser.expect(",")?;
             let path = parser.text()?;
-            let returning = if parser.word("RETURNING") { Some(parser.type_name()?) } else { None };
+            let returning = if parser.word("RETURNING") {
+                Some(parser.type_name()?)
+            } else {
+                None
+            };
             if !parser.is_symbol(")") {
-                return Err(Failure::unsupported(parser.pos(), format!("this clause of {function}")));
+                return Err(Failure::unsupported(
+                    parser.pos(),
+                    format!("this clause of {function}"),
+                ));
             }
-            Ok(Self::node(pos, Kind::Json { function, input, path, returning }))
+            Ok(Self::node(
+                pos,
+                Kind::Json {
+                    function,
+                    input,
+                    path,
+                    returning,
+                },
+            ))
         })
     }
 }

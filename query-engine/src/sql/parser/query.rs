@@ -3,8 +3,8 @@
 use super::{MAX_BACKTRACKS, Parser, is_clause_word};
 use crate::failure::{Failure, Result};
 use crate::sql::ast::{
-    Alias, Body, Bound, Cte, Expr, Frame, FrameUnit, GroupBy, Grouping, Item, JoinKind, Kind, On, Query, Relation,
-    RelationKind, Select, SetKind, SortItem, Version, Window,
+    Alias, Body, Bound, Cte, Expr, Frame, FrameUnit, GroupBy, Grouping, Item, JoinKind, Kind, On,
+    Query, Relation, RelationKind, Select, SetKind, SortItem, Version, Window,
 };
 use crate::sql::lexer::Tok;
 
@@ -23,13 +23,25 @@ impl Parser<'_> {
                 let name = parser.ident()?;
                 let columns = parser.optional_columns()?;
                 parser.expect_word("AS")?;
-                Ok(Cte { name, columns, query: parser.subquery()? })
+                Ok(Cte {
+                    name,
+                    columns,
+                    query: parser.subquery()?,
+                })
             })?;
         }
         let body = self.set_expr(0)?;
         let order_by = self.order_by()?;
-        let mut query =
-            Query { pos, with, recursive, body, order_by, offset: None, limit: None, with_ties: None };
+        let mut query = Query {
+            pos,
+            with,
+            recursive,
+            body,
+            order_by,
+            offset: None,
+            limit: None,
+            with_ties: None,
+        };
         self.tail(&mut query)?;
         Ok(query)
     }
@@ -88,7 +100,11 @@ impl Parser<'_> {
                     parser.expect_word("LAST")?;
                 }
             }
-            Ok(SortItem { expr, descending, nulls_first })
+            Ok(SortItem {
+                expr,
+                descending,
+                nulls_first,
+            })
         })
     }
 
@@ -115,7 +131,13 @@ impl Parser<'_> {
                 self.word("DISTINCT");
             }
             let right = self.set_expr(power)?;
-            left = Body::Set { kind, all, left: Box::new(left), right: Box::new(right), pos };
+            left = Body::Set {
+                kind,
+                all,
+                left: Box::new(left),
+                right: Box::new(right),
+                pos,
+            };
         }
     }
 
@@ -140,8 +162,16 @@ impl Parser<'_> {
         self.expect_word("SELECT")?;
         let distinct = !self.word("ALL") && self.word("DISTINCT");
         let items = self.list(Self::select_item)?;
-        let mut select =
-            Select { pos, distinct, items, from: None, filter: None, group_by: None, having: None, windows: vec![] };
+        let mut select = Select {
+            pos,
+            distinct,
+            items,
+            from: None,
+            filter: None,
+            group_by: None,
+            having: None,
+            windows: vec![],
+        };
         if self.word("FROM") {
             select.from = Some(self.relations()?);
         }
@@ -176,7 +206,11 @@ impl Parser<'_> {
         if self.is_symbol(".") && matches!(self.ahead(1), Tok::Symbol("*")) {
             self.advance();
             self.advance();
-            let columns = if self.word("AS") { self.in_parens(|p| p.list(Self::ident))? } else { Vec::new() };
+            let columns = if self.word("AS") {
+                self.in_parens(|p| p.list(Self::ident))?
+            } else {
+                Vec::new()
+            };
             return Ok(Item::Qualified(expr, columns));
         }
         let alias = if self.word("AS") || (self.is_name() && !is_clause_word(self.tok())) {
@@ -207,7 +241,11 @@ impl Parser<'_> {
                 Ok(Grouping::Simple(parser.grouping_set()?))
             }
         })?;
-        Ok(GroupBy { pos, distinct, elements })
+        Ok(GroupBy {
+            pos,
+            distinct,
+            elements,
+        })
     }
 
     /// `x`, `()`, `(a, b)`; but `(a) + 1` and `(select …)` are expressions.
@@ -219,7 +257,9 @@ impl Parser<'_> {
         }
         let expr = self.expr()?;
         match *expr.kind {
-            Kind::Row(items) if self.tokens[self.at.saturating_sub(1)].tok == Tok::Symbol(")") => Ok(items),
+            Kind::Row(items) if self.tokens[self.at.saturating_sub(1)].tok == Tok::Symbol(")") => {
+                Ok(items)
+            }
             _ => Ok(vec![expr]),
         }
     }
@@ -227,22 +267,38 @@ impl Parser<'_> {
     pub(super) fn window(&mut self) -> Result<Window> {
         let pos = self.pos();
         self.expect("(")?;
-        let base = if self.is_name()
-            && !(self.is_words(&["PARTITION", "BY"]) || self.is_frame_start())
-        {
-            Some(self.ident()?)
+        let base =
+            if self.is_name() && !(self.is_words(&["PARTITION", "BY"]) || self.is_frame_start()) {
+                Some(self.ident()?)
+            } else {
+                None
+            };
+        let partition_by = if self.words(&["PARTITION", "BY"]) {
+            self.list(Self::expr)?
+        } else {
+            Vec::new()
+        };
+        let order_by = self.order_by()?;
+        let frame = if self.is_frame_start() {
+            Some(self.frame()?)
         } else {
             None
         };
-        let partition_by = if self.words(&["PARTITION", "BY"]) { self.list(Self::expr)? } else { Vec::new() };
-        let order_by = self.order_by()?;
-        let frame = if self.is_frame_start() { Some(self.frame()?) } else { None };
         self.expect(")")?;
-        Ok(Window { pos, base, partition_by, order_by, frame })
+        Ok(Window {
+            pos,
+            base,
+            partition_by,
+            order_by,
+            frame,
+        })
     }
 
     fn is_frame_start(&self) -> bool {
-        ["ROWS", "RANGE", "GROUPS"].iter().any(|word| self.is_word(word)) && !matches!(self.ahead(1), Tok::Symbol(_))
+        ["ROWS", "RANGE", "GROUPS"]
+            .iter()
+            .any(|word| self.is_word(word))
+            && !matches!(self.ahead(1), Tok::Symbol(_))
     }
 
     fn frame(&mut self) -> Result<Frame> {
@@ -258,9 +314,19 @@ impl Parser<'_> {
         if self.word("BETWEEN") {
             let start = self.bound()?;
             self.expect_word("AND")?;
-            return Ok(Frame { pos, unit, start, end: Some(self.bound()?) });
+            return Ok(Frame {
+                pos,
+                unit,
+                start,
+                end: Some(self.bound()?),
+            });
         }
-        Ok(Frame { pos, unit, start: self.bound()?, end: None })
+        Ok(Frame {
+            pos,
+            unit,
+            start: self.bound()?,
+            end: None,
+        })
     }
 
     fn bound(&mut self) -> Result<Bound> {
@@ -282,7 +348,11 @@ impl Parser<'_> {
     }
 
     fn optional_columns(&mut self) -> Result<Vec<crate::sql::ast::Ident>> {
-        if self.is_symbol("(") { self.in_parens(|parser| parser.list(Self::ident)) } else { Ok(Vec::new()) }
+        if self.is_symbol("(") {
+            self.in_parens(|parser| parser.list(Self::ident))
+        } else {
+            Ok(Vec::new())
+        }
     }
 
     /// The comma list after FROM: commas are cross joins.
@@ -346,14 +416,20 @@ impl Parser<'_> {
     fn relation_primary(&mut self) -> Result<Relation> {
         let pos = self.pos();
         let kind = self.relation_kind()?;
-        for (word, what) in [("TABLESAMPLE", "TABLESAMPLE"), ("MATCH_RECOGNIZE", "MATCH_RECOGNIZE")] {
+        for (word, what) in [
+            ("TABLESAMPLE", "TABLESAMPLE"),
+            ("MATCH_RECOGNIZE", "MATCH_RECOGNIZE"),
+        ] {
             if self.is_word(word) {
                 return Err(Failure::unsupported(self.pos(), what));
             }
         }
         let alias = if self.word("AS") || (self.is_name() && !is_clause_word(self.tok())) {
             let name = self.ident()?;
-            Some(Alias { name, columns: self.optional_columns()? })
+            Some(Alias {
+                name,
+                columns: self.optional_columns()?,
+            })
         } else {
             None
         };
@@ -362,14 +438,21 @@ impl Parser<'_> {
                 return Err(Failure::unsupported(self.pos(), word));
             }
         }
-        Ok(Relation { pos, kind: Box::new(kind), alias })
+        Ok(Relation {
+            pos,
+            kind: Box::new(kind),
+            alias,
+        })
     }
 
     fn relation_kind(&mut self) -> Result<RelationKind> {
         if self.is_word("UNNEST") && matches!(self.ahead(1), Tok::Symbol("(")) {
             self.advance();
             let exprs = self.in_parens(|parser| parser.list(Self::expr))?;
-            return Ok(RelationKind::Unnest { exprs, ordinality: self.words(&["WITH", "ORDINALITY"]) });
+            return Ok(RelationKind::Unnest {
+                exprs,
+                ordinality: self.words(&["WITH", "ORDINALITY"]),
+            });
         }
         if self.is_word("LATERAL") && matches!(self.ahead(1), Tok::Symbol("(")) {
             self.advance();
@@ -413,10 +496,21 @@ impl Parser<'_> {
     }
 
     fn opens_twice(&self, at: usize) -> bool {
-        self.tokens.get(at + 1).is_some_and(|token| token.tok == Tok::Symbol("("))
+        self.tokens
+            .get(at + 1)
+            .is_some_and(|token| token.tok == Tok::Symbol("("))
     }
 }
 
 fn join(left: Relation, right: Relation, kind: JoinKind, on: On) -> Relation {
-    Relation { pos: left.pos, kind: Box::new(RelationKind::Join { kind, left, right, on }), alias: None }
+    Relation {
+        pos: left.pos,
+        kind: Box::new(RelationKind::Join {
+            kind,
+            left,
+            right,
+            on,
+        }),
+        alias: None,
+    }
 }

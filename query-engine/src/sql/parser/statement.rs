@@ -11,8 +11,20 @@ const STATEMENTS: &str = "'ALTER', 'ANALYZE', 'CALL', 'COMMENT', 'COMMIT', 'CREA
 
 /// First words of statements of Trino's that this engine refuses, with how many following words name the construct.
 const REFUSED: [(&str, usize); 14] = [
-    ("INSERT", 0), ("DELETE", 0), ("UPDATE", 0), ("MERGE", 0), ("TRUNCATE", 1), ("CREATE", 1), ("DROP", 1),
-    ("ALTER", 1), ("COMMENT", 0), ("GRANT", 0), ("REVOKE", 0), ("DENY", 0), ("ANALYZE", 0), ("REFRESH", 0),
+    ("INSERT", 0),
+    ("DELETE", 0),
+    ("UPDATE", 0),
+    ("MERGE", 0),
+    ("TRUNCATE", 1),
+    ("CREATE", 1),
+    ("DROP", 1),
+    ("ALTER", 1),
+    ("COMMENT", 0),
+    ("GRANT", 0),
+    ("REVOKE", 0),
+    ("DENY", 0),
+    ("ANALYZE", 0),
+    ("REFRESH", 0),
 ];
 
 impl Parser<'_> {
@@ -21,7 +33,11 @@ impl Parser<'_> {
     }
 
     fn statement_here(&mut self) -> Result<Statement> {
-        if self.is_symbol("(") || ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|word| self.is_word(word)) {
+        if self.is_symbol("(")
+            || ["SELECT", "WITH", "VALUES", "TABLE"]
+                .iter()
+                .any(|word| self.is_word(word))
+        {
             return Ok(Statement::Query(self.query()?));
         }
         let pos = self.pos();
@@ -32,8 +48,23 @@ impl Parser<'_> {
         if let Some((word, more)) = REFUSED.iter().find(|(refused, _)| *refused == word) {
             return Ok(self.refused(word, *more));
         }
-        if !["SHOW", "DESCRIBE", "DESC", "EXPLAIN", "USE", "SET", "RESET", "PREPARE", "EXECUTE", "DEALLOCATE", "START",
-            "COMMIT", "ROLLBACK", "CALL"].contains(&word.as_str())
+        if ![
+            "SHOW",
+            "DESCRIBE",
+            "DESC",
+            "EXPLAIN",
+            "USE",
+            "SET",
+            "RESET",
+            "PREPARE",
+            "EXECUTE",
+            "DEALLOCATE",
+            "START",
+            "COMMIT",
+            "ROLLBACK",
+            "CALL",
+        ]
+        .contains(&word.as_str())
         {
             return Err(self.unexpected(STATEMENTS));
         }
@@ -92,7 +123,11 @@ impl Parser<'_> {
             return Ok(None);
         }
         let pattern = self.text()?;
-        let escape = if self.word("ESCAPE") { Some(self.text()?) } else { None };
+        let escape = if self.word("ESCAPE") {
+            Some(self.text()?)
+        } else {
+            None
+        };
         Ok(Some(Like { pattern, escape }))
     }
 
@@ -105,18 +140,35 @@ impl Parser<'_> {
             return Ok(Statement::ShowCatalogs(self.like()?));
         }
         if self.word("SCHEMAS") {
-            let catalog = if self.from_or_in() { Some(self.ident()?) } else { None };
-            return Ok(Statement::ShowSchemas { catalog, like: self.like()? });
+            let catalog = if self.from_or_in() {
+                Some(self.ident()?)
+            } else {
+                None
+            };
+            return Ok(Statement::ShowSchemas {
+                catalog,
+                like: self.like()?,
+            });
         }
         if self.word("TABLES") {
-            let schema = if self.from_or_in() { Some(self.name()?) } else { None };
-            return Ok(Statement::ShowTables { schema, like: self.like()? });
+            let schema = if self.from_or_in() {
+                Some(self.name()?)
+            } else {
+                None
+            };
+            return Ok(Statement::ShowTables {
+                schema,
+                like: self.like()?,
+            });
         }
         if self.word("COLUMNS") {
             if !self.from_or_in() {
                 return Err(self.unexpected("'FROM', 'IN'"));
             }
-            return Ok(Statement::ShowColumns { table: self.name()?, like: self.like()? });
+            return Ok(Statement::ShowColumns {
+                table: self.name()?,
+                like: self.like()?,
+            });
         }
         if self.word("CREATE") {
             return self.show_create();
@@ -153,7 +205,12 @@ impl Parser<'_> {
     }
 
     fn show_roles(&mut self) -> Result<Statement> {
-        for words in [&["CURRENT", "ROLES"][..], &["ROLES"], &["ROLE", "GRANTS"], &["GRANTS"]] {
+        for words in [
+            &["CURRENT", "ROLES"][..],
+            &["ROLES"],
+            &["ROLE", "GRANTS"],
+            &["GRANTS"],
+        ] {
             if self.words(words) {
                 if self.from_or_in() {
                     self.name()?;
@@ -178,7 +235,10 @@ impl Parser<'_> {
         if named && self.word("OUTPUT") {
             return Ok(Statement::DescribeOutput(self.ident()?));
         }
-        Ok(Statement::ShowColumns { table: self.name()?, like: None })
+        Ok(Statement::ShowColumns {
+            table: self.name()?,
+            like: None,
+        })
     }
 
     fn explain(&mut self) -> Result<Statement> {
@@ -209,7 +269,12 @@ impl Parser<'_> {
             self.expect(")")?;
         }
         let statement = Box::new(self.statement()?);
-        Ok(Statement::Explain { kind, json, analyze, statement })
+        Ok(Statement::Explain {
+            kind,
+            json,
+            analyze,
+            statement,
+        })
     }
 
     fn explain_kind(&mut self) -> Result<ExplainKind> {
@@ -229,14 +294,23 @@ impl Parser<'_> {
     fn use_schema(&mut self) -> Result<Statement> {
         let first = self.ident()?;
         if self.symbol(".") {
-            return Ok(Statement::Use { catalog: Some(first), schema: self.ident()? });
+            return Ok(Statement::Use {
+                catalog: Some(first),
+                schema: self.ident()?,
+            });
         }
-        Ok(Statement::Use { catalog: None, schema: first })
+        Ok(Statement::Use {
+            catalog: None,
+            schema: first,
+        })
     }
 
     fn set(&mut self) -> Result<Statement> {
         if self.words(&["SESSION", "AUTHORIZATION"]) {
-            return Err(Failure::unsupported(self.pos(), "SET SESSION AUTHORIZATION"));
+            return Err(Failure::unsupported(
+                self.pos(),
+                "SET SESSION AUTHORIZATION",
+            ));
         }
         if self.word("SESSION") {
             let name = self.name()?;
@@ -267,7 +341,10 @@ impl Parser<'_> {
         self.statement()?;
         self.parameters = before;
         let end = self.tokens[self.at.saturating_sub(1)].end;
-        Ok(Statement::Prepare { name, sql: self.text[start..end].to_owned() })
+        Ok(Statement::Prepare {
+            name,
+            sql: self.text[start..end].to_owned(),
+        })
     }
 
     fn execute(&mut self) -> Result<Statement> {
@@ -275,11 +352,19 @@ impl Parser<'_> {
         if immediate {
             let pos = self.pos();
             let sql = self.text()?;
-            let args = if self.word("USING") { self.list(Self::expr)? } else { Vec::new() };
+            let args = if self.word("USING") {
+                self.list(Self::expr)?
+            } else {
+                Vec::new()
+            };
             return Ok(Statement::ExecuteImmediate { sql, pos, args });
         }
         let name = self.ident()?;
-        let args = if self.word("USING") { self.list(Self::expr)? } else { Vec::new() };
+        let args = if self.word("USING") {
+            self.list(Self::expr)?
+        } else {
+            Vec::new()
+        };
         Ok(Statement::Execute { name, args })
     }
 
@@ -288,9 +373,16 @@ impl Parser<'_> {
         let mut isolation = None;
         loop {
             if self.words(&["ISOLATION", "LEVEL"]) {
-                let levels: [&[&str]; 4] =
-                    [&["SERIALIZABLE"], &["REPEATABLE", "READ"], &["READ", "COMMITTED"], &["READ", "UNCOMMITTED"]];
-                isolation = levels.iter().find(|level| self.words(level)).map(|level| level.join(" "));
+                let levels: [&[&str]; 4] = [
+                    &["SERIALIZABLE"],
+                    &["REPEATABLE", "READ"],
+                    &["READ", "COMMITTED"],
+                    &["READ", "UNCOMMITTED"],
+                ];
+                isolation = levels
+                    .iter()
+                    .find(|level| self.words(level))
+                    .map(|level| level.join(" "));
                 if isolation.is_none() {
                     return Err(self.unexpected("'READ', 'REPEATABLE', 'SERIALIZABLE'"));
                 }
@@ -309,8 +401,11 @@ impl Parser<'_> {
                 return Ok(Vec::new());
             }
             parser.list(|parser| {
-                let label: Option<Ident> =
-                    if matches!(parser.ahead(1), Tok::Symbol("=>")) { Some(parser.ident()?) } else { None };
+                let label: Option<Ident> = if matches!(parser.ahead(1), Tok::Symbol("=>")) {
+                    Some(parser.ident()?)
+                } else {
+                    None
+                };
                 parser.symbol("=>");
                 Ok((label, parser.expr()?))
             })

@@ -3,7 +3,9 @@
 use super::statement;
 
 fn refuses(sql: &str) -> String {
-    statement(sql).map(|_| String::new()).unwrap_or_else(|failure| failure.text())
+    statement(sql)
+        .map(|_| String::new())
+        .unwrap_or_else(|failure| failure.text())
 }
 
 #[test]
@@ -34,19 +36,37 @@ fn takes_the_forms_clients_send() {
 
 #[test]
 fn refuses_with_the_place() {
-    assert!(refuses("selec AS region").starts_with("line 1:1: mismatched input 'selec'. Expecting: 'ALTER'"));
-    assert_eq!(refuses("select 1,\n  from t"), "line 2:3: mismatched input 'from'. Expecting: <identifier>");
-    assert_eq!(refuses("select 'abc"), "line 1:8: mismatched input '''. Expecting: closing quote");
+    assert!(
+        refuses("selec AS region")
+            .starts_with("line 1:1: mismatched input 'selec'. Expecting: 'ALTER'")
+    );
+    assert_eq!(
+        refuses("select 1,\n  from t"),
+        "line 2:3: mismatched input 'from'. Expecting: <identifier>"
+    );
+    assert_eq!(
+        refuses("select 'abc"),
+        "line 1:8: mismatched input '''. Expecting: closing quote"
+    );
     assert!(refuses("select x from t qualify 1").contains("line 1:17: mismatched input 'qualify'"));
-    assert_eq!(refuses("select * from t tablesample bernoulli (50)"), "line 1:17: TABLESAMPLE is not supported");
-    assert_eq!(refuses("select 1 1"), "line 1:10: mismatched input '1'. Expecting: <EOF>");
+    assert_eq!(
+        refuses("select * from t tablesample bernoulli (50)"),
+        "line 1:17: TABLESAMPLE is not supported"
+    );
+    assert_eq!(
+        refuses("select 1 1"),
+        "line 1:10: mismatched input '1'. Expecting: <EOF>"
+    );
     assert!(refuses("").starts_with("line 1:1: mismatched input '<EOF>'"));
 }
 
 #[test]
 fn nesting_and_chains_are_bounded() {
     // Query threads have deep stacks; test threads do not.
-    let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(nesting_and_chains).unwrap();
+    let thread = std::thread::Builder::new()
+        .stack_size(64 << 20)
+        .spawn(nesting_and_chains)
+        .unwrap();
     thread.join().unwrap();
 }
 
@@ -59,5 +79,11 @@ fn nesting_and_chains() {
     assert!(refuses(&relations).contains("nested too deeply"));
     let chain = format!("select 1{}", " + 1".repeat(100_000));
     assert!(refuses(&chain).contains("too many chained operators"));
-    assert_eq!(refuses(&format!("select 1 where {} true", "true and ".repeat(50_000))), "");
+    assert_eq!(
+        refuses(&format!(
+            "select 1 where {} true",
+            "true and ".repeat(50_000)
+        )),
+        ""
+    );
 }
