@@ -13,13 +13,23 @@ fn streamforge(arguments: &[&str], environment: &[(&str, &str)]) -> (bool, Strin
         .output()
         .expect("the binary starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.success(), text(&output.stdout), text(&output.stderr))
+    (
+        output.status.success(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
 }
 
 #[test]
 fn the_configuration_says_where_each_value_came_from() {
     let (ok, printed, _) = streamforge(
-        &["config", "--set", "query_engine.listen=127.0.0.1:1", "--data-dir", "/elsewhere"],
+        &[
+            "config",
+            "--set",
+            "query_engine.listen=127.0.0.1:1",
+            "--data-dir",
+            "/elsewhere",
+        ],
         &[("STREAMFORGE__VIZ_DASHBOARD__LISTEN", "127.0.0.1:2")],
     );
     assert!(ok);
@@ -29,16 +39,23 @@ fn the_configuration_says_where_each_value_came_from() {
         "data_dir = \"/elsewhere\" # --data-dir",
         "data_dir = \"/elsewhere/storage-service\"",
     ] {
-        assert!(printed.lines().any(|found| found == line), "`{line}` is missing in\n{printed}");
+        assert!(
+            printed.lines().any(|found| found == line),
+            "`{line}` is missing in\n{printed}"
+        );
     }
 }
 
 #[test]
 fn secrets_are_masked() {
-    let (ok, printed, _) = streamforge(&["config", "--set", "storage_service.secret_key=hush"], &[]);
+    let (ok, printed, _) =
+        streamforge(&["config", "--set", "storage_service.secret_key=hush"], &[]);
     assert!(ok);
     assert!(!printed.contains("hush"), "{printed}");
-    assert!(printed.contains("secret_key = \"********\" # --set storage_service.secret_key"), "{printed}");
+    assert!(
+        printed.contains("secret_key = \"********\" # --set storage_service.secret_key"),
+        "{printed}"
+    );
 }
 
 #[test]
@@ -56,22 +73,42 @@ fn the_printed_defaults_are_a_file_that_can_be_read() {
 fn an_unknown_key_in_a_file_is_refused_with_its_line() {
     let directory = testkit::temp_dir();
     let file = directory.path().join("bad.toml");
-    std::fs::write(&file, "[query_engine]\nlisten = \"127.0.0.1:8080\"\nlissen = 1\n").expect("written");
+    std::fs::write(
+        &file,
+        "[query_engine]\nlisten = \"127.0.0.1:8080\"\nlissen = 1\n",
+    )
+    .expect("written");
     let (ok, _, error) = streamforge(&["config", "--config", &file.display().to_string()], &[]);
     assert!(!ok);
-    assert!(error.contains("bad.toml") && error.contains("line 3") && error.contains("`lissen`"), "{error}");
+    assert!(
+        error.contains("bad.toml") && error.contains("line 3") && error.contains("`lissen`"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_bad_value_is_refused_with_its_origin() {
-    let (ok, _, error) = streamforge(&["config"], &[("STREAMFORGE__QUERY_ENGINE__LISTEN", "nowhere")]);
+    let (ok, _, error) = streamforge(
+        &["config"],
+        &[("STREAMFORGE__QUERY_ENGINE__LISTEN", "nowhere")],
+    );
     assert!(!ok);
-    assert!(error.contains("STREAMFORGE__QUERY_ENGINE__LISTEN") && error.contains("query_engine.listen"), "{error}");
+    assert!(
+        error.contains("STREAMFORGE__QUERY_ENGINE__LISTEN")
+            && error.contains("query_engine.listen"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_closed_server_is_named() {
-    let (ok, _, error) = streamforge(&["sql", "--server", "http://127.0.0.1:9", "-e", "SELECT 1"], &[]);
+    let (ok, _, error) = streamforge(
+        &["sql", "--server", "http://127.0.0.1:9", "-e", "SELECT 1"],
+        &[],
+    );
     assert!(!ok);
-    assert!(error.contains("could not reach Trino at http://127.0.0.1:9"), "{error}");
+    assert!(
+        error.contains("could not reach Trino at http://127.0.0.1:9"),
+        "{error}"
+    );
 }

@@ -7,12 +7,27 @@ use crate::platform::Site;
 /// Every table of the demo, and a query that is true of it once it works.
 pub(crate) const TABLES: [(&str, &str); 8] = [
     ("bronze.clickstream", "count(*) > 0"),
-    ("silver.clickstream", "count(*) > 0 AND count(*) = count(DISTINCT event_identifier)"),
-    ("silver.clickstream_rejected", "count(*) > 0 AND count(*) = count(reason)"),
-    ("silver.conversions", "count(*) > 0 AND min(monetary_value) > 50"),
-    ("gold.activity_per_minute", "count(*) > 0 AND min(events) > 0"),
+    (
+        "silver.clickstream",
+        "count(*) > 0 AND count(*) = count(DISTINCT event_identifier)",
+    ),
+    (
+        "silver.clickstream_rejected",
+        "count(*) > 0 AND count(*) = count(reason)",
+    ),
+    (
+        "silver.conversions",
+        "count(*) > 0 AND min(monetary_value) > 50",
+    ),
+    (
+        "gold.activity_per_minute",
+        "count(*) > 0 AND min(events) > 0",
+    ),
     ("gold.sessions", "count(*) > 0 AND min(events) > 0"),
-    ("gold.revenue_by_country", "count(*) > 0 AND min(revenue) > 0"),
+    (
+        "gold.revenue_by_country",
+        "count(*) > 0 AND min(revenue) > 0",
+    ),
     ("gold.funnel", "count(*) > 0"),
 ];
 
@@ -26,10 +41,16 @@ pub(crate) fn every_table_fills(site: &Site) {
         let sql = format!("SELECT {condition} FROM {table}");
         loop {
             let answer = site.try_query(&sql);
-            if answer.as_ref().is_ok_and(|rows| rows.first().is_some_and(|value| value == "true")) {
+            if answer
+                .as_ref()
+                .is_ok_and(|rows| rows.first().is_some_and(|value| value == "true"))
+            {
                 break;
             }
-            assert!(Instant::now() < deadline, "{table} is not filled: {condition} gave {answer:?}");
+            assert!(
+                Instant::now() < deadline,
+                "{table} is not filled: {condition} gave {answer:?}"
+            );
         }
     }
 }
@@ -44,19 +65,29 @@ fn one_command_fills_every_table_and_a_second_continues() {
     assert!(status.status.success(), "{screen}");
     assert!(screen.contains("gold.funnel"), "{screen}");
     let jobs = site.output(&["job", "list"]);
-    assert!(jobs.contains("clickstream") && jobs.contains("RUNNING"), "{jobs}");
+    assert!(
+        jobs.contains("clickstream") && jobs.contains("RUNNING"),
+        "{jobs}"
+    );
     let complaints = up.complaints();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
     let begun = Instant::now();
     assert!(up.stop().success());
-    assert!(begun.elapsed() < Duration::from_secs(10), "the drain took {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "the drain took {:?}",
+        begun.elapsed()
+    );
 
     let again = site.start(&["up", "--rate", "200"]);
     let sql = "SELECT count(*) FROM bronze.clickstream";
     let before = site.number(sql);
     let deadline = Instant::now() + FILL;
     while site.number(sql) <= before {
-        assert!(Instant::now() < deadline, "nothing arrives after the second start");
+        assert!(
+            Instant::now() < deadline,
+            "nothing arrives after the second start"
+        );
     }
     let twice = "SELECT count(*) FROM (SELECT \"partition\", \"offset\" FROM bronze.clickstream \
                  GROUP BY 1, 2 HAVING count(*) > 1)";

@@ -37,8 +37,14 @@ impl Site {
             .map(|key| (*key, TcpListener::bind("127.0.0.1:0").expect("a free port")))
             .collect();
         let port = |socket: &TcpListener| socket.local_addr().expect("a bound socket").port();
-        let ports = held.iter().map(|(key, socket)| (*key, port(socket))).collect();
-        Site { directory: testkit::temp_dir(), ports }
+        let ports = held
+            .iter()
+            .map(|(key, socket)| (*key, port(socket)))
+            .collect();
+        Site {
+            directory: testkit::temp_dir(),
+            ports,
+        }
     }
 
     /// `127.0.0.1:PORT` of a configuration key.
@@ -50,9 +56,13 @@ impl Site {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_streamforge"));
         command.current_dir(self.directory.path());
-        command.arg("--data-dir").arg(self.directory.path().join("data"));
+        command
+            .arg("--data-dir")
+            .arg(self.directory.path().join("data"));
         for key in LISTEN_KEYS {
-            command.arg("--set").arg(format!("{key}={}", self.address(key)));
+            command
+                .arg("--set")
+                .arg(format!("{key}={}", self.address(key)));
         }
         for (endpoint, key, scheme) in [
             ("kafka", "streaming_server.listen", ""),
@@ -64,9 +74,14 @@ impl Site {
             ("trino", "query_engine.listen", "http://"),
             ("dashboard", "viz_dashboard.listen", "http://"),
         ] {
-            command.arg("--set").arg(format!("endpoints.{endpoint}={scheme}{}", self.address(key)));
+            command.arg("--set").arg(format!(
+                "endpoints.{endpoint}={scheme}{}",
+                self.address(key)
+            ));
         }
-        command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        command
+            .env_remove("AWS_ACCESS_KEY_ID")
+            .env_remove("AWS_SECRET_ACCESS_KEY");
         command.args(arguments);
         command
     }
@@ -95,17 +110,24 @@ impl Site {
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
-        Ok(String::from_utf8_lossy(&output.stdout).lines().skip(1).map(str::to_owned).collect())
+        Ok(String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .skip(1)
+            .map(str::to_owned)
+            .collect())
     }
 
     pub(crate) fn query(&self, sql: &str) -> Vec<String> {
-        self.try_query(sql).unwrap_or_else(|error| panic!("{sql}\n{error}"))
+        self.try_query(sql)
+            .unwrap_or_else(|error| panic!("{sql}\n{error}"))
     }
 
     /// The one number of a query.
     pub(crate) fn number(&self, sql: &str) -> i64 {
         let rows = self.query(sql);
-        rows[0].parse().unwrap_or_else(|_| panic!("{sql} gave {rows:?}"))
+        rows[0]
+            .parse()
+            .unwrap_or_else(|_| panic!("{sql} gave {rows:?}"))
     }
 
     /// What Python clients need to find the services of this site.
@@ -133,7 +155,10 @@ impl Site {
     /// Runs a Python script of real clients against this site.
     pub(crate) fn python(&self, script: &str) -> String {
         let environment = self.environment();
-        let pairs: Vec<_> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let pairs: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         testkit::python(script, &pairs)
     }
 
@@ -157,7 +182,11 @@ impl Process {
     }
 
     pub(crate) fn spawn(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
         let (sender, lines) = channel();
         let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         std::thread::spawn(move || {
@@ -186,7 +215,10 @@ impl Process {
             match self.lines.recv_timeout(left) {
                 Ok(line) if line.starts_with(prefix) => return line,
                 Ok(_) => {}
-                Err(_) => panic!("no line `{prefix}…`; the log was\n{}", self.log().join("\n")),
+                Err(_) => panic!(
+                    "no line `{prefix}…`; the log was\n{}",
+                    self.log().join("\n")
+                ),
             }
         }
     }
@@ -215,7 +247,13 @@ impl Process {
     /// SIGTERM, and how it ended.
     pub(crate) fn stop(mut self) -> ExitStatus {
         let id = self.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill starts").success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .expect("kill starts")
+                .success()
+        );
         self.child.wait().expect("it can be reaped")
     }
 

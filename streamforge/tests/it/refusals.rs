@@ -8,12 +8,22 @@ use crate::platform::Site;
 fn a_taken_port_names_the_service_and_the_key() {
     let site = Site::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let setting = format!("query_engine.listen={}", taken.local_addr().expect("a bound socket"));
+    let setting = format!(
+        "query_engine.listen={}",
+        taken.local_addr().expect("a bound socket")
+    );
     let output = site.run(&["up", "--set", &setting]);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success());
-    assert!(error.contains("query-engine could not listen on") && error.contains("--set query_engine.listen="), "{error}");
-    assert!(!site.data().try_exists().expect("readable"), "something was written");
+    assert!(
+        error.contains("query-engine could not listen on")
+            && error.contains("--set query_engine.listen="),
+        "{error}"
+    );
+    assert!(
+        !site.data().try_exists().expect("readable"),
+        "something was written"
+    );
 }
 
 #[test]
@@ -25,7 +35,10 @@ fn a_directory_in_use_is_refused() {
     let output = other.run(&["run", "storage-service", "--data-dir", &data]);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success());
-    assert!(error.contains("is in use: another process runs storage-service on it"), "{error}");
+    assert!(
+        error.contains("is in use: another process runs storage-service on it"),
+        "{error}"
+    );
     assert!(first.stop().success());
 }
 
@@ -42,12 +55,23 @@ fn a_directory_of_another_format_is_refused() {
 
 #[test]
 fn listening_beyond_loopback_without_authentication_is_refused() {
-    for key in ["streaming_server.listen", "iceberg_catalog.listen", "query_engine.listen", "viz_dashboard.listen"] {
+    for key in [
+        "streaming_server.listen",
+        "iceberg_catalog.listen",
+        "query_engine.listen",
+        "viz_dashboard.listen",
+    ] {
         let site = Site::new();
         let output = site.run(&["up", "--set", &format!("{key}=0.0.0.0:0")]);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{key} was accepted");
-        assert!(error.contains("0.0.0.0") && error.contains("authentication"), "{key}: {error}");
-        assert!(!site.data().try_exists().expect("readable"), "something was written");
+        assert!(
+            error.contains("0.0.0.0") && error.contains("authentication"),
+            "{key}: {error}"
+        );
+        assert!(
+            !site.data().try_exists().expect("readable"),
+            "something was written"
+        );
     }
 }

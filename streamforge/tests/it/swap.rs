@@ -9,14 +9,25 @@ use std::time::{Duration, Instant};
 use crate::newcomer::{TABLES, every_table_fills};
 use crate::platform::Site;
 
-const SERVICES: [&str; 5] =
-    ["storage-service", "streaming-server", "iceberg-catalog", "stream-processor", "query-engine"];
+const SERVICES: [&str; 5] = [
+    "storage-service",
+    "streaming-server",
+    "iceberg-catalog",
+    "stream-processor",
+    "query-engine",
+];
 
 #[test]
 fn every_service_as_a_process_of_its_own_gives_the_same_tables() {
     let site = Site::new();
-    let processes: Vec<_> = SERVICES.iter().map(|service| site.start(&["run", service])).collect();
-    let without: Vec<_> = SERVICES.iter().flat_map(|service| ["--without", service]).collect();
+    let processes: Vec<_> = SERVICES
+        .iter()
+        .map(|service| site.start(&["run", service]))
+        .collect();
+    let without: Vec<_> = SERVICES
+        .iter()
+        .flat_map(|service| ["--without", service])
+        .collect();
     let up = site.start(&[&["up", "--rate", "200"], without.as_slice()].concat());
     every_table_fills(&site);
     assert!(up.stop().success());
@@ -35,19 +46,37 @@ fn apache_kafka_in_place_of_the_broker_gives_the_same_tables() {
     let site = Site::new();
     let endpoint = format!("endpoints.kafka={}", kafka.address);
     let up = site.start(&[
-        "up", "--rate", "200", "--without", "streaming-server", "--set", &endpoint, "--set", "endpoints.kafka_admin=",
+        "up",
+        "--rate",
+        "200",
+        "--without",
+        "streaming-server",
+        "--set",
+        &endpoint,
+        "--set",
+        "endpoints.kafka_admin=",
     ]);
     every_table_fills(&site);
     assert!(up.stop().success());
     let bronze = site_after_stop(&site, &kafka.address);
-    assert_eq!(bronze.0, bronze.1, "bronze and the real Kafka disagree about what was accepted");
+    assert_eq!(
+        bronze.0, bronze.1,
+        "bronze and the real Kafka disagree about what was accepted"
+    );
 }
 
 /// Rows of bronze, and records in the topic, once nothing is sent any more.
 fn site_after_stop(site: &Site, kafka: &str) -> (i64, i64) {
     let endpoint = format!("endpoints.kafka={kafka}");
     let up = site.start(&[
-        "up", "--without", "streaming-server", "--set", &endpoint, "--set", "endpoints.kafka_admin=", "--set",
+        "up",
+        "--without",
+        "streaming-server",
+        "--set",
+        &endpoint,
+        "--set",
+        "endpoints.kafka_admin=",
+        "--set",
         "demo.events=false",
     ]);
     let records = records_in(kafka);
@@ -70,16 +99,26 @@ topic = consumer.list_topics("clickstream").topics["clickstream"]
 ends = [consumer.get_watermark_offsets(TopicPartition("clickstream", p)) for p in topic.partitions]
 print(sum(high - low for low, high in ends))
 "#;
-    testkit::python(script, &[("KAFKA", kafka)]).trim().parse().expect("a number")
+    testkit::python(script, &[("KAFKA", kafka)])
+        .trim()
+        .parse()
+        .expect("a number")
 }
 
 #[test]
 fn the_list_of_tables_is_that_of_the_sql_file() {
-    let sql = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../sql/clickstream.sql")).expect("readable");
+    let sql = fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../sql/clickstream.sql"
+    ))
+    .expect("readable");
     for (table, _) in TABLES {
         let table = table.replace('.', "`.`");
         let plain = table.replace('`', "");
-        assert!(sql.contains(&table) || sql.contains(&plain), "{plain} is not in sql/clickstream.sql");
+        assert!(
+            sql.contains(&table) || sql.contains(&plain),
+            "{plain} is not in sql/clickstream.sql"
+        );
     }
 }
 
@@ -119,14 +158,24 @@ impl ApacheKafka {
         fs::write(&properties, text).expect("the properties can be written");
         let java = |main: &str| {
             let mut command = Command::new("java");
-            command.args(["-Xmx512m", "-cp"]).arg(libraries.join("*")).arg(main);
+            command
+                .args(["-Xmx512m", "-cp"])
+                .arg(libraries.join("*"))
+                .arg(main);
             command
         };
         let mut format = java("kafka.tools.StorageTool");
-        format.args(["format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c"]).arg(&properties);
+        format
+            .args(["format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c"])
+            .arg(&properties);
         let formatted = format.output().expect("java starts");
-        assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
-        let log = fs::File::create(directory.path().join("kafka.log")).expect("the log can be made");
+        assert!(
+            formatted.status.success(),
+            "{}",
+            String::from_utf8_lossy(&formatted.stderr)
+        );
+        let log =
+            fs::File::create(directory.path().join("kafka.log")).expect("the log can be made");
         let mut run = java("kafka.Kafka");
         run.arg(&properties).stdout(Stdio::null()).stderr(log);
         let server = run.spawn().expect("java starts");
@@ -139,7 +188,11 @@ impl ApacheKafka {
             assert!(Instant::now() < deadline, "Apache Kafka did not start");
             std::thread::yield_now();
         }
-        ApacheKafka { server, address, _directory: directory }
+        ApacheKafka {
+            server,
+            address,
+            _directory: directory,
+        }
     }
 }
 
@@ -152,19 +205,30 @@ impl Drop for ApacheKafka {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port()
+    TcpListener::bind("127.0.0.1:0")
+        .expect("a free port")
+        .local_addr()
+        .expect("bound")
+        .port()
 }
 
 /// The jars, fetched once into the cache.
 fn libraries() -> PathBuf {
-    let cache = testkit::interpreter().ancestors().nth(3).expect("the environment lies in the cache");
+    let cache = testkit::interpreter()
+        .ancestors()
+        .nth(3)
+        .expect("the environment lies in the cache");
     let directory = cache.join("kafka-4.1.0");
     let libraries = directory.join("libs");
     if !directory.join("complete").is_file() {
         fs::create_dir_all(&directory).expect("the cache can be written");
         fs::write(directory.join("pom.xml"), POM).expect("the cache can be written");
         let output = maven(&directory, &libraries);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
         fs::write(directory.join("complete"), "").expect("the cache can be written");
     }
     libraries
@@ -172,7 +236,12 @@ fn libraries() -> PathBuf {
 
 fn maven(directory: &Path, libraries: &Path) -> std::process::Output {
     Command::new("mvn")
-        .args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"])
+        .args([
+            "-q",
+            "-B",
+            "dependency:copy-dependencies",
+            "-DincludeScope=runtime",
+        ])
         .arg(format!("-DoutputDirectory={}", libraries.display()))
         .current_dir(directory)
         .output()
