@@ -263,7 +263,7 @@ async fn kill(State(manager): State<Shared>, Path(id): Path<String>) -> Response
 }
 
 /// Where `infoUri` leads: the query as plain text.
-async fn page(State(manager): State<Shared>, uri: http::Uri) -> Response {
+async fn page(State(manager): State<Shared>, uri: axum::http::Uri) -> Response {
     match uri.query().and_then(|id| manager.find(id)) {
         Some(query) => format!("{:#}", summary(&query)).into_response(),
         None => not_found(),

@@ -154,13 +154,13 @@ pub(crate) fn extreme(name: &str, args: Vec<Expr>, ty: Type) -> Typed {
             } else {
                 cmp::lt(&other, &best)?
             };
-            let valid = arrow::compute::and(
-                &arrow::compute::is_not_null(&best)?,
-                &arrow::compute::is_not_null(&other)?,
+            let valid = datafusion::arrow::compute::and(
+                &datafusion::arrow::compute::is_not_null(&best)?,
+                &datafusion::arrow::compute::is_not_null(&other)?,
             )?;
-            let chosen = arrow::compute::kernels::zip::zip(&take, &other, &best)?;
-            let null = arrow::compute::not(&valid)?;
-            best = arrow::compute::nullif(&chosen, &null)?;
+            let chosen = datafusion::arrow::compute::kernels::zip::zip(&take, &other, &best)?;
+            let null = datafusion::arrow::compute::not(&valid)?;
+            best = datafusion::arrow::compute::nullif(&chosen, &null)?;
         }
         Ok(best)
     };

@@ -342,7 +342,7 @@ impl ScalarUDFImpl for Kernel {
         };
         let result = self
             .evaluate(&args)
-            .map_err(datafusion::error::DataFusionError::from)?;
+            .map_err(|failure| datafusion::error::DataFusionError::from(failure))?;
         if *result.data_type() != self.returns || result.len() != rows {
             let message = format!(
                 "{self:?} made {} rows of {}, expected {rows} of {}",

@@ -579,7 +579,7 @@ fn searching(table: &mut Table) {
                     })
                     .transpose()
             });
-            done(rows.collect::<Result<arrow::array::Int32Array>>()?)
+            done(rows.collect::<Result<datafusion::arrow::array::Int32Array>>()?)
         },
     );
 }

@@ -364,6 +364,12 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
+    /// Counts a link of one chain; the first two are free, for `t.x + 1` in many places is no chain.
+    fn link(&mut self, links: &mut usize) -> Result<()> {
+        *links += 1;
+        if *links > 2 { self.step() } else { Ok(()) }
+    }
+
     fn node(pos: Pos, kind: Kind) -> Expr {
         Expr {
             pos,

@@ -226,7 +226,7 @@ impl Executor<'_> {
                 crate::catalog::lake_table(self.engine, &key.schema, &key.table).await?
         {
             let metadata = table.metadata();
-            let version = if metadata.format_version() == iceberg::spec::FormatVersion::V1 {
+            let version = if metadata.format_version() == lake::iceberg::spec::FormatVersion::V1 {
                 1
             } else {
                 2

@@ -215,7 +215,8 @@ fn flatten(call: &Invocation) -> Result<Run> {
             let Some(outer) = args.list(0, row) else {
                 return Ok(None);
             };
-            let outer: &arrow::array::ListArray = crate::functions::kernel::downcast(&outer)?;
+            let outer: &datafusion::arrow::array::ListArray =
+                crate::functions::kernel::downcast(&outer)?;
             let parts: Vec<ArrayRef> = (0..outer.len())
                 .filter(|at| outer.is_valid(*at))
                 .map(|at| outer.value(at))

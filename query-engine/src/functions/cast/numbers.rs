@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Decimal128Array, PrimitiveArray};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, PrimitiveArray,
+};
 use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type,
@@ -44,7 +46,10 @@ pub(super) fn step(from: &Type, to: &Type) -> Option<Step> {
 
 /// Any integer array as bigints.
 fn bigints(array: &ArrayRef) -> Result<ArrayRef> {
-    Ok(arrow::compute::cast(array, &Type::Bigint.arrow())?)
+    Ok(datafusion::arrow::compute::cast(
+        array,
+        &Type::Bigint.arrow(),
+    )?)
 }
 
 fn truth(from: Type) -> Convert {
@@ -127,7 +132,7 @@ fn narrowed(
 
 fn float_to_integer(to: Type) -> Convert {
     Arc::new(move |array| {
-        let doubles = arrow::compute::cast(array, &Type::Double.arrow())?;
+        let doubles = datafusion::arrow::compute::cast(array, &Type::Double.arrow())?;
         let values = doubles.as_primitive::<Float64Type>().iter().map(|value| {
             value
                 .map(|value| {

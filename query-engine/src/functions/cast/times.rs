@@ -17,7 +17,7 @@ use crate::types::Type;
 pub(crate) fn raw(array: &ArrayRef, row: usize) -> i64 {
     use datafusion::arrow::datatypes::{TimestampMicrosecondType, TimestampNanosecondType};
     match array.data_type() {
-        DataType::Timestamp(arrow::datatypes::TimeUnit::Nanosecond, _) => {
+        DataType::Timestamp(datafusion::arrow::datatypes::TimeUnit::Nanosecond, _) => {
             array.as_primitive::<TimestampNanosecondType>().value(row)
         }
         _ => array.as_primitive::<TimestampMicrosecondType>().value(row),
@@ -26,13 +26,13 @@ pub(crate) fn raw(array: &ArrayRef, row: usize) -> i64 {
 
 /// Timestamps as plain numbers.
 fn numbers(array: &ArrayRef) -> Result<ArrayRef> {
-    Ok(arrow::compute::cast(array, &DataType::Int64)?)
+    Ok(datafusion::arrow::compute::cast(array, &DataType::Int64)?)
 }
 
 fn timestamps(values: Int64Array, to: &Type) -> Result<ArrayRef> {
     let shape = to.arrow();
     let values: ArrayRef = Arc::new(values);
-    Ok(arrow::compute::cast(&values, &shape)?)
+    Ok(datafusion::arrow::compute::cast(&values, &shape)?)
 }
 
 /// Rounds half up from `unit` digits of a second to `precision`, staying in `unit` digits.

@@ -140,8 +140,7 @@ pub(super) fn parse(text: &str, pattern: &str) -> Result<Option<NaiveDateTime>> 
             'i' => number(2).map(|(value, _)| minute = value),
             's' | 'S' => number(2).map(|(value, _)| second = value),
             'f' => number(9).and_then(|(value, length)| {
-                let _: () = nanos = value * 10_u32.checked_pow(u32::try_from(9 - length).ok()?)?;
-                Some(())
+                Some(nanos = value * 10_u32.checked_pow(u32::try_from(9 - length).ok()?)?)
             }),
             'p' => rest
                 .get(..2)

@@ -47,15 +47,16 @@ impl Parser<'_> {
     }
 
     fn predicates(&mut self, mut left: Expr) -> Result<Expr> {
+        let mut links = 0;
         loop {
             let pos = self.pos();
             if let Some(op) = self.comparison() {
-                self.step()?;
+                self.link(&mut links)?;
                 left = self.compared(pos, op, left)?;
                 continue;
             }
             if self.word("IS") {
-                self.step()?;
+                self.link(&mut links)?;
                 left = self.is_predicate(pos, left)?;
                 continue;
             }
@@ -86,7 +87,7 @@ impl Parser<'_> {
             } else {
                 return Ok(left);
             };
-            self.step()?;
+            self.link(&mut links)?;
             left = if negated {
                 Self::node(pos, Kind::Not(found))
             } else {
@@ -196,6 +197,7 @@ impl Parser<'_> {
 
     fn additive(&mut self) -> Result<Expr> {
         let mut left = self.multiplicative()?;
+        let mut links = 0;
         loop {
             let pos = self.pos();
             let op = if self.symbol("+") {
@@ -205,7 +207,7 @@ impl Parser<'_> {
             } else {
                 return Ok(left);
             };
-            self.step()?;
+            self.link(&mut links)?;
             let right = self.multiplicative()?;
             left = Self::node(pos, Kind::Arith(op, left, right));
         }
@@ -213,6 +215,7 @@ impl Parser<'_> {
 
     fn multiplicative(&mut self) -> Result<Expr> {
         let mut left = self.unary()?;
+        let mut links = 0;
         loop {
             let pos = self.pos();
             let op = if self.symbol("*") {
@@ -224,7 +227,7 @@ impl Parser<'_> {
             } else {
                 return Ok(left);
             };
-            self.step()?;
+            self.link(&mut links)?;
             let right = self.unary()?;
             left = Self::node(pos, Kind::Arith(op, left, right));
         }
@@ -252,17 +255,18 @@ impl Parser<'_> {
 
     fn postfix(&mut self) -> Result<Expr> {
         let mut value = self.primary()?;
+        let mut links = 0;
         loop {
             let pos = self.pos();
             if self.is_symbol("[") {
                 self.advance();
-                self.step()?;
+                self.link(&mut links)?;
                 let index = self.expr()?;
                 self.expect("]")?;
                 value = Self::node(pos, Kind::Subscript(value, index));
             } else if self.is_symbol(".") && !matches!(self.ahead(1), Tok::Symbol("*")) {
                 self.advance();
-                self.step()?;
+                self.link(&mut links)?;
                 let field = self.ident()?;
                 value = Self::node(value.pos, Kind::Dereference(value, field));
             } else {
