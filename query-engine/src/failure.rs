@@ -67,7 +67,6 @@ codes! {
     InvalidSessionProperty = "INVALID_SESSION_PROPERTY", 14, User;
     InvalidWindowFrame = "INVALID_WINDOW_FRAME", 15, User;
     NumericValueOutOfRange = "NUMERIC_VALUE_OUT_OF_RANGE", 19, User;
-    UnknownTransaction = "UNKNOWN_TRANSACTION", 20, User;
     NotInTransaction = "NOT_IN_TRANSACTION", 21, User;
     SubqueryMultipleRows = "SUBQUERY_MULTIPLE_ROWS", 28, User;
     ProcedureNotFound = "PROCEDURE_NOT_FOUND", 29, User;
@@ -96,14 +95,11 @@ codes! {
     ExpressionNotAggregate = "EXPRESSION_NOT_AGGREGATE", 73, User;
     ExpressionNotScalar = "EXPRESSION_NOT_SCALAR", 74, User;
     ExpressionNotConstant = "EXPRESSION_NOT_CONSTANT", 75, User;
-    InvalidArguments = "INVALID_ARGUMENTS", 76, User;
     InvalidParameterUsage = "INVALID_PARAMETER_USAGE", 80, User;
     DuplicateNamedQuery = "DUPLICATE_NAMED_QUERY", 53, User;
-    DuplicateWindowName = "DUPLICATE_WINDOW_NAME", 92, User;
     InvalidWindowReference = "INVALID_WINDOW_REFERENCE", 93, User;
     GenericInternalError = "GENERIC_INTERNAL_ERROR", 65536, Internal;
     ServerShuttingDown = "SERVER_SHUTTING_DOWN", 65541, Internal;
-    GenericInsufficientResources = "GENERIC_INSUFFICIENT_RESOURCES", 131_072, Resources;
     QueryQueueFull = "QUERY_QUEUE_FULL", 131_074, Resources;
     ExceededTimeLimit = "EXCEEDED_TIME_LIMIT", 131_075, Resources;
     ExceededLocalMemoryLimit = "EXCEEDED_LOCAL_MEMORY_LIMIT", 131_079, Resources;

@@ -209,6 +209,10 @@ async fn settled(query: &Query) -> bool {
     false
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the caller has no further use for it"
+)]
 fn respond(query: &Query, json: Arc<str>) -> Response {
     let mut response = json.to_string().into_response();
     response
@@ -263,7 +267,7 @@ async fn kill(State(manager): State<Shared>, Path(id): Path<String>) -> Response
 }
 
 /// Where `infoUri` leads: the query as plain text.
-async fn page(State(manager): State<Shared>, uri: axum::http::Uri) -> Response {
+async fn page(State(manager): State<Shared>, uri: http::Uri) -> Response {
     match uri.query().and_then(|id| manager.find(id)) {
         Some(query) => format!("{:#}", summary(&query)).into_response(),
         None => not_found(),

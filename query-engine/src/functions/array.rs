@@ -32,10 +32,14 @@ pub(crate) fn encoded(array: &ArrayRef) -> Result<Rows> {
 /// The rows at some indexes.
 pub(crate) fn take(array: &ArrayRef, rows: &[usize]) -> Result<ArrayRef> {
     let rows: UInt64Array = rows.iter().map(|row| u64::try_from(*row).ok()).collect();
-    Ok(datafusion::arrow::compute::take(array, &rows, None)?)
+    Ok(arrow::compute::take(array, &rows, None)?)
 }
 
 /// One list a row.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the caller has no further use for it"
+)]
 pub(crate) fn lists(rows: Vec<Option<ArrayRef>>, element: &DataType) -> Result<ArrayRef> {
     let field = Arc::new(Field::new("item", element.clone(), true));
     let lengths: Vec<usize> = rows
@@ -47,7 +51,7 @@ pub(crate) fn lists(rows: Vec<Option<ArrayRef>>, element: &DataType) -> Result<A
     let values = if parts.is_empty() {
         new_empty_array(element)
     } else {
-        datafusion::arrow::compute::concat(&parts)?
+        arrow::compute::concat(&parts)?
     };
     done(ListArray::try_new(
         field,
@@ -78,7 +82,7 @@ pub(crate) fn make(items: Vec<Expr>, element: &Type) -> Typed {
                 .map(|arg| args.array(arg).slice(args.at(arg, row), 1))
                 .collect();
             let cells: Vec<&dyn Array> = cells.iter().map(AsRef::as_ref).collect();
-            Ok(Some(datafusion::arrow::compute::concat(&cells)?))
+            Ok(Some(arrow::compute::concat(&cells)?))
         });
         lists(rows.collect::<Result<_>>()?, &shape)
     };
@@ -107,7 +111,7 @@ pub(crate) fn concat(items: Vec<Expr>, ty: Type) -> Typed {
                 (0..args.len()).map(|arg| args.list(arg, row)).collect();
             let Some(parts) = parts else { return Ok(None) };
             let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-            Ok(Some(datafusion::arrow::compute::concat(&parts)?))
+            Ok(Some(arrow::compute::concat(&parts)?))
         });
         lists(rows.collect::<Result<_>>()?, &shape)
     };
@@ -147,7 +151,7 @@ pub(crate) fn joined(parts: &[ArrayRef], element: &DataType) -> Result<ArrayRef>
         return Ok(new_empty_array(element));
     }
     let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-    Ok(datafusion::arrow::compute::concat(&parts)?)
+    Ok(arrow::compute::concat(&parts)?)
 }
 
 /// `a[i]`: out of bounds is an error.
@@ -312,7 +316,7 @@ fn zip(values: Vec<Typed>) -> Typed {
                 let padding = new_null_array(column.data_type(), length - column.len());
                 joined(&[Arc::clone(column), padding], column.data_type())
             });
-            let made = datafusion::arrow::array::StructArray::try_new(
+            let made = arrow::array::StructArray::try_new(
                 shapes.clone(),
                 columns.collect::<Result<_>>()?,
                 None,
@@ -349,11 +353,8 @@ pub(crate) fn entries(value: Typed, entry: &Type) -> Typed {
             let Some((keys, values)) = args.map(0, row) else {
                 return Ok(None);
             };
-            let made = datafusion::arrow::array::StructArray::try_new(
-                fields.clone(),
-                vec![keys, values],
-                None,
-            )?;
+            let made =
+                arrow::array::StructArray::try_new(fields.clone(), vec![keys, values], None)?;
             Ok(Some(Arc::new(made) as ArrayRef))
         });
         lists(rows.collect::<Result<_>>()?, &shape)
@@ -434,7 +435,7 @@ fn verdict(
     if args.is_null(0, row) {
         return Ok(None);
     }
-    let value = datafusion::arrow::array::Scalar::new(args.array(0).slice(args.at(0, row), 1));
+    let value = arrow::array::Scalar::new(args.array(0).slice(args.at(0, row), 1));
     let compared = match op {
         Compare::Eq => cmp::eq(list, &value)?,
         Compare::NotEq => cmp::neq(list, &value)?,

@@ -152,7 +152,7 @@ fn converter(from: &Type, to: &Type, zone: &Arc<str>) -> Result<Convert> {
     let shape = to.arrow();
     Ok(match step(from, to, zone)? {
         Step::Same => Arc::new(|array| Ok(Arc::clone(array))),
-        Step::Arrow => Arc::new(move |array| Ok(datafusion::arrow::compute::cast(array, &shape)?)),
+        Step::Arrow => Arc::new(move |array| Ok(arrow::compute::cast(array, &shape)?)),
         Step::Run(convert) => convert,
     })
 }
@@ -232,11 +232,11 @@ pub(crate) fn scalar_text(ty: &Type, array: &ArrayRef, row: usize) -> String {
                 .value(row),
             *precision,
         ),
-        Type::Timestamp(precision) => text::timestamp(times::raw(array, row), *precision),
+        Type::Timestamp(precision) => text::timestamp(raw(array, row), *precision),
         Type::TimestampTz(precision, zone) => {
             let zone = super::datetime::parse::Zone::parse(zone)
                 .unwrap_or_else(super::datetime::parse::Zone::utc);
-            text::timestamp_tz(times::raw(array, row), *precision, &zone)
+            text::timestamp_tz(raw(array, row), *precision, &zone)
         }
         Type::DayTime => text::day_time(
             array

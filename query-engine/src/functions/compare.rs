@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, AsArray, BooleanArray, Float32Array, Float64Array};
+use datafusion::arrow::array::{AsArray, BooleanArray, Float32Array, Float64Array};
 use datafusion::arrow::compute::kernels::cmp;
 use datafusion::arrow::datatypes::{Float32Type, Float64Type};
 use datafusion::common::ScalarValue;
@@ -154,13 +154,13 @@ pub(crate) fn extreme(name: &str, args: Vec<Expr>, ty: Type) -> Typed {
             } else {
                 cmp::lt(&other, &best)?
             };
-            let valid = datafusion::arrow::compute::and(
-                &datafusion::arrow::compute::is_not_null(&best)?,
-                &datafusion::arrow::compute::is_not_null(&other)?,
+            let valid = arrow::compute::and(
+                &arrow::compute::is_not_null(&best)?,
+                &arrow::compute::is_not_null(&other)?,
             )?;
-            let chosen = datafusion::arrow::compute::kernels::zip::zip(&take, &other, &best)?;
-            let null = datafusion::arrow::compute::not(&valid)?;
-            best = datafusion::arrow::compute::nullif(&chosen, &null)?;
+            let chosen = arrow::compute::kernels::zip::zip(&take, &other, &best)?;
+            let null = arrow::compute::not(&valid)?;
+            best = arrow::compute::nullif(&chosen, &null)?;
         }
         Ok(best)
     };

@@ -42,7 +42,7 @@ pub(crate) fn raw(args: &Args, arg: usize, row: usize) -> i64 {
 /// Numbers as timestamps of an Arrow type.
 pub(crate) fn timestamps(values: Int64Array, shape: &DataType) -> Result<ArrayRef> {
     let values: ArrayRef = Arc::new(values);
-    Ok(datafusion::arrow::compute::cast(&values, shape)?)
+    Ok(arrow::compute::cast(&values, shape)?)
 }
 
 fn out_of_range() -> Failure {
@@ -104,7 +104,7 @@ impl Clock {
                 .and_then(date_at)
                 .map(|date| date.and_time(NaiveTime::MIN)),
             Clock::Time => args
-                .primitive::<datafusion::arrow::datatypes::Time64MicrosecondType>(arg, row)
+                .primitive::<arrow::datatypes::Time64MicrosecondType>(arg, row)
                 .and_then(|micros| time_at(micros, false)),
             Clock::Stamp { nanos, zone } => {
                 time_at(raw(args, arg, row), *nanos).map(|time| zone.local(time))

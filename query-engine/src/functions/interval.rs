@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{Months, NaiveDateTime};
 use datafusion::arrow::array::{
-    Array, AsArray, Date32Array, DurationMillisecondArray, Int64Array, IntervalYearMonthArray,
+    Date32Array, DurationMillisecondArray, Int64Array, IntervalYearMonthArray,
     Time64MicrosecondArray,
 };
 use datafusion::arrow::datatypes::{
@@ -170,7 +170,7 @@ fn interval(args: &Args, arg: usize, row: usize, months: bool) -> Option<i64> {
 fn collect(
     rows: impl Iterator<Item = Option<Option<i64>>>,
     months: bool,
-) -> Result<datafusion::arrow::array::ArrayRef> {
+) -> Result<arrow::array::ArrayRef> {
     let rows = rows.map(|row| match row {
         Some(Some(value)) => Ok(Some(value)),
         Some(None) => Err(overflow("interval overflow")),
@@ -286,7 +286,7 @@ fn shifted(sign: i64, left: Typed, right: Typed, on_failure: OnFailure) -> Optio
     ))
 }
 
-fn shift_dates(args: &Args, sign: i64, months: bool) -> Result<datafusion::arrow::array::ArrayRef> {
+fn shift_dates(args: &Args, sign: i64, months: bool) -> Result<arrow::array::ArrayRef> {
     let rows = (0..args.rows).map(|row| {
         let (Some(days), Some(by)) = (args.date(0, row), interval(args, 1, row, months)) else {
             return Ok(None);

@@ -50,10 +50,6 @@ impl Args {
         if self.constant[arg] { 0 } else { row }
     }
 
-    pub(crate) fn is_constant(&self, arg: usize) -> bool {
-        self.constant[arg]
-    }
-
     pub(crate) fn is_null(&self, arg: usize, row: usize) -> bool {
         let array = &self.arrays[arg];
         *array.data_type() == DataType::Null || array.is_null(self.at(arg, row))
@@ -71,12 +67,6 @@ impl Args {
         array.is_valid(at).then(|| array.value(at))
     }
 
-    pub(crate) fn bool(&self, arg: usize, row: usize) -> Option<bool> {
-        let array: &BooleanArray = self.arrays[arg].as_boolean();
-        let at = self.at(arg, row);
-        array.is_valid(at).then(|| array.value(at))
-    }
-
     pub(crate) fn primitive<T: ArrowPrimitiveType>(
         &self,
         arg: usize,
@@ -89,12 +79,6 @@ impl Args {
 
     pub(crate) fn i64(&self, arg: usize, row: usize) -> Option<i64> {
         let array = self.arrays[arg].as_any().downcast_ref::<Int64Array>()?;
-        let at = self.at(arg, row);
-        array.is_valid(at).then(|| array.value(at))
-    }
-
-    pub(crate) fn i32(&self, arg: usize, row: usize) -> Option<i32> {
-        let array = self.arrays[arg].as_any().downcast_ref::<Int32Array>()?;
         let at = self.at(arg, row);
         array.is_valid(at).then(|| array.value(at))
     }
@@ -342,7 +326,7 @@ impl ScalarUDFImpl for Kernel {
         };
         let result = self
             .evaluate(&args)
-            .map_err(|failure| datafusion::error::DataFusionError::from(failure))?;
+            .map_err(datafusion::error::DataFusionError::from)?;
         if *result.data_type() != self.returns || result.len() != rows {
             let message = format!(
                 "{self:?} made {} rows of {}, expected {rows} of {}",

@@ -302,7 +302,7 @@ pub(super) fn register(table: &mut Table) {
                 maps.is_valid(row)
                     .then(|| i64::from(maps.value_length(row)))
             });
-            super::kernel::done(lengths.collect::<datafusion::arrow::array::Int64Array>())
+            super::kernel::done(lengths.collect::<arrow::array::Int64Array>())
         },
     );
 }

@@ -66,8 +66,8 @@ pub(crate) fn field_of(row: &ArrayRef, index: usize) -> Result<ArrayRef> {
     if row.null_count() == 0 || *column.data_type() == DataType::Null {
         return Ok(Arc::clone(column));
     }
-    let mask = datafusion::arrow::compute::is_null(row)?;
-    Ok(datafusion::arrow::compute::nullif(column, &mask)?)
+    let mask = arrow::compute::is_null(row)?;
+    Ok(arrow::compute::nullif(column, &mask)?)
 }
 
 /// A lake column in the shape the engine uses: nested fields keep their places and lose their names.
@@ -126,6 +126,6 @@ fn relabel(array: &ArrayRef, shape: &DataType) -> Result<ArrayRef> {
                 *sorted,
             )?)
         }
-        _ => Ok(datafusion::arrow::compute::cast(array, shape)?),
+        _ => Ok(arrow::compute::cast(array, shape)?),
     }
 }

@@ -119,7 +119,8 @@ fn float(out: &mut String, value: f64, shown: impl std::fmt::Display) {
             "\"-Infinity\""
         });
     } else {
-        drop(write!(out, "{shown}"));
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{shown}");
     }
 }
 

@@ -399,7 +399,7 @@ fn queries(manager: &Manager) -> Rows {
     };
     let group = ScalarValue::List(ScalarValue::new_list_nullable(
         &[text("global")],
-        &datafusion::arrow::datatypes::DataType::Utf8,
+        &arrow::datatypes::DataType::Utf8,
     ));
     let row = |query: Arc<crate::query::Query>| {
         let progress = query.progress();

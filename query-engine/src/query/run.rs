@@ -214,14 +214,6 @@ impl Engine {
         query.update(|progress| progress.state = State::Finishing);
         pages.flush().await
     }
-
-    /// All rows of a query at once, for statements that need them; the caller bounds their number.
-    pub(crate) async fn collect(&self, query: &Query, analyzed: &Analyzed) -> Result<RecordBatch> {
-        let (state, plan) = self.plan(query, analyzed).await?;
-        let schema = plan.schema();
-        let batches = datafusion::physical_plan::collect(plan, state.task_ctx()).await?;
-        Ok(concat_batches(&schema, &batches)?)
-    }
 }
 
 /// Lets operators that multiply rows give way: without it a join of constants would never see its cancellation.

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, PrimitiveArray,
-};
+use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, Decimal128Array, PrimitiveArray};
 use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type,
@@ -46,10 +44,7 @@ pub(super) fn step(from: &Type, to: &Type) -> Option<Step> {
 
 /// Any integer array as bigints.
 fn bigints(array: &ArrayRef) -> Result<ArrayRef> {
-    Ok(datafusion::arrow::compute::cast(
-        array,
-        &Type::Bigint.arrow(),
-    )?)
+    Ok(arrow::compute::cast(array, &Type::Bigint.arrow())?)
 }
 
 fn truth(from: Type) -> Convert {
@@ -132,7 +127,7 @@ fn narrowed(
 
 fn float_to_integer(to: Type) -> Convert {
     Arc::new(move |array| {
-        let doubles = datafusion::arrow::compute::cast(array, &Type::Double.arrow())?;
+        let doubles = arrow::compute::cast(array, &Type::Double.arrow())?;
         let values = doubles.as_primitive::<Float64Type>().iter().map(|value| {
             value
                 .map(|value| {
@@ -228,6 +223,10 @@ pub(super) fn exact_decimal(value: f64, scale: i8) -> Option<i128> {
     Some(if value < 0.0 { -magnitude } else { magnitude })
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the caller has no further use for it"
+)]
 fn decimal_from_i64(from: Type, precision: u8, scale: i8, boolean: bool) -> Option<Step> {
     let whole = i16::from(precision) - i16::from(scale);
     let (digits, _) = from.as_decimal()?;

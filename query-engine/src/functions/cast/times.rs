@@ -17,7 +17,7 @@ use crate::types::Type;
 pub(crate) fn raw(array: &ArrayRef, row: usize) -> i64 {
     use datafusion::arrow::datatypes::{TimestampMicrosecondType, TimestampNanosecondType};
     match array.data_type() {
-        DataType::Timestamp(datafusion::arrow::datatypes::TimeUnit::Nanosecond, _) => {
+        DataType::Timestamp(arrow::datatypes::TimeUnit::Nanosecond, _) => {
             array.as_primitive::<TimestampNanosecondType>().value(row)
         }
         _ => array.as_primitive::<TimestampMicrosecondType>().value(row),
@@ -26,13 +26,13 @@ pub(crate) fn raw(array: &ArrayRef, row: usize) -> i64 {
 
 /// Timestamps as plain numbers.
 fn numbers(array: &ArrayRef) -> Result<ArrayRef> {
-    Ok(datafusion::arrow::compute::cast(array, &DataType::Int64)?)
+    Ok(arrow::compute::cast(array, &DataType::Int64)?)
 }
 
 fn timestamps(values: Int64Array, to: &Type) -> Result<ArrayRef> {
     let shape = to.arrow();
     let values: ArrayRef = Arc::new(values);
-    Ok(datafusion::arrow::compute::cast(&values, &shape)?)
+    Ok(arrow::compute::cast(&values, &shape)?)
 }
 
 /// Rounds half up from `unit` digits of a second to `precision`, staying in `unit` digits.
@@ -79,6 +79,10 @@ fn each(to: Type, map: impl Fn(i64) -> Result<i64> + Send + Sync + 'static) -> C
     })
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one arm a case of the dialect, each a plain construction"
+)]
 pub(super) fn step(from: &Type, to: &Type) -> Option<Step> {
     Some(match (from, to) {
         (Type::Date, Type::Timestamp(_)) => Step::Arrow,

@@ -99,10 +99,6 @@ pub(crate) struct Parsed {
 }
 
 impl Parsed {
-    pub(crate) fn local(&self) -> NaiveDateTime {
-        self.local
-    }
-
     /// Micro- or nanoseconds of the local time.
     pub(crate) fn local_units(&self, nanos: bool) -> Option<i64> {
         units(self.local, nanos)

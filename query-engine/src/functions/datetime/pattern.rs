@@ -140,7 +140,8 @@ pub(super) fn parse(text: &str, pattern: &str) -> Result<Option<NaiveDateTime>> 
             'i' => number(2).map(|(value, _)| minute = value),
             's' | 'S' => number(2).map(|(value, _)| second = value),
             'f' => number(9).and_then(|(value, length)| {
-                Some(nanos = value * 10_u32.checked_pow(u32::try_from(9 - length).ok()?)?)
+                let _: () = nanos = value * 10_u32.checked_pow(u32::try_from(9 - length).ok()?)?;
+                Some(())
             }),
             'p' => rest
                 .get(..2)

@@ -76,6 +76,10 @@ impl<'s> Context<'s> {
 }
 
 impl Analyzer<'_> {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one arm a case of the dialect, each a plain construction"
+    )]
     pub(crate) fn expr(&mut self, expr: &ast::Expr, cx: &mut Context<'_>) -> Result<Typed> {
         let conjunct = std::mem::replace(&mut cx.conjunct, false);
         let pos = expr.pos;
@@ -600,13 +604,5 @@ pub(crate) fn balanced(op: Operator, mut exprs: Vec<Expr>) -> Expr {
             let right = exprs.split_off(n / 2);
             binary_expr(balanced(op, exprs), op, balanced(op, right))
         }
-    }
-}
-
-/// The expression under aliases.
-pub(crate) fn unaliased(expr: Expr) -> Expr {
-    match expr {
-        Expr::Alias(Alias { expr, .. }) => unaliased(*expr),
-        other => other,
     }
 }

@@ -262,6 +262,10 @@ impl Analyzer<'_> {
     }
 
     /// The named columns once, then the rest of both sides.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the caller has no further use for it"
+    )]
     fn merge(
         &mut self,
         plan: LogicalPlan,

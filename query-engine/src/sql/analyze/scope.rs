@@ -102,7 +102,7 @@ impl<'a> Scope<'a> {
         if let Some(field) = outer.local(qualifier, name)? {
             *self.correlated.borrow_mut() = true;
             let column = Column::new_unqualified(field.column.clone());
-            let inner = std::sync::Arc::new(datafusion::arrow::datatypes::Field::new(
+            let inner = std::sync::Arc::new(arrow::datatypes::Field::new(
                 field.column.clone(),
                 field.ty.arrow(),
                 true,

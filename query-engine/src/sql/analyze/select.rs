@@ -344,6 +344,10 @@ impl Analyzer<'_> {
         Ok(LogicalPlanBuilder::from(plan).project(exprs)?.build()?)
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the caller has no further use for it"
+    )]
     fn projected(
         &mut self,
         select: &Select,
@@ -452,6 +456,10 @@ fn origin_of(value: &Typed, scope: &Scope<'_>) -> Option<[String; 3]> {
 }
 
 /// Replaces grouping keys by their columns and refuses what is neither key nor aggregate.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the caller has no further use for it"
+)]
 fn after_grouping(
     pos: Pos,
     expr: Expr,

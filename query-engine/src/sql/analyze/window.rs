@@ -351,7 +351,7 @@ impl Analyzer<'_> {
     }
 
     fn bound(&mut self, bound: &Bound) -> Result<WindowFrameBound> {
-        let mut count = |expr: &ast::Expr| match expr.kind.as_ref() {
+        let count = |expr: &ast::Expr| match expr.kind.as_ref() {
             Kind::Integer(digits) => digits
                 .parse::<u64>()
                 .map(|n| ScalarValue::UInt64(Some(n)))

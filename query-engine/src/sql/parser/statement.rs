@@ -131,6 +131,10 @@ impl Parser<'_> {
         Ok(Some(Like { pattern, escape }))
     }
 
+    #[expect(
+        clippy::wrong_self_convention,
+        reason = "FROM is the word of the grammar"
+    )]
     fn from_or_in(&mut self) -> bool {
         self.word("FROM") || self.word("IN")
     }
