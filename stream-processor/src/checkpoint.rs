@@ -9,6 +9,3 @@
 pub(crate) mod manifest;
 pub(crate) mod state;
 pub(crate) mod store;
-
-#[cfg(test)]
-mod tests;

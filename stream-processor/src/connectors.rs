@@ -13,9 +13,6 @@ pub(crate) mod print;
 pub(crate) mod records;
 pub(crate) mod rows;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};

@@ -15,7 +15,7 @@ use url::Url;
 use crate::error::Error;
 
 /// Options of `CREATE CATALOG`.
-const KNOWN: [&str; 21] = [
+const KNOWN: [&str; 16] = [
     "type",
     "catalog-type",
     "uri",
@@ -25,7 +25,6 @@ const KNOWN: [&str; 21] = [
     "cache-enabled",
     "cache.expiration-interval-ms",
     "property-version",
-    "default-database",
     "client.region",
     "s3.endpoint",
     "s3.region",
@@ -33,10 +32,6 @@ const KNOWN: [&str; 21] = [
     "s3.secret-access-key",
     "s3.session-token",
     "s3.path-style-access",
-    "client.assume-role.region",
-    "clients",
-    "catalog-impl",
-    "base-namespace",
 ];
 
 /// Connected catalogs, by their options.
