@@ -11,9 +11,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array,
-    Float32Array, Float64Array, Int32Array, Int64Array, ListArray, MapArray, PrimitiveArray,
-    StringArray, new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, Date32Array, Decimal128Array, Float32Array,
+    Float64Array, Int64Array, ListArray, MapArray, PrimitiveArray, StringArray, new_null_array,
 };
 use datafusion::arrow::compute::concat;
 use datafusion::arrow::datatypes::{ArrowPrimitiveType, DataType};

@@ -4,7 +4,7 @@
 //! count, because DataFusion's has another scale. The same building blocks serve windows ([`super::window`]).
 
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::expr::{AggregateFunction, Sort};
+use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::{Expr, Operator, binary_expr, lit};
 
 use super::Analyzer;

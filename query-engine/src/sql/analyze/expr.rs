@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::expr::{Alias, LambdaVariable};
+use datafusion::logical_expr::expr::LambdaVariable;
 use datafusion::logical_expr::{Case, Expr, Operator, binary_expr};
 
 use super::Analyzer;
