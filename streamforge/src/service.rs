@@ -8,6 +8,7 @@ use crate::config::Config;
 
 /// A service that this binary can run; `data-emitter` is a client and has its own command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(clippy::enum_variant_names, reason = "the names of the crates")]
 pub(crate) enum Service {
     StreamingServer,
     StorageService,

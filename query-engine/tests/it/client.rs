@@ -23,11 +23,20 @@ impl Server {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("the server answers as the protocol says");
+        let url = format!(
+            "http://{}",
+            listener
+                .local_addr()
+                .expect("the server answers as the protocol says")
+        );
         let mut config = Config {
             threads: 2,
-            catalog_uri: "http://127.0.0.1:1/".parse().unwrap(),
+            catalog_uri: "http://127.0.0.1:1/"
+                .parse()
+                .expect("the server answers as the protocol says"),
             ..Config::default()
         };
         change(&mut config);
@@ -57,8 +66,8 @@ impl Server {
         let ended = tokio::time::timeout(Duration::from_secs(10), self.task).await;
         ended
             .expect("serve ends soon after shutdown")
-            .unwrap()
-            .unwrap();
+            .expect("the server answers as the protocol says")
+            .expect("the server answers as the protocol says");
     }
 }
 
@@ -95,7 +104,10 @@ impl Client {
         for (name, value) in &self.headers {
             request = request.header(*name, value);
         }
-        request.send().await.unwrap()
+        request
+            .send()
+            .await
+            .expect("the server answers as the protocol says")
     }
 
     /// Runs a statement to its end.
@@ -106,16 +118,28 @@ impl Client {
             assert_eq!(response.status(), 200, "{sql}");
             for (name, value) in response.headers() {
                 if name.as_str().starts_with("x-trino-") {
-                    answer
-                        .headers
-                        .push((name.to_string(), value.to_str().unwrap().to_owned()));
+                    answer.headers.push((
+                        name.to_string(),
+                        value
+                            .to_str()
+                            .expect("the server answers as the protocol says")
+                            .to_owned(),
+                    ));
                 }
             }
-            let text = response.text().await.unwrap();
+            let text = response
+                .text()
+                .await
+                .expect("the server answers as the protocol says");
             let body: Value = serde_json::from_str(&text)
                 .unwrap_or_else(|error| panic!("{sql}: {error}: {text}"));
             if let Some(columns) = body["columns"].as_array() {
-                let text = |column: &Value, key: &str| column[key].as_str().unwrap().to_owned();
+                let text = |column: &Value, key: &str| {
+                    column[key]
+                        .as_str()
+                        .expect("the server answers as the protocol says")
+                        .to_owned()
+                };
                 answer.columns = columns
                     .iter()
                     .map(|column| (text(column, "name"), text(column, "type")))
@@ -123,15 +147,24 @@ impl Client {
             }
             if let Some(rows) = body["data"].as_array() {
                 answer.pages += 1;
-                answer
-                    .rows
-                    .extend(rows.iter().map(|row| row.as_array().unwrap().clone()));
+                answer.rows.extend(rows.iter().map(|row| {
+                    row.as_array()
+                        .expect("the server answers as the protocol says")
+                        .clone()
+                }));
             }
             if body["error"].is_object() {
                 answer.error = Some(body["error"].clone());
             }
             match body["nextUri"].as_str() {
-                Some(next) => response = self.http.get(next).send().await.unwrap(),
+                Some(next) => {
+                    response = self
+                        .http
+                        .get(next)
+                        .send()
+                        .await
+                        .expect("the server answers as the protocol says")
+                }
                 None => return answer,
             }
         }
@@ -143,8 +176,12 @@ impl Client {
         if let Some(error) = answer.error {
             return format!(
                 "{}: {}",
-                error["errorName"].as_str().unwrap(),
-                error["message"].as_str().unwrap()
+                error["errorName"]
+                    .as_str()
+                    .expect("the server answers as the protocol says"),
+                error["message"]
+                    .as_str()
+                    .expect("the server answers as the protocol says")
             );
         }
         let rows = answer
@@ -179,8 +216,12 @@ impl AsyncDB for Client {
         if let Some(error) = answer.error {
             return Err(Refused(format!(
                 "{}: {}",
-                error["errorName"].as_str().unwrap(),
-                error["message"].as_str().unwrap()
+                error["errorName"]
+                    .as_str()
+                    .expect("the server answers as the protocol says"),
+                error["message"]
+                    .as_str()
+                    .expect("the server answers as the protocol says")
             )));
         }
         let types = answer

@@ -238,12 +238,6 @@ impl Process {
         self.child.id()
     }
 
-    /// SIGKILL.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it can be reaped");
-    }
-
     /// SIGTERM, and how it ended.
     pub(crate) fn stop(mut self) -> ExitStatus {
         let id = self.id().to_string();
@@ -254,11 +248,6 @@ impl Process {
                 .expect("kill starts")
                 .success()
         );
-        self.child.wait().expect("it can be reaped")
-    }
-
-    /// Waits until it ends by itself.
-    pub(crate) fn wait(mut self) -> ExitStatus {
         self.child.wait().expect("it can be reaped")
     }
 }
