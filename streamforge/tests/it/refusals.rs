@@ -55,20 +55,26 @@ fn a_directory_of_another_format_is_refused() {
 
 #[test]
 fn listening_beyond_loopback_without_authentication_is_refused() {
-    for key in [
-        "streaming_server.listen",
-        "iceberg_catalog.listen",
-        "query_engine.listen",
-        "viz_dashboard.listen",
+    for (key, remedy) in [
+        (
+            "streaming_server.listen",
+            "needs authentication: set `users`",
+        ),
+        (
+            "iceberg_catalog.listen",
+            "0.0.0.0:0 is open to others and needs a token",
+        ),
+        ("query_engine.listen", "must be a loopback address"),
+        (
+            "viz_dashboard.listen",
+            "0.0.0.0:0 is open to others and needs a password",
+        ),
     ] {
         let site = Site::new();
         let output = site.run(&["up", "--set", &format!("{key}=0.0.0.0:0")]);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{key} was accepted");
-        assert!(
-            error.contains("listen") && error.contains("authentication"),
-            "{key}: {error}"
-        );
+        assert!(error.contains(remedy), "{key}: {error}");
         assert!(
             !site.data().try_exists().expect("readable"),
             "something was written"
