@@ -11,6 +11,3 @@ pub(crate) mod keys;
 pub(crate) mod session;
 pub(crate) mod temporal;
 pub(crate) mod window;
-
-#[cfg(test)]
-mod tests;

@@ -26,11 +26,12 @@ fn section(path: &[String], table: &Table, origins: &Origins, text: &mut String)
             text.push_str(&format!("\n[{}]\n", names.join(".")));
             begun = true;
         }
-        let shown = if is_secret(name) && !is_empty(value) {
-            "\"********\"".to_owned()
-        } else {
-            value.to_string()
-        };
+        let shown =
+            if (is_secret(name) || path.iter().any(|part| is_secret(part))) && !is_empty(value) {
+                "\"********\"".to_owned()
+            } else {
+                value.to_string()
+            };
         let origin = origins.get(&inner(name).join("."));
         let origin = origin.map_or(String::new(), |origin| format!(" # {origin}"));
         text.push_str(&format!("{} = {shown}{origin}\n", quoted(name)));

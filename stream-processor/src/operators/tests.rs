@@ -1,1 +1,0 @@
-//! Operators without the runtime.
