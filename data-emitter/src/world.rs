@@ -1,10 +1,7 @@
 //! The accounts and pages that all events speak of, decided by the seed alone.
 //!
-//! They are also the side inputs of the demo: [`side_inputs`] writes them as JSON lines, so every valid event finds its
+//! They are also the side inputs of the demo: [`side_inputs`] gives them as JSON lines, so every valid event finds its
 //! account and page there.
-
-use std::io;
-use std::path::Path;
 
 use crate::random::{Random, Weighted};
 use crate::text;
@@ -140,14 +137,6 @@ pub fn side_inputs(seed: u64) -> SideInputs {
     SideInputs {
         accounts: String::from_utf8_lossy(&accounts).into_owned(),
         pages,
-    }
-}
-
-impl SideInputs {
-    /// Writes `accounts.jsonl` and `pages.jsonl` into an existing directory.
-    pub fn write_to(&self, directory: &Path) -> io::Result<()> {
-        std::fs::write(directory.join("accounts.jsonl"), &self.accounts)?;
-        std::fs::write(directory.join("pages.jsonl"), &self.pages)
     }
 }
 
