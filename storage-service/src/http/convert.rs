@@ -213,16 +213,14 @@ pub(super) use checksum_fields;
 macro_rules! with_checksum {
     ($kind:ident, $checksum:expr, { $($field:ident: $value:expr),* $(,)? }) => {{
         let sums = $crate::http::convert::ChecksumFields::of($checksum);
-        #[allow(clippy::needless_update, reason = "some of the types have no other fields")]
-        s3s::dto::$kind {
-            checksum_crc32: sums.crc32,
-            checksum_crc32c: sums.crc32c,
-            checksum_crc64nvme: sums.crc64nvme,
-            checksum_sha1: sums.sha1,
-            checksum_sha256: sums.sha256,
-            $($field: $value,)*
-            ..Default::default()
-        }
+        let mut made = s3s::dto::$kind::default();
+        made.checksum_crc32 = sums.crc32;
+        made.checksum_crc32c = sums.crc32c;
+        made.checksum_crc64nvme = sums.crc64nvme;
+        made.checksum_sha1 = sums.sha1;
+        made.checksum_sha256 = sums.sha256;
+        $(made.$field = $value;)*
+        made
     }};
 }
 pub(super) use with_checksum;
