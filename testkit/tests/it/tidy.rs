@@ -216,3 +216,76 @@ fn the_crates_are_the_members() {
         "tidy.rs checks exactly the members of the workspace"
     );
 }
+
+#[test]
+fn every_path_that_the_documents_name_exists() {
+    let mut documents: Vec<_> = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
+        .iter()
+        .map(|name| root().join(name))
+        .collect();
+    markdown(&root().join("docs"), &mut documents);
+    let mut named = 0;
+    let mut missing = Vec::new();
+    for document in &documents {
+        let text = fs::read_to_string(document).expect("a document is readable");
+        for path in paths_in(&text, document.parent().expect("a file has a directory")) {
+            named += 1;
+            if !path.try_exists().expect("a path can be looked up") {
+                missing.push(format!("{}: {}", document.display(), path.display()));
+            }
+        }
+    }
+    assert!(named > 50, "only {named} paths found: the walk is broken");
+    assert!(
+        missing.is_empty(),
+        "named but not there:\n{}",
+        missing.join("\n")
+    );
+}
+
+fn markdown(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("the directory is readable") {
+        let path = entry.expect("a directory entry").path();
+        if path.is_dir() {
+            markdown(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+}
+
+/// Targets of links, which start at the document, and code that begins with a directory of the root.
+fn paths_in(text: &str, directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut in_fence = false;
+    for line in text.lines() {
+        in_fence ^= line.trim_start().starts_with("```");
+        if in_fence {
+            continue;
+        }
+        let links = line
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split([')', '#']).next())
+            .filter(|target| !target.is_empty() && !target.contains("://"));
+        found.extend(links.map(|target| directory.join(target)));
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-/".contains(letter);
+        let code = line.split('`').skip(1).step_by(2);
+        let code = code.filter(|name| name.contains('/') && name.chars().all(plain));
+        found.extend(
+            code.filter(|name| is_ours(name))
+                .map(|name| root().join(name)),
+        );
+    }
+    found
+}
+
+fn is_ours(name: &str) -> bool {
+    let first = name.split('/').next().unwrap_or_default();
+    let ours = ["docs", "sql", "dashboards", ".ci", ".github"];
+    ours.contains(&first)
+        || first == "streamforge"
+        || first == "bench"
+        || SERVICES.contains(&first)
+        || LIBRARIES.contains(&first)
+}
