@@ -96,6 +96,8 @@ impl Default for Endpoints {
 pub(crate) struct Loaded {
     pub(crate) config: Config,
     pub(crate) origins: Origins,
+    /// The values as the layers wrote them: sizes are exact here, and rounded where `Config` is written.
+    written: toml::Table,
 }
 
 /// Reads all layers.
@@ -108,7 +110,7 @@ fn load_from(
     settings: &Settings,
     environment: impl Iterator<Item = (String, String)>,
 ) -> anyhow::Result<Loaded> {
-    let mut layers = layers::Layers::new(&Config::default())?;
+    let mut layers = layers::Layers::new(DEFAULTS)?;
     if let Some((path, text)) = read_file(settings.config.as_deref())? {
         layers.add_file(&path, &text)?;
     }
@@ -126,9 +128,13 @@ fn load_from(
             Origin::Option("--data-dir".to_owned()),
         )?;
     }
-    let (mut config, origins) = layers.finish()?;
+    let (mut config, origins, written) = layers.finish()?;
     place_data(&mut config, &origins);
-    Ok(Loaded { config, origins })
+    Ok(Loaded {
+        config,
+        origins,
+        written,
+    })
 }
 
 /// A service's directory lies below the platform's unless it was set by itself.

@@ -52,8 +52,9 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    pub(super) fn new(defaults: &Config) -> anyhow::Result<Self> {
-        let values = Table::try_from(defaults).context("the defaults can be written as TOML")?;
+    /// The first layer, as text: a size that went through `Config` would come back rounded to a tenth of its unit.
+    pub(super) fn new(defaults: &str) -> anyhow::Result<Self> {
+        let values = defaults.parse().context("the defaults are TOML")?;
         Ok(Layers {
             values,
             origins: Origins::default(),
@@ -143,10 +144,11 @@ impl Layers {
         self.origins.0.insert(key.join("."), origin);
     }
 
-    pub(super) fn finish(self) -> anyhow::Result<(Config, Origins)> {
-        let config = Config::deserialize(Value::Table(self.values))
+    /// The configuration, its origins, and its values as they were written.
+    pub(super) fn finish(self) -> anyhow::Result<(Config, Origins, Table)> {
+        let config = Config::deserialize(Value::Table(self.values.clone()))
             .map_err(|error| anyhow!("the configuration does not fit together: {error}"))?;
-        Ok((config, self.origins))
+        Ok((config, self.origins, self.values))
     }
 }
 

@@ -101,3 +101,69 @@ fn the_default_addresses_of_peers_are_the_default_listeners() {
         http(config.viz_dashboard.listen)
     );
 }
+
+#[test]
+fn without_any_other_layer_the_values_are_the_defaults_to_the_byte() {
+    let config = load_with(&Settings::default(), &[]).unwrap().config;
+    assert_eq!(
+        config.streaming_server.max_message_size,
+        Config::default().streaming_server.max_message_size
+    );
+    let mut expected = Config::default();
+    place_data(&mut expected, &Origins::default());
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn what_is_printed_loads_back_to_the_same_values() {
+    let mut odd = Vec::new();
+    for (key, value) in keys(&[], &DEFAULTS.parse().unwrap()) {
+        let candidates = match value {
+            toml::Value::Integer(number) => vec![(number + 7).to_string(), number.to_string()],
+            toml::Value::Boolean(yes) => vec![(!yes).to_string()],
+            toml::Value::String(_) => [
+                "1234567 B",
+                "1h 2m 3s 45ms",
+                "127.0.0.1:4321",
+                "http://odd:1/",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            _ => continue,
+        };
+        let is_secret = ["secret", "password", "token", "users", "private_key"]
+            .iter()
+            .any(|part| key.contains(part));
+        let accepted = candidates
+            .iter()
+            .map(|value| format!("{key}={value}"))
+            .find(|setting| load_with(&set(&[setting]), &[]).is_ok());
+        odd.extend(accepted.filter(|_| !is_secret));
+    }
+    assert!(odd.len() > 100, "only {} keys were tried", odd.len());
+    let odd: Vec<_> = odd.iter().map(String::as_str).collect();
+    let loaded = load_with(&set(&odd), &[]).unwrap();
+    let printed = render::render(&loaded).unwrap();
+    let mut back = layers::Layers::new(DEFAULTS).unwrap();
+    back.add_file(Path::new("printed.toml"), &printed).unwrap();
+    let (back, _, _) = back.finish().unwrap();
+    assert_eq!(back, loaded.config, "{printed}");
+    assert!(
+        printed.contains("max_message_size = \"1234567 B\""),
+        "{printed}"
+    );
+}
+
+/// Every key of a table with its value, as `service.key`.
+fn keys(path: &[&str], table: &toml::Table) -> Vec<(String, toml::Value)> {
+    table
+        .iter()
+        .flat_map(|(name, value)| {
+            let path = [path, &[name.as_str()]].concat();
+            match value {
+                toml::Value::Table(inner) => keys(&path, inner),
+                value => vec![(path.join("."), value.clone())],
+            }
+        })
+        .collect()
+}
