@@ -144,8 +144,18 @@ pub(crate) async fn resolve(
             columns,
         });
     }
-    let provider = IcebergTable::new(&table, &pin, Arc::clone(&engine.caches))
-        .map_err(|error| failure(&error))?;
+    let provider =
+        IcebergTable::new(&table, &pin, Arc::clone(&engine.caches)).map_err(|error| {
+            let failure = failure(&error);
+            match failure.code {
+                // The table is there; what was asked of it is not.
+                Code::NotFound => Failure {
+                    code: Code::InvalidArguments,
+                    ..failure
+                },
+                _ => failure,
+            }
+        })?;
     let provider: Arc<dyn datafusion::catalog::TableProvider> = Arc::new(provider);
     let columns = provider
         .schema()

@@ -95,6 +95,7 @@ codes! {
     ExpressionNotAggregate = "EXPRESSION_NOT_AGGREGATE", 73, User;
     ExpressionNotScalar = "EXPRESSION_NOT_SCALAR", 74, User;
     ExpressionNotConstant = "EXPRESSION_NOT_CONSTANT", 75, User;
+    InvalidArguments = "INVALID_ARGUMENTS", 76, User;
     InvalidParameterUsage = "INVALID_PARAMETER_USAGE", 80, User;
     DuplicateNamedQuery = "DUPLICATE_NAMED_QUERY", 53, User;
     InvalidWindowReference = "INVALID_WINDOW_REFERENCE", 93, User;

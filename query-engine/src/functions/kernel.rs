@@ -220,6 +220,15 @@ impl Kernel {
         ))
     }
 
+    /// Does a failure in a row fail the query?
+    pub(crate) fn raises(&self) -> bool {
+        self.on_failure == OnFailure::Raise
+    }
+
+    pub(crate) fn is_predicate(&self) -> bool {
+        self.returns == DataType::Boolean
+    }
+
     fn evaluate(&self, args: &Args) -> Result<ArrayRef> {
         let whole = (self.run)(args);
         match whole {

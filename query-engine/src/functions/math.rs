@@ -1,13 +1,14 @@
 //! Numbers: rounding, powers, trigonometry, bits, random values.
 
+mod bits;
+mod decimal;
+
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray,
-};
+use datafusion::arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array};
 
-use super::arith::{div_half_up, overflow, power_of_ten};
-use super::kernel::{Args, Run, done};
+use super::arith::overflow;
+use super::kernel::{Args, done};
 use super::{Invocation, Table, arith, cast};
 use crate::failure::{Code, Failure, Result};
 use crate::sql::analyze::Typed;
@@ -39,18 +40,6 @@ fn integers(args: &Args, apply: impl Fn(i64) -> Result<i64>) -> Result<ArrayRef>
         (0..args.rows)
             .map(|row| args.i64(0, row).map(&apply).transpose())
             .collect::<Result<Int64Array>>()?,
-    )
-}
-
-fn integers2(args: &Args, apply: impl Fn(i64, i64) -> i64) -> Result<ArrayRef> {
-    done(
-        (0..args.rows)
-            .map(|row| {
-                args.i64(0, row)
-                    .zip(args.i64(1, row))
-                    .map(|(a, b)| apply(a, b))
-            })
-            .collect::<Int64Array>(),
     )
 }
 
@@ -161,91 +150,6 @@ fn modulus(call: Invocation) -> Result<Typed> {
     }
 }
 
-/// How a decimal loses its fraction.
-#[derive(Clone, Copy)]
-enum Rounding {
-    HalfUp,
-    Floor,
-    Ceiling,
-    Truncate,
-}
-
-/// `round(decimal(p,s))` is decimal(p-s+1,0) or narrower, as in Trino.
-fn decimal_whole(call: Invocation, rounding: Rounding, name: &'static str) -> Result<Typed> {
-    let Type::Decimal(precision, scale) = call.types[0] else {
-        return Err(Failure::new(Code::GenericInternalError, "not a decimal"));
-    };
-    let (p, s) = (i16::from(precision), i16::from(scale));
-    let digits = match rounding {
-        Rounding::Truncate => (p - s).max(1),
-        _ => p - s + s.min(1),
-    };
-    let ty = Type::Decimal(u8::try_from(digits.clamp(1, 38)).unwrap_or(38), 0);
-    let unit = power_of_ten(u8::try_from(scale).unwrap_or(0));
-    let shape = ty.arrow();
-    let run: Run = Arc::new(move |args| {
-        let rows = (0..args.rows).map(|row| {
-            args.i128(0, row).map(|value| match rounding {
-                Rounding::HalfUp => div_half_up(value, unit),
-                Rounding::Floor => value.div_euclid(unit),
-                Rounding::Ceiling => -((-value).div_euclid(unit)),
-                Rounding::Truncate => value / unit,
-            })
-        });
-        done(
-            rows.collect::<Decimal128Array>()
-                .with_data_type(shape.clone()),
-        )
-    });
-    let key = call.types[0].to_string();
-    Ok(Typed::new(
-        super::Kernel::call(name, key, ty.arrow(), call.on_failure, call.args, run),
-        ty,
-    ))
-}
-
-/// `round(decimal(p,s), n)` is decimal(min(38,p+1),s).
-fn decimal_round(call: &Invocation) -> Result<Typed> {
-    let Type::Decimal(precision, scale) = call.types[0] else {
-        return Err(Failure::new(Code::GenericInternalError, "not a decimal"));
-    };
-    let ty = Type::Decimal((precision + 1).min(38), scale);
-    let shape = ty.arrow();
-    let run: Run = Arc::new(move |args| {
-        let rows = (0..args.rows).map(|row| {
-            args.i128(0, row)
-                .zip(args.i64(1, row))
-                .map(|(value, digits)| {
-                    let drop = i64::from(scale) - digits;
-                    if drop <= 0 {
-                        value
-                    } else if drop > 38 {
-                        0
-                    } else {
-                        let unit = power_of_ten(u8::try_from(drop).unwrap_or(38));
-                        div_half_up(value, unit).saturating_mul(unit)
-                    }
-                })
-        });
-        done(
-            rows.collect::<Decimal128Array>()
-                .with_data_type(shape.clone()),
-        )
-    });
-    let key = call.types[0].to_string();
-    Ok(Typed::new(
-        super::Kernel::call(
-            "round",
-            key,
-            ty.arrow(),
-            call.on_failure,
-            call.args.clone(),
-            run,
-        ),
-        ty,
-    ))
-}
-
 /// Half up in decimal digits, like Java's `BigDecimal` rounding of the double's shortest spelling.
 fn round_double(value: f64, digits: i64) -> f64 {
     if !value.is_finite() || digits > 300 {
@@ -273,58 +177,6 @@ fn random_below(args: &Args) -> Result<ArrayRef> {
                 Ok(rand::random_range(0..bound))
             })
             .transpose()
-    });
-    done(rows.collect::<Result<Int64Array>>()?)
-}
-
-fn to_base(args: &Args) -> Result<ArrayRef> {
-    let rows = (0..args.rows).map(|row| {
-        let (Some(value), Some(radix)) = (args.i64(0, row), args.i64(1, row)) else {
-            return Ok(None);
-        };
-        let radix = u64::try_from(radix)
-            .ok()
-            .filter(|radix| (2..=36).contains(radix))
-            .ok_or_else(|| {
-                Failure::new(
-                    Code::InvalidFunctionArgument,
-                    "Radix must be between 2 and 36",
-                )
-            })?;
-        let mut rest = value.unsigned_abs();
-        let mut digits = Vec::new();
-        loop {
-            digits.push(
-                char::from_digit(u32::try_from(rest % radix).unwrap_or(0), 36).unwrap_or('0'),
-            );
-            rest /= radix;
-            if rest == 0 {
-                break;
-            }
-        }
-        if value < 0 {
-            digits.push('-');
-        }
-        Ok(Some(digits.into_iter().rev().collect::<String>()))
-    });
-    done(rows.collect::<Result<StringArray>>()?)
-}
-
-fn from_base(args: &Args) -> Result<ArrayRef> {
-    let rows = (0..args.rows).map(|row| {
-        let (Some(text), Some(radix)) = (args.str(0, row), args.i64(1, row)) else {
-            return Ok(None);
-        };
-        let radix = u32::try_from(radix)
-            .ok()
-            .filter(|radix| (2..=36).contains(radix));
-        let value = radix.and_then(|radix| i64::from_str_radix(text, radix).ok());
-        value.map(Some).ok_or_else(|| {
-            Failure::new(
-                Code::InvalidFunctionArgument,
-                format!("Not a valid base number: {text}"),
-            )
-        })
     });
     done(rows.collect::<Result<Int64Array>>()?)
 }
@@ -367,10 +219,6 @@ fn bucket_of(n: i64, share: f64) -> i64 {
     (n as f64 * share) as i64 + 1
 }
 
-#[expect(
-    clippy::too_many_lines,
-    reason = "one arm a case of the dialect, each a plain construction"
-)]
 pub(super) fn register(table: &mut Table) {
     for ty in ["tinyint", "smallint", "integer", "bigint"] {
         table.expr(&format!("abs({ty}) {ty}"), "Absolute value", abs_integer);
@@ -380,49 +228,7 @@ pub(super) fn register(table: &mut Table) {
         }
         table.expr(&format!("mod({ty}, {ty}) {ty}"), "Remainder", modulus);
     }
-    table.expr("abs(decimal) decimal", "Absolute value", |call| {
-        let ty = call.returns.clone();
-        let shape = ty.arrow();
-        let run: Run = Arc::new(move |args| {
-            done(
-                (0..args.rows)
-                    .map(|row| args.i128(0, row).map(i128::abs))
-                    .collect::<Decimal128Array>()
-                    .with_data_type(shape.clone()),
-            )
-        });
-        Ok(Typed::new(
-            super::Kernel::call(
-                "abs",
-                ty.to_string(),
-                ty.arrow(),
-                call.on_failure,
-                call.args,
-                run,
-            ),
-            ty,
-        ))
-    });
-    table.expr("round(decimal) decimal", "Rounds half up", |call| {
-        decimal_whole(call, Rounding::HalfUp, "round")
-    });
-    table.expr("floor(decimal) decimal", "Rounds down", |call| {
-        decimal_whole(call, Rounding::Floor, "floor")
-    });
-    table.expr("ceiling(decimal) decimal", "Rounds up", |call| {
-        decimal_whole(call, Rounding::Ceiling, "ceiling")
-    });
-    table.expr("ceil(decimal) decimal", "Rounds up", |call| {
-        decimal_whole(call, Rounding::Ceiling, "ceil")
-    });
-    table.expr("truncate(decimal) decimal", "Drops the fraction", |call| {
-        decimal_whole(call, Rounding::Truncate, "truncate")
-    });
-    table.expr(
-        "round(decimal, bigint) decimal",
-        "Rounds half up to digits",
-        |call| decimal_round(&call),
-    );
+    decimal::register(table);
     table.expr("mod(decimal, decimal) decimal", "Remainder", modulus);
     table.expr("mod(double, double) double", "Remainder", modulus);
     table.run(
@@ -440,6 +246,13 @@ pub(super) fn register(table: &mut Table) {
             )
         },
     );
+    random(table);
+    reals(table);
+    doubles(table);
+    bits::register(table);
+}
+
+fn random(table: &mut Table) {
     table.run("random() double", "A number from 0 to 1", |args| {
         done(
             (0..args.rows)
@@ -462,6 +275,9 @@ pub(super) fn register(table: &mut Table) {
         random_below,
     );
     table.random();
+}
+
+fn reals(table: &mut Table) {
     table.expr("abs(real) real", "Absolute value", |call| {
         real(call, "abs", |args| floats(args, f64::abs))
     });
@@ -480,26 +296,12 @@ pub(super) fn register(table: &mut Table) {
     table.expr("truncate(real) real", "Drops the fraction", |call| {
         real(call, "truncate", |args| floats(args, f64::trunc))
     });
-    doubles(table);
-    bits(table);
 }
 
-#[expect(
-    clippy::too_many_lines,
-    reason = "one arm a case of the dialect, each a plain construction"
-)]
-fn doubles(table: &mut Table) {
+/// Functions of one double that are methods of `f64`.
+fn one_argument(table: &mut Table) {
     table.run("abs(double) double", "Absolute value", |args| {
         floats(args, f64::abs)
-    });
-    table.run("sign(double) double", "Sign", |args| {
-        floats(args, |x| {
-            if x == 0.0 || x.is_nan() {
-                x
-            } else {
-                x.signum()
-            }
-        })
     });
     table.run("round(double) double", "Rounds half up", |args| {
         floats(args, f64::round)
@@ -534,18 +336,6 @@ fn doubles(table: &mut Table) {
     table.run("log10(double) double", "Logarithm to base 10", |args| {
         floats(args, f64::log10)
     });
-    table.run(
-        "log(double, double) double",
-        "Logarithm to a base",
-        |args| floats2(args, |base, x| x.ln() / base.ln()),
-    );
-    table.run("power(double, double) double", "Power", |args| {
-        floats2(args, f64::powf)
-    });
-    table.run("pow(double, double) double", "Power", |args| {
-        floats2(args, f64::powf)
-    });
-    table.run("sin(double) double", "Sine", |args| floats(args, f64::sin));
     table.run("cos(double) double", "Cosine", |args| {
         floats(args, f64::cos)
     });
@@ -561,14 +351,39 @@ fn doubles(table: &mut Table) {
     table.run("atan(double) double", "Arc tangent", |args| {
         floats(args, f64::atan)
     });
-    table.run("atan2(double, double) double", "Angle of a point", |args| {
-        floats2(args, f64::atan2)
-    });
     table.run("degrees(double) double", "Radians to degrees", |args| {
         floats(args, f64::to_degrees)
     });
     table.run("radians(double) double", "Degrees to radians", |args| {
         floats(args, f64::to_radians)
+    });
+}
+
+fn doubles(table: &mut Table) {
+    one_argument(table);
+    table.run("sign(double) double", "Sign", |args| {
+        floats(args, |x| {
+            if x == 0.0 || x.is_nan() {
+                x
+            } else {
+                x.signum()
+            }
+        })
+    });
+    table.run(
+        "log(double, double) double",
+        "Logarithm to a base",
+        |args| floats2(args, |base, x| x.ln() / base.ln()),
+    );
+    table.run("power(double, double) double", "Power", |args| {
+        floats2(args, f64::powf)
+    });
+    table.run("pow(double, double) double", "Power", |args| {
+        floats2(args, f64::powf)
+    });
+    table.run("sin(double) double", "Sine", |args| floats(args, f64::sin));
+    table.run("atan2(double, double) double", "Angle of a point", |args| {
+        floats2(args, f64::atan2)
     });
     table.run("is_nan(double) boolean", "Is it NaN?", |args| {
         done(
@@ -613,33 +428,4 @@ fn constant(value: f64) -> Typed {
         datafusion::common::ScalarValue::Float64(Some(value)),
         Type::Double,
     )
-}
-
-fn bits(table: &mut Table) {
-    table.run(
-        "bitwise_and(bigint, bigint) bigint",
-        "Bitwise and",
-        |args| integers2(args, |a, b| a & b),
-    );
-    table.run("bitwise_or(bigint, bigint) bigint", "Bitwise or", |args| {
-        integers2(args, |a, b| a | b)
-    });
-    table.run(
-        "bitwise_xor(bigint, bigint) bigint",
-        "Bitwise xor",
-        |args| integers2(args, |a, b| a ^ b),
-    );
-    table.run("bitwise_not(bigint) bigint", "Bitwise not", |args| {
-        integers(args, |a| Ok(!a))
-    });
-    table.run(
-        "to_base(bigint, bigint) varchar",
-        "Digits in a base",
-        to_base,
-    );
-    table.run(
-        "from_base(varchar, bigint) bigint",
-        "Number of digits in a base",
-        from_base,
-    );
 }

@@ -5,8 +5,10 @@
 
 mod expr;
 mod json;
+mod predicate;
 mod query;
 mod statement;
+mod types;
 
 use crate::failure::{Pos, Result};
 use crate::sql::ast::{Expr, Ident, Kind, Name, Query, Statement};

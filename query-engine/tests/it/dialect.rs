@@ -4,6 +4,35 @@ use crate::client::Server;
 
 /// Statement and what Trino answers.
 const TRAPS: &[(&str, &str)] = &[
+    // AND and OR go from left to right.
+    (
+        "select x from (values 0, 1, 2) t(x) where x <> 0 and 10 / x > 5",
+        "1",
+    ),
+    (
+        "select x, x <> 0 and 10 / x > 5, x = 0 or 10 / x > 5 from (values 0, 1, 2) t(x) order by x",
+        "0 | false | true\n1 | true | true\n2 | false | false",
+    ),
+    (
+        "select x from (values 'a', '7', '9') t(x) where x <> 'a' and cast(x as bigint) > 8 and x <> 'b'",
+        "9",
+    ),
+    (
+        "select x from (values 0, null, 4) t(x) where x <> 0 and (x is null or 8 / x = 2)",
+        "4",
+    ),
+    (
+        "select a.x from (values 0, 2) a(x) join (values 1, 2) b(y) on a.x <> 0 and 4 / a.x = b.y",
+        "2",
+    ),
+    (
+        "select x, count(*) from (values 0, 5, 5) t(x) group by x having x <> 0 and 10 / x = 2",
+        "5 | 2",
+    ),
+    (
+        "select x from (values 0, 1) t(x) where 10 / x > 5 and x <> 0",
+        "DIVISION_BY_ZERO: Division by zero",
+    ),
     ("select 1/2, 7/2.0, 1.0/3", "0 | 3.5 | 0.3"),
     (
         "select cast(1 as decimal(10,2))/cast(3 as decimal(10,2))",

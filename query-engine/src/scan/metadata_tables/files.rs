@@ -1,6 +1,6 @@
 //! The metadata tables that are read from manifests: `$files`, `$manifests`, `$partitions`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -11,7 +11,8 @@ use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::scalar::ScalarValue;
 use lake::iceberg::arrow::type_to_arrow_type;
 use lake::iceberg::spec::{
-    DataContentType, Datum, Literal, ManifestContentType, ManifestFile, Schema, Struct, Type,
+    DataContentType, Datum, Literal, ManifestContentType, ManifestFile, Schema, Struct, Transform,
+    Type,
 };
 use lake::read::{LiveFile, SnapshotFiles};
 use lake::{Error, Result, Table};
@@ -224,7 +225,7 @@ pub(super) async fn partitions(
         ("total_size", sum(|sums| sums.bytes)),
     ]);
     let (_, schema) = pin.resolve(table)?;
-    if let Some(data) = column_metrics(&schema, &order, &live)? {
+    if let Some(data) = column_metrics(table, &schema, &order, &live)? {
         columns.push(("data", data));
     }
     batch(columns)
@@ -290,17 +291,26 @@ fn partition_rows(
     structs(names, columns, rows.len())
 }
 
-/// Trino's `data` column of `$partitions`: for each primitive column a row of min, max, null and NaN
+/// Trino's `data` column of `$partitions`: for each primitive column that is no partition value itself a row of min, max, null and NaN
 /// counts.
 fn column_metrics(
+    table: &Table,
     schema: &Schema,
     order: &[(i32, Struct)],
     live: &SnapshotFiles,
 ) -> Result<Option<ArrayRef>> {
+    let identity: BTreeSet<i32> = table
+        .metadata()
+        .default_partition_spec()
+        .fields()
+        .iter()
+        .filter(|field| field.transform == Transform::Identity)
+        .map(|field| field.source_id)
+        .collect();
     let mut fields = Vec::new();
     let mut columns = Vec::new();
     for field in schema.as_struct().fields() {
-        if !field.field_type.is_primitive() {
+        if !field.field_type.is_primitive() || identity.contains(&field.id) {
             continue;
         }
         let data_type = type_to_arrow_type(&field.field_type).map_err(|source| Error::Iceberg {
@@ -363,16 +373,25 @@ fn metrics<'a>(
             .and_then(long)
     };
     let bound = |pick: fn(&LiveFile) -> &HashMap<i32, Datum>, lower: bool| {
-        let bounds: Option<Vec<&Datum>> = files.iter().map(|file| pick(file).get(&id)).collect();
-        let bounds = bounds?.into_iter();
-        let best = if lower {
-            bounds
-                .min_by(|left, right| left.partial_cmp(right).unwrap_or(std::cmp::Ordering::Equal))
+        // As values of the column's present type: a bound written before a promotion has the older one.
+        let mut bounds = files
+            .iter()
+            .map(|file| values::scalar(pick(file).get(&id)?, data_type))
+            .collect::<Option<Vec<_>>>()?
+            .into_iter();
+        let first = bounds.next()?;
+        let wanted = if lower {
+            std::cmp::Ordering::Less
         } else {
-            bounds
-                .max_by(|left, right| left.partial_cmp(right).unwrap_or(std::cmp::Ordering::Equal))
+            std::cmp::Ordering::Greater
         };
-        values::scalar(best?, data_type)
+        bounds.try_fold(first, |best, bound| {
+            Some(if bound.partial_cmp(&best)? == wanted {
+                bound
+            } else {
+                best
+            })
+        })
     };
     (
         bound(|file| file.file().lower_bounds(), true),

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::LambdaVariable;
-use datafusion::logical_expr::{Case, Expr, Operator, binary_expr};
+use datafusion::logical_expr::{Case, Expr, Operator};
 
 use super::Analyzer;
 use super::aggregate::AggregateSpec;
-use super::scope::{Scope, unresolved};
+use super::scope::Scope;
 use super::window::WindowSpec;
 use crate::failure::{Code, Failure, Pos, Result};
 use crate::functions::kernel::OnFailure;
@@ -211,175 +211,6 @@ impl Analyzer<'_> {
         Ok(())
     }
 
-    fn identifier(&mut self, name: &Ident, cx: &Context<'_>) -> Result<Typed> {
-        if let Some((_, variable, ty)) = cx
-            .lambda
-            .iter()
-            .rev()
-            .find(|(param, _, _)| *param == name.value)
-        {
-            return Ok(Typed::new(
-                Expr::LambdaVariable(variable.clone()),
-                ty.clone(),
-            ));
-        }
-        if let Some(found) = cx.aliases.and_then(|aliases| aliases.get(&name.value)) {
-            return match found.as_slice() {
-                [only] => Ok(only.clone()),
-                _ => Err(Failure::at(
-                    Code::AmbiguousName,
-                    name.pos,
-                    format!("Column '{}' is ambiguous", name.value),
-                )),
-            };
-        }
-        let found = cx
-            .scope
-            .find(&[], name)?
-            .ok_or_else(|| unresolved(name.pos, &name.value))?;
-        captured_by_lambda(&found, cx, name.pos)?;
-        Ok(found)
-    }
-
-    fn dereference(
-        &mut self,
-        base: &ast::Expr,
-        name: &Ident,
-        cx: &mut Context<'_>,
-    ) -> Result<Typed> {
-        if let Some(mut parts) = name_parts(base) {
-            let shadowed = cx
-                .lambda
-                .iter()
-                .any(|(param, _, _)| *param == parts[0].value);
-            let qualifier: Vec<&str> = parts.iter().map(|part| part.value.as_str()).collect();
-            if !shadowed {
-                if let Some(found) = cx.scope.find(&qualifier, name)? {
-                    captured_by_lambda(&found, cx, name.pos)?;
-                    return Ok(found);
-                }
-                if cx.scope.has_relation(&qualifier) {
-                    parts.push(name.clone());
-                    let full: Vec<&str> = parts.iter().map(|part| part.value.as_str()).collect();
-                    return Err(unresolved(base.pos, &full.join(".")));
-                }
-            }
-        }
-        let value =
-            self.expr(base, cx)
-                .map_err(|failure| match (name_parts(base), failure.code) {
-                    (Some(parts), Code::ColumnNotFound) => {
-                        let full: Vec<&str> =
-                            parts.iter().map(|part| part.value.as_str()).collect();
-                        unresolved(base.pos, &format!("{}.{}", full.join("."), name.value))
-                    }
-                    _ => failure,
-                })?;
-        let Type::Row(fields) = &value.ty else {
-            return Err(Failure::at(
-                Code::TypeMismatch,
-                base.pos,
-                format!("Expression {} is not of type ROW", describe(base)),
-            ));
-        };
-        let index = fields
-            .iter()
-            .position(|(field, _)| {
-                field
-                    .as_deref()
-                    .is_some_and(|field| field.eq_ignore_ascii_case(&name.value))
-            })
-            .ok_or_else(|| unresolved(base.pos, &format!("{}.{}", describe(base), name.value)))?;
-        let ty = fields[index].1.clone();
-        Ok(Typed::new(row::field(value.expr, index, &ty), ty))
-    }
-
-    fn parameter(&mut self, index: usize, pos: Pos, cx: &mut Context<'_>) -> Result<Typed> {
-        let Some(value) = self.parameters.get(index) else {
-            return Err(Failure::at(
-                Code::InvalidParameterUsage,
-                pos,
-                format!(
-                    "Incorrect number of parameters: expected at least {} but found {}",
-                    index + 1,
-                    self.parameters.len()
-                ),
-            ));
-        };
-        let value = value.clone();
-        if matches!(*value.kind, Kind::Parameter(_)) {
-            return Err(Failure::at(
-                Code::InvalidParameterUsage,
-                pos,
-                "Query takes no parameters",
-            ));
-        }
-        let empty = Scope::empty(None);
-        let mut inner = Context::plain(&empty, cx.place);
-        self.expr(&value, &mut inner)
-    }
-
-    fn conjunction(
-        &mut self,
-        terms: &[ast::Expr],
-        conjunct: bool,
-        cx: &mut Context<'_>,
-    ) -> Result<Typed> {
-        if !conjunct {
-            return self.logical(Operator::And, terms, cx);
-        }
-        let mut exprs = Vec::with_capacity(terms.len());
-        for term in terms {
-            cx.conjunct = true;
-            exprs.push(self.expr_as(term, &Type::Boolean, "Logical expression term", cx)?);
-            cx.conjunct = false;
-        }
-        Ok(Typed::boolean(balanced(Operator::And, exprs)))
-    }
-
-    fn logical(
-        &mut self,
-        op: Operator,
-        terms: &[ast::Expr],
-        cx: &mut Context<'_>,
-    ) -> Result<Typed> {
-        if let Some(first) = terms.first() {
-            self.not_under_try(first.pos, "AND or OR")?;
-        }
-        let mut exprs = Vec::with_capacity(terms.len());
-        for term in terms {
-            exprs.push(self.expr_as(term, &Type::Boolean, "Logical expression term", cx)?);
-        }
-        Ok(Typed::boolean(balanced(op, exprs)))
-    }
-
-    fn not(&mut self, inner: &ast::Expr, conjunct: bool, cx: &mut Context<'_>) -> Result<Typed> {
-        match inner.kind.as_ref() {
-            Kind::InQuery(left, query) => self.in_query(inner.pos, left, query, conjunct, true, cx),
-            Kind::Exists(query) => self.exists(inner.pos, query, conjunct, true, cx),
-            _ => {
-                let inner =
-                    self.expr_as(inner, &Type::Boolean, "Value of logical NOT expression", cx)?;
-                Ok(Typed::boolean(Expr::Not(Box::new(inner))))
-            }
-        }
-    }
-
-    fn truth(
-        &mut self,
-        inner: &ast::Expr,
-        truth: Option<bool>,
-        cx: &mut Context<'_>,
-    ) -> Result<Typed> {
-        self.not_under_try(inner.pos, "IS TRUE")?;
-        let inner = Box::new(self.expr_as(inner, &Type::Boolean, "Value of IS predicate", cx)?);
-        Ok(Typed::boolean(match truth {
-            Some(true) => Expr::IsTrue(inner),
-            Some(false) => Expr::IsFalse(inner),
-            None => Expr::IsUnknown(inner),
-        }))
-    }
-
     fn case(
         &mut self,
         pos: Pos,
@@ -558,51 +389,6 @@ impl Analyzer<'_> {
                 pos,
                 format!("Cannot subscript {other}"),
             )),
-        }
-    }
-}
-
-/// A lambda that names a column of the query: DataFusion passes those too.
-fn captured_by_lambda(_found: &Typed, _cx: &Context<'_>, _pos: Pos) -> Result<()> {
-    Ok(())
-}
-
-/// `a.b.c` as its parts, when that is all the expression is.
-fn name_parts(expr: &ast::Expr) -> Option<Vec<Ident>> {
-    match expr.kind.as_ref() {
-        Kind::Ident(name) => Some(vec![name.clone()]),
-        Kind::Dereference(base, name) => {
-            let mut parts = name_parts(base)?;
-            parts.push(name.clone());
-            Some(parts)
-        }
-        _ => None,
-    }
-}
-
-pub(super) fn parts_of(expr: &ast::Expr) -> Option<Vec<Ident>> {
-    name_parts(expr)
-}
-
-fn describe(expr: &ast::Expr) -> String {
-    match name_parts(expr) {
-        Some(parts) => parts
-            .iter()
-            .map(|part| part.value.as_str())
-            .collect::<Vec<_>>()
-            .join("."),
-        None => "(expression)".to_owned(),
-    }
-}
-
-/// A balanced tree of one operator: deep chains cost stack in every later pass.
-pub(crate) fn balanced(op: Operator, mut exprs: Vec<Expr>) -> Expr {
-    match exprs.len() {
-        0 => Expr::Literal(ScalarValue::Boolean(Some(op == Operator::And)), None),
-        1 => exprs.swap_remove(0),
-        n => {
-            let right = exprs.split_off(n / 2);
-            binary_expr(balanced(op, exprs), op, balanced(op, right))
         }
     }
 }

@@ -5,7 +5,8 @@ use datafusion::logical_expr::expr::{InList, Like};
 use datafusion::logical_expr::{Expr, Operator, binary_expr};
 
 use super::Analyzer;
-use super::expr::{Context, Typed, balanced};
+use super::expr::{Context, Typed};
+use super::logic::balanced;
 use crate::failure::{Code, Failure, Pos, Result};
 use crate::functions::{arith, compare, datetime, interval, row, string};
 use crate::sql::ast::{self, Arith, Compare, Ident};

@@ -137,7 +137,7 @@ impl Analyzer<'_> {
         work: &mut Work,
         select: &Select,
     ) -> Result<()> {
-        let parts = super::expr::parts_of(base).unwrap_or_default();
+        let parts = super::names::name_parts(base).unwrap_or_default();
         let qualifier: Vec<&str> = parts.iter().map(|part| part.value.as_str()).collect();
         let fields = if qualifier.is_empty() {
             Vec::new()
