@@ -36,12 +36,28 @@ async fn put_for(client: &AmazonS3, n_clients: usize, time: Duration) -> (f64, D
     (rate, took[took.len() / 2])
 }
 
+/// Without these a figure says nothing.
+fn machine_and_date() -> String {
+    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processors
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown processor", |(_, model)| model);
+    let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let date = std::process::Command::new("date").arg("-u").output();
+    let date = date.map_or(String::new(), |date| {
+        String::from_utf8_lossy(&date.stdout).into_owned()
+    });
+    format!("{n_cores} × {model}, {}", date.trim())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::print_stderr, reason = "numbers for people")]
 async fn load() {
     if std::env::var_os("RUN_SLOW_TESTS").is_none() {
         return;
     }
+    eprintln!("{}", machine_and_date());
     let store = start().await;
     let client = builder(&store).build().unwrap();
     let time = Duration::from_secs(4);
