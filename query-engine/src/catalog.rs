@@ -144,18 +144,8 @@ pub(crate) async fn resolve(
             columns,
         });
     }
-    let provider =
-        IcebergTable::new(&table, &pin, Arc::clone(&engine.caches)).map_err(|error| {
-            let failure = failure(&error);
-            match failure.code {
-                // The table is there; what was asked of it is not.
-                Code::NotFound => Failure {
-                    code: Code::InvalidArguments,
-                    ..failure
-                },
-                _ => failure,
-            }
-        })?;
+    let provider = IcebergTable::new(&table, &pin, Arc::clone(&engine.caches))
+        .map_err(|error| no_such_version(&error))?;
     let provider: Arc<dyn datafusion::catalog::TableProvider> = Arc::new(provider);
     let columns = provider
         .schema()
@@ -168,6 +158,18 @@ pub(crate) async fn resolve(
         provider,
         columns,
     })
+}
+
+/// The table is there; the snapshot, branch or time that was asked for is not.
+fn no_such_version(error: &lake::Error) -> Failure {
+    let failure = failure(error);
+    match failure.code {
+        Code::NotFound => Failure {
+            code: Code::InvalidArguments,
+            ..failure
+        },
+        _ => failure,
+    }
 }
 
 async fn missing(engine: &Engine, key: &TableKey) -> Result<Failure> {

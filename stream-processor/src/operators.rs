@@ -4,10 +4,12 @@
 
 pub(crate) mod aggregate;
 pub(crate) mod calc;
+pub(crate) mod cell;
 pub(crate) mod dedup;
 pub(crate) mod group;
 pub(crate) mod join;
 pub(crate) mod keys;
+pub(crate) mod saved;
 pub(crate) mod session;
 pub(crate) mod temporal;
 pub(crate) mod window;

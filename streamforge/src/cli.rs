@@ -1,5 +1,6 @@
 //! The commands and their options; nothing here does anything.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +24,31 @@ pub(crate) struct Cli {
     pub(crate) log: String,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// The arguments of this process. `--set` counts wherever it stands: clap by itself forgets those before a command
+    /// once one follows it, so all are moved to the front.
+    pub(crate) fn of_process() -> Self {
+        let mut arguments = std::env::args_os();
+        let mut front: Vec<OsString> = arguments.next().into_iter().collect();
+        let mut rest = Vec::new();
+        while let Some(argument) = arguments.next() {
+            if argument == "--" {
+                rest.push(argument);
+                rest.extend(arguments.by_ref());
+            } else if argument == "--set" {
+                front.push(argument);
+                front.extend(arguments.next());
+            } else if argument.to_string_lossy().starts_with("--set=") {
+                front.push(argument);
+            } else {
+                rest.push(argument);
+            }
+        }
+        front.extend(rest);
+        Cli::parse_from(front)
+    }
 }
 
 /// Where the configuration comes from.

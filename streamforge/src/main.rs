@@ -24,10 +24,8 @@ mod wiring;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::of_process();
     if let Err(error) = telemetry::init(&cli.log, telemetry::LogFormat::Text) {
         output::error(&format!("--log: {error}"));
         return ExitCode::from(2);

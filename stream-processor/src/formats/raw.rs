@@ -72,8 +72,11 @@ impl Decoder for RawDecoder {
                 let bytes: usize = payloads.spans.iter().map(|span| span.len()).sum();
                 let mut builder = StringBuilder::with_capacity(n_rows, bytes);
                 for value in values() {
-                    // As Java does, bytes that are no UTF-8 become replacement characters.
-                    builder.append_option(value.map(String::from_utf8_lossy));
+                    match value.map(std::str::from_utf8) {
+                        Some(Ok(text)) => builder.append_value(text),
+                        // As Java does, bytes that are no UTF-8 become replacement characters.
+                        _ => builder.append_option(value.map(String::from_utf8_lossy)),
+                    }
                 }
                 Some(Arc::new(builder.finish()))
             }

@@ -52,40 +52,60 @@ pub(crate) fn find<'a>(
     found: &mut [Option<&'a RawValue>],
 ) -> Result<(), ()> {
     found.fill(None);
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let seed = Seek {
-        paths,
-        targets: (0..paths.len()).collect(),
-        depth: 0,
-        found,
-    };
-    // Like Jackson's: what follows the first value is not looked at.
-    seed.deserialize(&mut reader).map_err(|_| ())
+    for (paths, found) in paths.chunks(64).zip(found.chunks_mut(64)) {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let seed = Seek {
+            paths,
+            targets: u64::MAX >> (64 - paths.len()),
+            depth: 0,
+            found,
+        };
+        // Like Jackson's: what follows the first value is not looked at.
+        seed.deserialize(&mut reader).map_err(|_| ())?;
+    }
+    Ok(())
 }
 
-/// Reads one value, in which the paths `targets` go on at `depth`.
+/// The numbers of the bits that are set.
+fn bits(mut set: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = (set != 0).then(|| set.trailing_zeros() as usize)?;
+        set &= set - 1;
+        Some(bit)
+    })
+}
+
+/// Reads one value, in which those paths go on at `depth` whose bits are set in `targets`.
 struct Seek<'p, 'f, 'a> {
     paths: &'p [&'p [Step]],
-    targets: Vec<usize>,
+    targets: u64,
     depth: usize,
     found: &'f mut [Option<&'a RawValue>],
+}
+
+impl Seek<'_, '_, '_> {
+    /// Those targets whose step at this depth is wanted.
+    fn going_on(&self, wanted: impl Fn(&Step) -> bool) -> u64 {
+        bits(self.targets)
+            .filter(|target| wanted(&self.paths[*target][self.depth]))
+            .fold(0, |set, target| set | 1 << target)
+    }
 }
 
 impl<'a> DeserializeSeed<'a> for Seek<'_, '_, 'a> {
     type Value = ();
 
     fn deserialize<D: serde::Deserializer<'a>>(self, reader: D) -> Result<(), D::Error> {
-        let ends = |path: &usize| self.paths[*path].len() == self.depth;
-        if self.targets.iter().any(ends) {
+        if bits(self.targets).any(|path| self.paths[path].len() == self.depth) {
             let raw = <&RawValue as serde::Deserialize>::deserialize(reader)?;
-            for target in self.targets {
+            for target in bits(self.targets) {
                 if self.paths[target].len() == self.depth {
                     self.found[target] = Some(raw);
                 } else {
                     let mut inner = serde_json::Deserializer::from_str(raw.get());
                     let seed = Seek {
                         paths: self.paths,
-                        targets: vec![target],
+                        targets: 1 << target,
                         depth: self.depth,
                         found: &mut *self.found,
                     };
@@ -132,13 +152,8 @@ impl<'a> Visitor<'a> for Seek<'_, '_, 'a> {
     fn visit_seq<A: SeqAccess<'a>>(self, mut items: A) -> Result<(), A::Error> {
         let mut index = 0;
         loop {
-            let targets: Vec<usize> = self
-                .targets
-                .iter()
-                .copied()
-                .filter(|target| self.paths[*target][self.depth] == Step::Index(index))
-                .collect();
-            let more = if targets.is_empty() {
+            let targets = self.going_on(|step| *step == Step::Index(index));
+            let more = if targets == 0 {
                 items.next_element::<IgnoredAny>()?.is_some()
             } else {
                 items
@@ -159,20 +174,15 @@ impl<'a> Visitor<'a> for Seek<'_, '_, 'a> {
 
     fn visit_map<A: MapAccess<'a>>(self, mut entries: A) -> Result<(), A::Error> {
         while let Some(key) = entries.next_key::<Key<'a>>()? {
-            let here = |target: &usize| matches!(&self.paths[*target][self.depth], Step::Field(name) if *name == *key.0);
-            if !self.targets.iter().any(here) {
+            let targets =
+                self.going_on(|step| matches!(step, Step::Field(name) if *name == *key.0));
+            if targets == 0 {
                 entries.next_value::<IgnoredAny>()?;
                 continue;
             }
-            let targets: Vec<usize> = self
-                .targets
-                .iter()
-                .copied()
-                .filter(|target| here(target))
-                .collect();
-            for target in &targets {
+            for target in bits(targets) {
                 // The last of equal names wins.
-                self.found[*target] = None;
+                self.found[target] = None;
             }
             entries.next_value_seed(Seek {
                 paths: self.paths,

@@ -10,6 +10,7 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 
+use super::cell::{Cell, Distinct, Seen};
 use crate::error::Error;
 use crate::functions::decimal;
 use crate::table::{SqlType, TypeRoot};
@@ -40,35 +41,6 @@ pub(crate) struct AggregateCall {
     pub(crate) result: SqlType,
     /// Rows may be taken back, so that MIN and MAX keep every value.
     pub(crate) retracts: bool,
-}
-
-/// A value of a column.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Cell {
-    Int(i64),
-    Double(f64),
-    Decimal(i128),
-    Text(Box<str>),
-}
-
-impl Eq for Cell {}
-
-impl PartialOrd for Cell {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Cell {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        match (self, other) {
-            (Cell::Int(a), Cell::Int(b)) => a.cmp(b),
-            (Cell::Double(a), Cell::Double(b)) => a.total_cmp(b),
-            (Cell::Decimal(a), Cell::Decimal(b)) => a.cmp(b),
-            (Cell::Text(a), Cell::Text(b)) => a.cmp(b),
-            _ => std::cmp::Ordering::Equal,
-        }
-    }
 }
 
 /// An argument column, brought to one of four shapes.
@@ -118,14 +90,18 @@ impl Column {
         }
     }
 
-    fn cell(&self, row: usize) -> Cell {
+    fn seen(&self, row: usize) -> Seen<'_> {
         match self {
-            Column::None => Cell::Int(0),
-            Column::Int(array) => Cell::Int(array.value(row)),
-            Column::Double(array) => Cell::Double(array.value(row)),
-            Column::Decimal(array) => Cell::Decimal(array.value(row)),
-            Column::Text(array) => Cell::Text(array.value(row).into()),
+            Column::None => Seen::Int(0),
+            Column::Int(array) => Seen::Int(array.value(row)),
+            Column::Double(array) => Seen::Double(array.value(row)),
+            Column::Decimal(array) => Seen::Decimal(array.value(row)),
+            Column::Text(array) => Seen::Text(array.value(row)),
         }
+    }
+
+    fn cell(&self, row: usize) -> Cell {
+        self.seen(row).to_cell()
     }
 }
 
@@ -147,8 +123,10 @@ pub(crate) enum State {
         count: i64,
     },
     Best(Option<Cell>),
-    /// Every value and how often it is there.
+    /// Every value and how often it is there, in order.
     Bag(BTreeMap<Cell, i64>),
+    /// Every value and how often it is there, for counting and adding up.
+    Distinct(Distinct),
     Pick(Option<Cell>),
     List(Vec<Box<str>>),
 }
@@ -162,7 +140,7 @@ impl AggregateCall {
                 Function::Count | Function::Sum | Function::Avg
             )
         {
-            return State::Bag(BTreeMap::new());
+            return State::Distinct(Distinct::default());
         }
         match self.function {
             Function::Count => State::Count(0),
@@ -225,6 +203,7 @@ impl AggregateCall {
                 *count += sign;
             }
             (State::Best(best), _) => self.best(best, column.cell(row)),
+            (State::Distinct(set), _) => set.add(column.seen(row), sign),
             (State::Bag(bag), _) => {
                 let cell = column.cell(row);
                 let count = bag.entry(cell.clone()).or_insert(0);
@@ -298,6 +277,11 @@ impl AggregateCall {
                     *bag.entry(cell).or_insert(0) += seen;
                 }
             }
+            (State::Distinct(set), State::Distinct(more)) => {
+                for (cell, seen) in more.iter() {
+                    set.add(cell.seen(), *seen);
+                }
+            }
             (State::Pick(pick), State::Pick(Some(cell)))
                 if self.function == Function::Last || pick.is_none() =>
             {
@@ -327,14 +311,15 @@ impl AggregateCall {
         let argument = self.argument.as_ref().map(|(_, ty)| &ty.root);
         match state {
             State::Count(count) => Some(Cell::Int(*count)),
-            State::Bag(bag) if self.function == Function::Count => {
-                Some(Cell::Int(bag.len() as i64))
+            State::Distinct(set) if self.function == Function::Count => {
+                Some(Cell::Int(set.len() as i64))
             }
             State::Bag(bag) if self.function == Function::Min => bag.keys().next().cloned(),
-            State::Bag(bag) if self.function == Function::Max => bag.keys().next_back().cloned(),
-            State::Bag(bag) => {
+            State::Bag(bag) => bag.keys().next_back().cloned(),
+            State::Distinct(set) => {
                 let mut sum = self.empty_sum();
-                for cell in bag.keys() {
+                // In order, so that a sum of doubles is the same after a restart.
+                for cell in set.sorted() {
                     add_cell(&mut sum, cell);
                 }
                 self.result(&sum)
@@ -452,146 +437,4 @@ fn cells_to_array(
         })));
     }
     cast(&array, &target).map_err(failed)
-}
-
-// === Saving ===
-
-/// Writes `state` in a form that later versions can read: a tag, then little-endian fields.
-pub(crate) fn save(state: &State, out: &mut Vec<u8>) {
-    match state {
-        State::Count(count) => {
-            out.push(0);
-            out.extend(count.to_le_bytes());
-        }
-        State::Int { sum, count } => {
-            out.push(1);
-            out.extend(sum.to_le_bytes());
-            out.extend(count.to_le_bytes());
-        }
-        State::Double { sum, count } => {
-            out.push(2);
-            out.extend(sum.to_le_bytes());
-            out.extend(count.to_le_bytes());
-        }
-        State::Decimal { sum, count } => {
-            out.push(3);
-            save_cell(sum.map(Cell::Decimal).as_ref(), out);
-            out.extend(count.to_le_bytes());
-        }
-        State::Best(cell) => {
-            out.push(4);
-            save_cell(cell.as_ref(), out);
-        }
-        State::Bag(bag) => {
-            out.push(5);
-            out.extend((bag.len() as u64).to_le_bytes());
-            for (cell, count) in bag {
-                save_cell(Some(cell), out);
-                out.extend(count.to_le_bytes());
-            }
-        }
-        State::Pick(cell) => {
-            out.push(6);
-            save_cell(cell.as_ref(), out);
-        }
-        State::List(list) => {
-            out.push(7);
-            out.extend((list.len() as u64).to_le_bytes());
-            for item in list {
-                save_cell(Some(&Cell::Text(item.clone())), out);
-            }
-        }
-    }
-}
-
-fn save_cell(cell: Option<&Cell>, out: &mut Vec<u8>) {
-    match cell {
-        None => out.push(0),
-        Some(Cell::Int(value)) => {
-            out.push(1);
-            out.extend(value.to_le_bytes());
-        }
-        Some(Cell::Double(value)) => {
-            out.push(2);
-            out.extend(value.to_le_bytes());
-        }
-        Some(Cell::Decimal(value)) => {
-            out.push(3);
-            out.extend(value.to_le_bytes());
-        }
-        Some(Cell::Text(value)) => {
-            out.push(4);
-            out.extend((value.len() as u64).to_le_bytes());
-            out.extend(value.as_bytes());
-        }
-    }
-}
-
-/// Reads what [`save`] wrote; `None` if the bytes are damaged.
-pub(crate) fn load(bytes: &mut &[u8]) -> Option<State> {
-    Some(match take::<1>(bytes)?[0] {
-        0 => State::Count(i64::from_le_bytes(take(bytes)?)),
-        1 => State::Int {
-            sum: i64::from_le_bytes(take(bytes)?),
-            count: i64::from_le_bytes(take(bytes)?),
-        },
-        2 => State::Double {
-            sum: f64::from_le_bytes(take(bytes)?),
-            count: i64::from_le_bytes(take(bytes)?),
-        },
-        3 => {
-            let sum = match load_cell(bytes)? {
-                Some(Cell::Decimal(sum)) => Some(sum),
-                _ => None,
-            };
-            State::Decimal {
-                sum,
-                count: i64::from_le_bytes(take(bytes)?),
-            }
-        }
-        4 => State::Best(load_cell(bytes)?),
-        5 => {
-            let mut bag = BTreeMap::new();
-            for _ in 0..u64::from_le_bytes(take(bytes)?) {
-                let cell = load_cell(bytes)??;
-                bag.insert(cell, i64::from_le_bytes(take(bytes)?));
-            }
-            State::Bag(bag)
-        }
-        6 => State::Pick(load_cell(bytes)?),
-        7 => {
-            let mut list = Vec::new();
-            for _ in 0..u64::from_le_bytes(take(bytes)?) {
-                match load_cell(bytes)?? {
-                    Cell::Text(item) => list.push(item),
-                    _ => return None,
-                }
-            }
-            State::List(list)
-        }
-        _ => return None,
-    })
-}
-
-#[expect(clippy::option_option, reason = "outer: damaged, inner: NULL")]
-fn load_cell(bytes: &mut &[u8]) -> Option<Option<Cell>> {
-    Some(match take::<1>(bytes)?[0] {
-        0 => None,
-        1 => Some(Cell::Int(i64::from_le_bytes(take(bytes)?))),
-        2 => Some(Cell::Double(f64::from_le_bytes(take(bytes)?))),
-        3 => Some(Cell::Decimal(i128::from_le_bytes(take(bytes)?))),
-        4 => {
-            let length = usize::try_from(u64::from_le_bytes(take(bytes)?)).ok()?;
-            let (text, rest) = bytes.split_at_checked(length)?;
-            *bytes = rest;
-            Some(Cell::Text(std::str::from_utf8(text).ok()?.into()))
-        }
-        _ => return None,
-    })
-}
-
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (first, rest) = bytes.split_first_chunk::<N>()?;
-    *bytes = rest;
-    Some(*first)
 }

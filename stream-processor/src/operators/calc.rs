@@ -201,8 +201,8 @@ impl Extraction {
             .map(|_| StringBuilder::with_capacity(texts.len(), texts.len() * 24))
             .collect();
         let mut value = String::new();
+        let mut found = vec![None; paths.len()];
         for text in texts {
-            let mut found = vec![None; paths.len()];
             let valid = text.is_some_and(|text| json::find(text, &paths, &mut found).is_ok());
             for (builder, raw) in builders.iter_mut().zip(&found) {
                 value.clear();

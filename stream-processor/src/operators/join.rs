@@ -49,7 +49,8 @@ impl OperatorFactory for Join {
 }
 
 struct Held {
-    row: Box<[u8]>,
+    /// Shared, because each match passes it on.
+    row: Arc<[u8]>,
     /// Equal rows that are there.
     count: i64,
     /// Outer joins: how many rows of the other side match.
@@ -103,13 +104,13 @@ struct Joiner {
     plan: Join,
     sides: [Side; 2],
     /// Left rows with NULLs for the right, to be emitted with the results.
-    buffered: Vec<(Box<[u8]>, RowKind)>,
+    buffered: Vec<(Arc<[u8]>, RowKind)>,
 }
 
 /// A pair of rows that have equal keys.
 struct Pair {
     here: u32,
-    there: Box<[u8]>,
+    there: Arc<[u8]>,
     kind: RowKind,
 }
 

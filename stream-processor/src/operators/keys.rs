@@ -125,7 +125,7 @@ pub(crate) fn saved_column<'s>(
     let mut bytes = Vec::new();
     for state in states {
         bytes.clear();
-        super::aggregate::save(state, &mut bytes);
+        super::saved::save(state, &mut bytes);
         builder.append_value(&bytes);
     }
     Arc::new(builder.finish())
@@ -138,7 +138,7 @@ pub(crate) fn loaded_column(column: &ArrayRef) -> Result<Vec<super::aggregate::S
         .iter()
         .map(|bytes| {
             bytes
-                .and_then(|mut bytes| super::aggregate::load(&mut bytes))
+                .and_then(|mut bytes| super::saved::load(&mut bytes))
                 .ok_or_else(damaged)
         })
         .collect()

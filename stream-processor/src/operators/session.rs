@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use chrono_tz::Tz;
 use hashbrown::HashMap;
@@ -43,6 +43,9 @@ impl OperatorFactory for SessionAggregate {
             watermark: EventTime::MIN,
             open: HashMap::default(),
             timers: BTreeMap::new(),
+            states: vec![Vec::new(); self.calls.len()],
+            free: Vec::new(),
+            meeting: Vec::new(),
         }))
     }
 }
@@ -53,7 +56,10 @@ struct Session {
     /// Wall clock if the time column is TIMESTAMP_LTZ.
     start: i64,
     end: i64,
-    states: Vec<State>,
+    /// Where its states lie.
+    slot: u32,
+    /// The timer that will look at it: at its end, or before it if the session grew since.
+    timer: i64,
 }
 
 struct Sessions {
@@ -64,55 +70,111 @@ struct Sessions {
     open: HashMap<Key, Vec<Session>, ahash::RandomState>,
     /// Keys that may have a session to close, by its last millisecond.
     timers: BTreeMap<i64, Vec<Key>>,
+    /// One list a call, one state a slot.
+    states: Vec<Vec<State>>,
+    /// Slots of no session, with empty states.
+    free: Vec<u32>,
+    /// Slots of sessions that a row has joined: the second is to be merged into the first.
+    meeting: Vec<(u32, u32)>,
+}
+
+/// Rows that have found their sessions and are not yet in their states.
+#[derive(Default)]
+struct Placed {
+    rows: Vec<u32>,
+    slots: Vec<u32>,
 }
 
 impl Sessions {
-    /// The index of the session of `key` that `time` belongs to after merging; `None` if it is late.
-    fn place(&mut self, key: &[u8], time: i64) -> Option<usize> {
+    /// The slot of the session of `key` that `time` belongs to; `None` if it is late.
+    fn place(&mut self, key: &[u8], time: i64) -> Option<u32> {
         let (mut start, mut end) = (time, time + self.plan.gap);
-        let sessions = self.open.get(key).map_or(&[][..], Vec::as_slice);
         // Sessions that touch exactly do merge.
-        let touching: Vec<usize> = (0..sessions.len())
-            .filter(|at| sessions[*at].start <= end && start <= sessions[*at].end)
-            .collect();
-        for at in &touching {
-            start = start.min(sessions[*at].start);
-            end = end.max(sessions[*at].end);
+        let touches =
+            |session: &Session, start: i64, end: i64| session.start <= end && start <= session.end;
+        if let Some(sessions) = self.open.get_mut(key)
+            && let Some(first) = sessions
+                .iter()
+                .position(|session| touches(session, start, end))
+        {
+            // A session that is open ends behind the watermark, and so does what it grows to.
+            let mut at = first + 1;
+            while let Some(other) = sessions.get(at) {
+                if touches(other, start, end) {
+                    let other = sessions.swap_remove(at);
+                    (start, end) = (start.min(other.start), end.max(other.end));
+                    self.meeting.push((sessions[first].slot, other.slot));
+                } else {
+                    at += 1;
+                }
+            }
+            let session = &mut sessions[first];
+            session.start = session.start.min(start);
+            session.end = session.end.max(end);
+            return Some(session.slot);
         }
-        let close = super::window::close_time(end, self.plan.zone);
-        if close <= self.watermark.0 {
+        let timer = super::window::close_time(end, self.plan.zone);
+        if timer <= self.watermark.0 {
             return None;
         }
-        if !self.open.contains_key(key) {
-            self.open.insert(key.into(), Vec::new());
-        }
-        let sessions = self.open.get_mut(key)?;
-        let Some((first, others)) = touching.split_first() else {
-            sessions.push(Session {
-                start,
-                end,
-                states: self.plan.calls.iter().map(AggregateCall::empty).collect(),
-            });
-            self.timers.entry(close).or_default().push(key.into());
-            return Some(sessions.len() - 1);
+        let slot = self.slot();
+        let session = Session {
+            start,
+            end,
+            slot,
+            timer,
         };
-        for other in others.iter().rev() {
-            let merged = sessions.swap_remove(*other);
-            for (call, (into, from)) in self
-                .plan
-                .calls
-                .iter()
-                .zip(sessions[*first].states.iter_mut().zip(merged.states))
+        self.open.entry_ref(key).or_default().push(session);
+        self.timers.entry(timer).or_default().push(key.into());
+        Some(slot)
+    }
+
+    /// A slot with empty states.
+    fn slot(&mut self) -> u32 {
+        if let Some(slot) = self.free.pop() {
+            return slot;
+        }
+        for (call, states) in self.plan.calls.iter().zip(&mut self.states) {
+            states.push(call.empty());
+        }
+        self.states
+            .first()
+            .map_or(0, |states| states.len() as u32 - 1)
+    }
+
+    /// Takes the states out of a slot, which is free then.
+    fn release(&mut self, slot: u32) -> Vec<State> {
+        self.free.push(slot);
+        self.plan
+            .calls
+            .iter()
+            .zip(&mut self.states)
+            .map(|(call, states)| std::mem::replace(&mut states[slot as usize], call.empty()))
+            .collect()
+    }
+
+    /// Takes placed rows into the states of their sessions.
+    fn update(&mut self, batch: &RecordBatch, placed: &mut Placed) -> Result<(), Error> {
+        let Placed { rows, slots } = std::mem::take(placed);
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let rows = take_rows(batch, rows)?;
+        for (call, states) in self.plan.calls.iter().zip(&mut self.states) {
+            call.update(states, &slots, &rows, None)?;
+        }
+        Ok(())
+    }
+
+    /// Merges the states of sessions that have become one.
+    fn meet(&mut self) {
+        for (into, from) in std::mem::take(&mut self.meeting) {
+            let merged = self.release(from);
+            for ((call, states), state) in self.plan.calls.iter().zip(&mut self.states).zip(merged)
             {
-                call.merge(into, from);
+                call.merge(&mut states[into as usize], state);
             }
         }
-        let session = &mut sessions[*first];
-        if session.end != end {
-            self.timers.entry(close).or_default().push(key.into());
-        }
-        (session.start, session.end) = (start, end);
-        Some(*first)
     }
 
     fn fire(&mut self, output: &mut dyn Output) -> Result<(), Error> {
@@ -121,17 +183,24 @@ impl Sessions {
             None => BTreeMap::new(),
         };
         let mut closed: Vec<(Key, Session)> = Vec::new();
-        for (_, keys) in std::mem::replace(&mut self.timers, later) {
+        for (due, keys) in std::mem::replace(&mut self.timers, later) {
             for key in keys {
                 let Some(sessions) = self.open.get_mut(&key) else {
                     continue;
                 };
                 let (watermark, zone) = (self.watermark.0, self.plan.zone);
-                let due = |session: &mut Session| {
+                let ended = |session: &mut Session| {
                     super::window::close_time(session.end, zone) <= watermark
                 };
-                for session in sessions.extract_if(.., due) {
+                for session in sessions.extract_if(.., ended) {
                     closed.push((key.clone(), session));
+                }
+                for session in sessions.iter_mut().filter(|session| session.timer <= due) {
+                    session.timer = super::window::close_time(session.end, zone);
+                    self.timers
+                        .entry(session.timer)
+                        .or_default()
+                        .push(key.clone());
                 }
                 if sessions.is_empty() {
                     self.open.remove(&key);
@@ -155,7 +224,17 @@ impl Sessions {
             });
         }
         for (index, call) in self.plan.calls.iter().enumerate() {
-            columns.push(call.finish(closed.iter().map(|(_, session)| &session.states[index]))?);
+            let states = &self.states[index];
+            columns.push(
+                call.finish(
+                    closed
+                        .iter()
+                        .map(|(_, session)| &states[session.slot as usize]),
+                )?,
+            );
+        }
+        for (_, session) in &closed {
+            self.release(session.slot);
         }
         output.emit(ChangeBatch::inserts(batch_of(&self.plan.output, columns)?))
     }
@@ -171,30 +250,24 @@ impl Operator for Sessions {
         let times = millis(batch.rows.column(self.plan.time))?;
         let rows = self.encoder.encode(&batch.rows)?;
         let mut late = Vec::new();
-        let calls = self.plan.calls.clone();
-        // Runs of rows that no merge may move are not worth the trouble: a row at a time.
+        let mut placed = Placed::default();
         for (row, time) in times.values().iter().enumerate() {
             let time = self
                 .plan
                 .zone
                 .map_or(*time, |zone| time::millis_to_local(*time, zone));
-            let key = rows.row(row);
-            let Some(at) = self.place(key.as_ref(), time) else {
+            let Some(slot) = self.place(rows.row(row).as_ref(), time) else {
                 late.push(row as u32);
                 continue;
             };
-            let Some(session) = self
-                .open
-                .get_mut(key.as_ref())
-                .and_then(|sessions| sessions.get_mut(at))
-            else {
-                return Err(Error::failed("a session went missing"));
-            };
-            let one = batch.rows.slice(row, 1);
-            for (call, state) in calls.iter().zip(&mut session.states) {
-                call.update(std::slice::from_mut(state), &[0], &one, None)?;
+            if !self.meeting.is_empty() {
+                self.update(&batch.rows, &mut placed)?;
+                self.meet();
             }
+            placed.rows.push(row as u32);
+            placed.slots.push(slot);
         }
+        self.update(&batch.rows, &mut placed)?;
         if late.is_empty() {
             return Ok(());
         }
@@ -233,7 +306,11 @@ impl Operator for Sessions {
                 columns.push((format!("key_{index}"), key.clone()));
             }
             for index in 0..self.plan.calls.len() {
-                let states = saved_column(all.iter().map(|(_, session)| &session.states[index]));
+                let states = &self.states[index];
+                let states = saved_column(
+                    all.iter()
+                        .map(|(_, session)| &states[session.slot as usize]),
+                );
                 columns.push((format!("state_{index}"), states));
             }
             tables.push(StateTable {
@@ -286,11 +363,16 @@ impl Operator for Sessions {
                 let (start, end) = (starts.value(row), ends.value(row));
                 let close = super::window::close_time(end, self.plan.zone);
                 self.timers.entry(close).or_default().push(key.clone());
-                let states = states.iter_mut().filter_map(Iterator::next).collect();
-                self.open
-                    .entry(key)
-                    .or_default()
-                    .push(Session { start, end, states });
+                let slot = self.slot();
+                for (own, saved) in self.states.iter_mut().zip(&mut states) {
+                    own[slot as usize] = saved.next().ok_or_else(damaged)?;
+                }
+                self.open.entry(key).or_default().push(Session {
+                    start,
+                    end,
+                    slot,
+                    timer: close,
+                });
             }
         }
         Ok(())

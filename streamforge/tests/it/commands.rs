@@ -47,6 +47,29 @@ fn the_configuration_says_where_each_value_came_from() {
 }
 
 #[test]
+fn settings_before_and_after_the_command_both_count() {
+    let (ok, printed, errors) = streamforge(
+        &[
+            "--set",
+            "query_engine.listen=127.0.0.1:1",
+            "config",
+            "--set=viz_dashboard.listen=127.0.0.1:2",
+        ],
+        &[],
+    );
+    assert!(ok, "{errors}");
+    for line in [
+        "listen = \"127.0.0.1:1\" # --set query_engine.listen",
+        "listen = \"127.0.0.1:2\" # --set viz_dashboard.listen",
+    ] {
+        assert!(
+            printed.lines().any(|found| found == line),
+            "`{line}` is missing in\n{printed}"
+        );
+    }
+}
+
+#[test]
 fn secrets_are_masked() {
     let (ok, printed, _) =
         streamforge(&["config", "--set", "storage_service.secret_key=hush"], &[]);

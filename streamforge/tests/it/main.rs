@@ -6,6 +6,7 @@ mod platform;
 
 mod clients;
 mod commands;
+mod exactly_once;
 mod newcomer;
 mod refusals;
 mod swap;

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -236,6 +236,37 @@ impl Process {
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Lets it run for `time`; it must not end by itself.
+    pub(crate) fn live_for(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => return,
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("it ended by itself; the log was\n{}", self.log().join("\n"))
+                }
+            }
+        }
+    }
+
+    /// Waits for its end, which must be a success.
+    pub(crate) fn ends_well(&mut self) {
+        let status = self.child.wait().expect("it can be reaped");
+        assert!(
+            status.success(),
+            "it ended with {status}; the log was\n{}",
+            self.log().join("\n")
+        );
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it still runs");
+        self.child.wait().expect("it can be reaped");
     }
 
     /// SIGTERM, and how it ended.

@@ -1,0 +1,142 @@
+//! Single values of columns, as aggregate states keep them: owned, ordered and counted.
+
+use std::hash::{Hash, Hasher};
+
+use hashbrown::{Equivalent, HashMap};
+
+/// A value of a column.
+#[derive(Debug, Clone)]
+pub(crate) enum Cell {
+    Int(i64),
+    Double(f64),
+    Decimal(i128),
+    Text(Box<str>),
+}
+
+/// A value that still lies in its column, to look up a [`Cell`] without copying it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Seen<'c> {
+    Int(i64),
+    Double(f64),
+    Decimal(i128),
+    Text(&'c str),
+}
+
+/// The values of a group and how often each is there.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Distinct(HashMap<Cell, i64, ahash::RandomState>);
+
+impl Cell {
+    pub(crate) fn seen(&self) -> Seen<'_> {
+        match self {
+            Cell::Int(value) => Seen::Int(*value),
+            Cell::Double(value) => Seen::Double(*value),
+            Cell::Decimal(value) => Seen::Decimal(*value),
+            Cell::Text(value) => Seen::Text(value),
+        }
+    }
+}
+
+impl PartialEq for Cell {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Cell {}
+
+impl PartialOrd for Cell {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Cell {
+    /// Values of one column have one type; doubles are in their total order, so that NaN equals itself.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        match (self, other) {
+            (Cell::Int(a), Cell::Int(b)) => a.cmp(b),
+            (Cell::Double(a), Cell::Double(b)) => a.total_cmp(b),
+            (Cell::Decimal(a), Cell::Decimal(b)) => a.cmp(b),
+            (Cell::Text(a), Cell::Text(b)) => a.cmp(b),
+            _ => std::cmp::Ordering::Equal,
+        }
+    }
+}
+
+impl Hash for Cell {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.seen().hash(state);
+    }
+}
+
+impl Seen<'_> {
+    pub(crate) fn to_cell(self) -> Cell {
+        match self {
+            Seen::Int(value) => Cell::Int(value),
+            Seen::Double(value) => Cell::Double(value),
+            Seen::Decimal(value) => Cell::Decimal(value),
+            Seen::Text(value) => Cell::Text(value.into()),
+        }
+    }
+}
+
+impl Hash for Seen<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Seen::Int(value) => value.hash(state),
+            Seen::Double(value) => value.to_bits().hash(state),
+            Seen::Decimal(value) => value.hash(state),
+            Seen::Text(value) => value.hash(state),
+        }
+    }
+}
+
+impl Equivalent<Cell> for Seen<'_> {
+    fn equivalent(&self, key: &Cell) -> bool {
+        match (self, key) {
+            (Seen::Int(a), Cell::Int(b)) => a == b,
+            (Seen::Double(a), Cell::Double(b)) => a.to_bits() == b.to_bits(),
+            (Seen::Decimal(a), Cell::Decimal(b)) => a == b,
+            (Seen::Text(a), Cell::Text(b)) => **a == **b,
+            _ => false,
+        }
+    }
+}
+
+impl Distinct {
+    /// Counts `value` up or down by `count`; at zero it is gone.
+    pub(crate) fn add(&mut self, value: Seen<'_>, count: i64) {
+        match self.0.get_mut(&value) {
+            None => {
+                self.0.insert(value.to_cell(), count);
+            }
+            Some(held) => {
+                *held += count;
+                if *held == 0 {
+                    self.0.remove(&value);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Cell, &i64)> {
+        self.0.iter()
+    }
+
+    pub(crate) fn sorted(&self) -> Vec<&Cell> {
+        let mut cells: Vec<&Cell> = self.0.keys().collect();
+        cells.sort_unstable();
+        cells
+    }
+}
+
+impl FromIterator<(Cell, i64)> for Distinct {
+    fn from_iter<I: IntoIterator<Item = (Cell, i64)>>(counts: I) -> Self {
+        Distinct(counts.into_iter().collect())
+    }
+}

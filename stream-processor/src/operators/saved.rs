@@ -1,0 +1,157 @@
+//! Aggregate states as bytes of a checkpoint: a tag, then little-endian fields, so that later versions can read them.
+
+use super::aggregate::State;
+use super::cell::Cell;
+
+/// Writes `state` behind what `out` holds.
+pub(crate) fn save(state: &State, out: &mut Vec<u8>) {
+    match state {
+        State::Count(count) => {
+            out.push(0);
+            out.extend(count.to_le_bytes());
+        }
+        State::Int { sum, count } => {
+            out.push(1);
+            out.extend(sum.to_le_bytes());
+            out.extend(count.to_le_bytes());
+        }
+        State::Double { sum, count } => {
+            out.push(2);
+            out.extend(sum.to_le_bytes());
+            out.extend(count.to_le_bytes());
+        }
+        State::Decimal { sum, count } => {
+            out.push(3);
+            save_cell(sum.map(Cell::Decimal).as_ref(), out);
+            out.extend(count.to_le_bytes());
+        }
+        State::Best(cell) => {
+            out.push(4);
+            save_cell(cell.as_ref(), out);
+        }
+        State::Bag(bag) => {
+            out.push(5);
+            save_counts(bag.len(), bag.iter(), out);
+        }
+        State::Distinct(set) => {
+            out.push(8);
+            save_counts(set.len(), set.iter(), out);
+        }
+        State::Pick(cell) => {
+            out.push(6);
+            save_cell(cell.as_ref(), out);
+        }
+        State::List(list) => {
+            out.push(7);
+            out.extend((list.len() as u64).to_le_bytes());
+            for item in list {
+                save_cell(Some(&Cell::Text(item.clone())), out);
+            }
+        }
+    }
+}
+
+fn save_counts<'c>(
+    length: usize,
+    counts: impl Iterator<Item = (&'c Cell, &'c i64)>,
+    out: &mut Vec<u8>,
+) {
+    out.extend((length as u64).to_le_bytes());
+    for (cell, count) in counts {
+        save_cell(Some(cell), out);
+        out.extend(count.to_le_bytes());
+    }
+}
+
+fn load_counts(bytes: &mut &[u8]) -> Option<Vec<(Cell, i64)>> {
+    let length = u64::from_le_bytes(take(bytes)?);
+    (0..length)
+        .map(|_| Some((load_cell(bytes)??, i64::from_le_bytes(take(bytes)?))))
+        .collect()
+}
+
+fn save_cell(cell: Option<&Cell>, out: &mut Vec<u8>) {
+    match cell {
+        None => out.push(0),
+        Some(Cell::Int(value)) => {
+            out.push(1);
+            out.extend(value.to_le_bytes());
+        }
+        Some(Cell::Double(value)) => {
+            out.push(2);
+            out.extend(value.to_le_bytes());
+        }
+        Some(Cell::Decimal(value)) => {
+            out.push(3);
+            out.extend(value.to_le_bytes());
+        }
+        Some(Cell::Text(value)) => {
+            out.push(4);
+            out.extend((value.len() as u64).to_le_bytes());
+            out.extend(value.as_bytes());
+        }
+    }
+}
+
+/// Reads what [`save`] wrote; `None` if the bytes are damaged.
+pub(crate) fn load(bytes: &mut &[u8]) -> Option<State> {
+    Some(match take::<1>(bytes)?[0] {
+        0 => State::Count(i64::from_le_bytes(take(bytes)?)),
+        1 => State::Int {
+            sum: i64::from_le_bytes(take(bytes)?),
+            count: i64::from_le_bytes(take(bytes)?),
+        },
+        2 => State::Double {
+            sum: f64::from_le_bytes(take(bytes)?),
+            count: i64::from_le_bytes(take(bytes)?),
+        },
+        3 => {
+            let sum = match load_cell(bytes)? {
+                Some(Cell::Decimal(sum)) => Some(sum),
+                _ => None,
+            };
+            State::Decimal {
+                sum,
+                count: i64::from_le_bytes(take(bytes)?),
+            }
+        }
+        4 => State::Best(load_cell(bytes)?),
+        5 => State::Bag(load_counts(bytes)?.into_iter().collect()),
+        8 => State::Distinct(load_counts(bytes)?.into_iter().collect()),
+        6 => State::Pick(load_cell(bytes)?),
+        7 => {
+            let mut list = Vec::new();
+            for _ in 0..u64::from_le_bytes(take(bytes)?) {
+                match load_cell(bytes)?? {
+                    Cell::Text(item) => list.push(item),
+                    _ => return None,
+                }
+            }
+            State::List(list)
+        }
+        _ => return None,
+    })
+}
+
+#[expect(clippy::option_option, reason = "outer: damaged, inner: NULL")]
+fn load_cell(bytes: &mut &[u8]) -> Option<Option<Cell>> {
+    Some(match take::<1>(bytes)?[0] {
+        0 => None,
+        1 => Some(Cell::Int(i64::from_le_bytes(take(bytes)?))),
+        2 => Some(Cell::Double(f64::from_le_bytes(take(bytes)?))),
+        3 => Some(Cell::Decimal(i128::from_le_bytes(take(bytes)?))),
+        4 => {
+            let length = usize::try_from(u64::from_le_bytes(take(bytes)?)).ok()?;
+            let (text, rest) = bytes.split_at_checked(length)?;
+            *bytes = rest;
+            Some(Cell::Text(std::str::from_utf8(text).ok()?.into()))
+        }
+        _ => return None,
+    })
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*first)
+}
