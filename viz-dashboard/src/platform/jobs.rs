@@ -111,7 +111,7 @@ impl Platform {
         if let Some(own) = vertex["metrics"].as_object()
             && own.contains_key("watermark")
         {
-            operator.watermark_ms = own["watermark"].as_i64();
+            operator.watermark_ms = own["watermark"].as_i64().filter(|at| is_time(*at));
             for (theirs, ours) in [
                 ("pendingRecords", "lag"),
                 ("numLateRecordsDropped", "late-records"),
@@ -155,8 +155,7 @@ impl Platform {
             .flatten()
             .filter_map(|watermark| number(&watermark["value"]))
             .map(|value| value as i64)
-            // Flink writes its smallest long for "none yet".
-            .filter(|value| *value > 0)
+            .filter(|value| is_time(*value))
             .min();
     }
 
@@ -172,6 +171,12 @@ impl Platform {
         }
         response.json().await.map_err(failed)
     }
+}
+
+/// Whether a watermark stands for a time: Flink writes its smallest long for "none yet" and its largest for "the input
+/// has ended".
+fn is_time(watermark: i64) -> bool {
+    watermark > 0 && watermark < i64::MAX
 }
 
 /// Counts, the newest checkpoints and their times.
