@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -32,9 +32,25 @@ pub(crate) async fn run_command(settings: &Settings, options: &Run) -> anyhow::R
     let mut platform = Platform::start(&loaded, &options.services).await?;
     platform.wait_until_ready().await?;
     platform.print_addresses();
+    let signals = Signals::watch()?;
     output::line("ready");
-    platform.run_until_stopped().await?;
+    platform.run_until_stopped(signals).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ctrl-C and SIGTERM. Watched before the ready line is printed, so that whoever has read it can ask for a drain.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(crate) fn watch() -> anyhow::Result<Self> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt()).context("could not watch for Ctrl-C")?,
+            terminate: signal(SignalKind::terminate()).context("could not watch for SIGTERM")?,
+        })
+    }
 }
 
 /// Who stops when: those who ask go before those who answer, so that nobody drains into a closed door.
@@ -183,12 +199,10 @@ impl Platform {
     }
 
     /// Until Ctrl-C, SIGTERM or the first end of a service; then the drain.
-    pub(crate) async fn run_until_stopped(mut self) -> anyhow::Result<()> {
-        let mut terminate =
-            signal(SignalKind::terminate()).context("could not watch for SIGTERM")?;
+    pub(crate) async fn run_until_stopped(mut self, mut signals: Signals) -> anyhow::Result<()> {
         let outcome = tokio::select! {
-            _ = tokio::signal::ctrl_c() => Ok(()),
-            _ = terminate.recv() => Ok(()),
+            _ = signals.interrupt.recv() => Ok(()),
+            _ = signals.terminate.recv() => Ok(()),
             Some(ended) = self.running.join_next() => {
                 if let Ok((stage, _)) = &ended && let Some(running) = self.stages.get_mut(stage) {
                     running.tasks -= 1;

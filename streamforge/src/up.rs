@@ -8,7 +8,7 @@ use anyhow::bail;
 use crate::cli::{Settings, Up};
 use crate::config;
 use crate::output;
-use crate::run::Platform;
+use crate::run::{Platform, Signals};
 use crate::service::Service;
 use crate::{demo, maintenance};
 
@@ -31,10 +31,11 @@ pub(crate) async fn up(settings: &Settings, options: &Up) -> anyhow::Result<Exit
         demo::start(&mut platform, options.rate).await?;
     }
     let dashboard = &platform.config.endpoints.dashboard;
+    let signals = Signals::watch()?;
     output::line(&format!(
         "ready in {:.2} s; open {dashboard}",
         begun.elapsed().as_secs_f64()
     ));
-    platform.run_until_stopped().await?;
+    platform.run_until_stopped(signals).await?;
     Ok(ExitCode::SUCCESS)
 }
