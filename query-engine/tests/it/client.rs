@@ -112,8 +112,13 @@ impl Client {
 
     /// Runs a statement to its end.
     pub(crate) async fn run(&self, sql: &str) -> Answer {
+        let first = self.post(sql).await;
+        self.follow(sql, first).await
+    }
+
+    /// Reads the pages of a statement, from the one given to the last.
+    pub(crate) async fn follow(&self, sql: &str, mut response: reqwest::Response) -> Answer {
         let mut answer = Answer::default();
-        let mut response = self.post(sql).await;
         loop {
             assert_eq!(response.status(), 200, "{sql}");
             for (name, value) in response.headers() {
