@@ -5,6 +5,7 @@
 //! is visible until [`crate::committer`] has committed it. Delete files are written by [`deletes`].
 
 pub mod deletes;
+mod dictionary;
 mod file;
 mod stats;
 
@@ -237,13 +238,8 @@ impl TableWriter {
             if self.open.len() >= self.options.max_open_files.max(1) {
                 self.close_oldest().await?;
             }
-            let file = ParquetFile::create(
-                &self.table,
-                Arc::clone(partition),
-                self.shape.arrow_schema(),
-                &self.options,
-                "",
-            )?;
+            let file =
+                ParquetFile::create(&self.table, Arc::clone(partition), rows, &self.options, "")?;
             self.open
                 .insert(Arc::clone(partition), Open { file, last_used: 0 });
         }

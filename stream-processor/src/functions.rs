@@ -237,7 +237,7 @@ pub(crate) fn by_row_named<T: Outcome>(
             .collect();
         Ok(T::column(values))
     });
-    Typed::call(kernel, args, SqlType::of(T::TYPE())).fold()
+    Typed::call(kernel.total(), args, SqlType::of(T::TYPE())).fold()
 }
 
 /// The call `call`, typed.

@@ -80,8 +80,7 @@ impl PositionDeletes {
         }
         for (path, (partition, positions)) in std::mem::take(&mut self.files) {
             let rows = position_rows(&path, &positions)?;
-            let schema = rows.schema();
-            let mut file = ParquetFile::create(table, partition, &schema, options, "-deletes")?;
+            let mut file = ParquetFile::create(table, partition, &rows, options, "-deletes")?;
             file.write(&rows).await?;
             let metadata = table.metadata();
             let schema = metadata.current_schema();
@@ -187,7 +186,7 @@ impl EqualityDeletes {
                 let file = ParquetFile::create(
                     &self.table,
                     Arc::clone(&partition),
-                    &self.columns,
+                    &rows,
                     &self.options,
                     "-eq-deletes",
                 )?;

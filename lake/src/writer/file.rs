@@ -13,7 +13,7 @@ use parquet::arrow::AsyncArrowWriter;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use uuid::Uuid;
 
-use super::{WriterOptions, stats};
+use super::{WriterOptions, dictionary, stats};
 use crate::partition::Partition;
 use crate::{Error, Result, Table};
 
@@ -36,14 +36,15 @@ pub(crate) struct ParquetFile {
 // === impl ParquetFile ===
 
 impl ParquetFile {
-    /// Begins a file of `partition`, with `suffix` in its name (`-deletes`).
+    /// Begins a file of `partition`, with `suffix` in its name (`-deletes`), for rows like `first`.
     pub(crate) fn create(
         table: &Table,
         partition: Arc<Partition>,
-        schema: &SchemaRef,
+        first: &RecordBatch,
         options: &WriterOptions,
         suffix: &str,
     ) -> Result<Self> {
+        let schema = first.schema();
         let slash = if partition.path.is_empty() { "" } else { "/" };
         let path = format!(
             "{}/{}{slash}{}{suffix}.parquet",
@@ -54,15 +55,18 @@ impl ParquetFile {
         let (store, key) = table.store().open(&path)?;
         let upload = BufWriter::with_capacity(store, key, options.part_size)
             .with_max_concurrency(UPLOADS_IN_FLIGHT);
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_writer_version(WriterVersion::PARQUET_1_0)
             .set_compression(options.compression)
             .set_max_row_group_row_count(Some(MAX_ROW_GROUP_ROWS))
             .set_statistics_enabled(EnabledStatistics::Page)
             .set_statistics_truncate_length(Some(64))
-            .set_created_by(concat!("streamforge ", env!("CARGO_PKG_VERSION")).to_owned())
-            .build();
-        let writer = AsyncArrowWriter::try_new(upload, Arc::clone(schema), Some(properties))
+            .set_created_by(concat!("streamforge ", env!("CARGO_PKG_VERSION")).to_owned());
+        for column in dictionary::unlike_columns(first) {
+            properties = properties.set_column_dictionary_enabled(column.into(), false);
+        }
+        let properties = properties.build();
+        let writer = AsyncArrowWriter::try_new(upload, Arc::clone(&schema), Some(properties))
             .map_err(Error::parquet("begin", &path))?;
         Ok(Self {
             path: path.into(),
@@ -71,7 +75,7 @@ impl ParquetFile {
             rows: 0,
             row_group_size: options.row_group_size,
             nans: vec![0; schema.fields().len()],
-            schema: Arc::clone(schema),
+            schema,
         })
     }
 

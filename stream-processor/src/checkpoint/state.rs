@@ -6,29 +6,32 @@ use std::ops::Range;
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, UInt16Type};
-use arrow_ipc::CompressionType;
+use arrow::error::ArrowError;
 use arrow_ipc::reader::StreamReader;
-use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
+use arrow_ipc::writer::StreamWriter;
 use bytes::Bytes;
+use lz4_flex::frame::{FrameDecoder, FrameEncoder};
 
 use crate::error::Error;
 
 /// The column by which a table is split.
 pub(crate) const KEY_GROUP_COLUMN: &str = "__key_group";
 
-/// Batches of one schema as a compressed file.
+/// Batches of one schema as a file: an Arrow IPC stream in an LZ4 frame. State is hashes and numbers for the most
+/// part, of which zstd makes little less in four times the time.
 pub(crate) fn encode(batches: &[RecordBatch]) -> Result<Bytes, Error> {
     let Some(first) = batches.first() else {
         return Ok(Bytes::new());
     };
     let write = || {
-        let options =
-            IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD))?;
-        let mut writer = StreamWriter::try_new_with_options(Vec::new(), &first.schema(), options)?;
+        let mut writer = StreamWriter::try_new(FrameEncoder::new(Vec::new()), &first.schema())?;
         for batch in batches {
             writer.write(batch)?;
         }
-        writer.into_inner()
+        writer
+            .into_inner()?
+            .finish()
+            .map_err(|error| ArrowError::ExternalError(Box::new(error)))
     };
     write()
         .map(Bytes::from)
@@ -40,7 +43,7 @@ pub(crate) fn decode(file: Bytes) -> Result<Vec<RecordBatch>, Error> {
     let broken = |error| Error::Restore {
         message: format!("a state file is damaged: {error}"),
     };
-    StreamReader::try_new(Cursor::new(file), None)
+    StreamReader::try_new(FrameDecoder::new(Cursor::new(file)), None)
         .map_err(broken)?
         .collect::<Result<_, _>>()
         .map_err(broken)

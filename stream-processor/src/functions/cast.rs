@@ -59,9 +59,12 @@ pub(crate) fn explicit(
         ));
     };
     let verb = if attempt { "TRY_CAST" } else { "CAST" };
-    let kernel = Kernel::new(format!("{verb}[{from}->{to},{zone}]"), move |args, _| {
+    let mut kernel = Kernel::new(format!("{verb}[{from}->{to},{zone}]"), move |args, _| {
         convert(&args[0])
     });
+    if attempt {
+        kernel = kernel.total();
+    }
     Typed::call(kernel, vec![expr], ty).fold()
 }
 

@@ -324,7 +324,7 @@ fn to_timestamp(call: &mut Invocation<'_>) -> Result<Typed, Error> {
         });
         Ok(time::timestamps(values, 3, false))
     });
-    Typed::call(kernel, arg, SqlType::of(TypeRoot::Timestamp(3))).fold()
+    Typed::call(kernel.total(), arg, SqlType::of(TypeRoot::Timestamp(3))).fold()
 }
 
 fn plain_timestamp(text: &str) -> Option<i64> {

@@ -2,8 +2,10 @@
 //!
 //! Every document is read to its end, so that a broken one gives NULL even if the value stood before the break.
 
-use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+use crate::formats::json::convert::unescape;
+use crate::formats::json::scan::{Kind, Malformed, Scanner};
 
 /// A step of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -45,209 +47,217 @@ pub(crate) fn parse_path(text: &str) -> Option<(Vec<Step>, bool)> {
     Some((steps, strict))
 }
 
-/// What stands at each of `paths` in `text`: the JSON text of each value that exists. `Err` if `text` is no JSON.
-pub(crate) fn find<'a>(
-    text: &'a str,
-    paths: &[&[Step]],
-    found: &mut [Option<&'a RawValue>],
-) -> Result<(), ()> {
-    found.fill(None);
-    for (paths, found) in paths.chunks(64).zip(found.chunks_mut(64)) {
-        let mut reader = serde_json::Deserializer::from_str(text);
-        let seed = Seek {
-            paths,
-            targets: u64::MAX >> (64 - paths.len()),
-            depth: 0,
-            found,
-        };
+/// Paths as a tree, so that one walk over a text finds them all.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Paths {
+    root: Node,
+    n_paths: usize,
+}
+
+/// A place in a document and the paths that end at it or go on.
+#[derive(Debug, Clone, Default)]
+struct Node {
+    ends: Vec<usize>,
+    fields: Vec<(Box<[u8]>, Node)>,
+    items: Vec<(usize, Node)>,
+    /// The paths that end here or below.
+    all: Vec<usize>,
+}
+
+/// A value found in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found<'a> {
+    /// As it stands there; of a string with its quotes.
+    pub(crate) raw: &'a str,
+    kind: Kind,
+}
+
+impl Paths {
+    /// The tree of `paths`; what is found comes in their order.
+    pub(crate) fn new<'p>(paths: impl IntoIterator<Item = &'p [Step]>) -> Self {
+        let mut tree = Paths::default();
+        for (path, steps) in paths.into_iter().enumerate() {
+            tree.root.insert(steps, path);
+            tree.n_paths = path + 1;
+        }
+        tree
+    }
+
+    /// What stands at each path in `text`, if anything does. `Err` if `text` is no JSON.
+    pub(crate) fn find<'a>(
+        &self,
+        text: &'a str,
+        found: &mut Vec<Option<Found<'a>>>,
+    ) -> Result<(), Malformed> {
+        found.clear();
+        found.resize(self.n_paths, None);
         // Like Jackson's: what follows the first value is not looked at.
-        seed.deserialize(&mut reader).map_err(|_| ())?;
+        self.root
+            .read(text, &mut Scanner::new(text.as_bytes()), found)
     }
-    Ok(())
-}
 
-/// The numbers of the bits that are set.
-fn bits(mut set: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let bit = (set != 0).then(|| set.trailing_zeros() as usize)?;
-        set &= set - 1;
-        Some(bit)
-    })
-}
-
-/// Reads one value, in which those paths go on at `depth` whose bits are set in `targets`.
-struct Seek<'p, 'f, 'a> {
-    paths: &'p [&'p [Step]],
-    targets: u64,
-    depth: usize,
-    found: &'f mut [Option<&'a RawValue>],
-}
-
-impl Seek<'_, '_, '_> {
-    /// Those targets whose step at this depth is wanted.
-    fn going_on(&self, wanted: impl Fn(&Step) -> bool) -> u64 {
-        bits(self.targets)
-            .filter(|target| wanted(&self.paths[*target][self.depth]))
-            .fold(0, |set, target| set | 1 << target)
+    /// The value of the only path; `Err` if `text` is no JSON.
+    pub(crate) fn find_one<'a>(&self, text: &'a str) -> Result<Option<Found<'a>>, Malformed> {
+        let mut found = Vec::with_capacity(1);
+        self.find(text, &mut found)?;
+        Ok(found.pop().flatten())
     }
 }
 
-impl<'a> DeserializeSeed<'a> for Seek<'_, '_, 'a> {
-    type Value = ();
+impl Node {
+    fn insert(&mut self, steps: &[Step], path: usize) {
+        self.all.push(path);
+        let next = match steps.first() {
+            None => return self.ends.push(path),
+            Some(Step::Field(name)) => child(&mut self.fields, name.as_bytes().into()),
+            Some(Step::Index(index)) => child(&mut self.items, *index),
+        };
+        next.insert(&steps[1..], path);
+    }
 
-    fn deserialize<D: serde::Deserializer<'a>>(self, reader: D) -> Result<(), D::Error> {
-        if bits(self.targets).any(|path| self.paths[path].len() == self.depth) {
-            let raw = <&RawValue as serde::Deserialize>::deserialize(reader)?;
-            for target in bits(self.targets) {
-                if self.paths[target].len() == self.depth {
-                    self.found[target] = Some(raw);
-                } else {
-                    let mut inner = serde_json::Deserializer::from_str(raw.get());
-                    let seed = Seek {
-                        paths: self.paths,
-                        targets: 1 << target,
-                        depth: self.depth,
-                        found: &mut *self.found,
-                    };
-                    seed.deserialize(&mut inner).map_err(D::Error::custom)?;
+    fn read<'a>(
+        &self,
+        text: &'a str,
+        scanner: &mut Scanner<'_>,
+        found: &mut [Option<Found<'a>>],
+    ) -> Result<(), Malformed> {
+        scanner.space();
+        let begin = scanner.at;
+        let kind = match scanner.peek() {
+            b'{' if !self.fields.is_empty() => {
+                self.read_object(text, scanner, found)?;
+                Kind::Object
+            }
+            b'[' if !self.items.is_empty() => {
+                self.read_array(text, scanner, found)?;
+                Kind::Array
+            }
+            _ => scanner.value()?.1,
+        };
+        for path in &self.ends {
+            found[*path] = Some(Found {
+                raw: &text[begin..scanner.at],
+                kind,
+            });
+        }
+        Ok(())
+    }
+
+    fn read_object<'a>(
+        &self,
+        text: &'a str,
+        scanner: &mut Scanner<'_>,
+        found: &mut [Option<Found<'a>>],
+    ) -> Result<(), Malformed> {
+        // Records of one source have their names in one order, so the search begins behind the last hit.
+        let mut hint = 0;
+        let mut plain = Vec::new();
+        scanner.members(|scanner, name, escaped| {
+            let name = if escaped {
+                plain.clear();
+                unescape(name, true, &mut plain);
+                &plain[..]
+            } else {
+                name
+            };
+            let (before, behind) = self.fields.split_at(hint);
+            let same = |field: &&(Box<[u8]>, Node)| *field.0 == *name;
+            let hit = (behind
+                .iter()
+                .position(|field| same(&field))
+                .map(|at| at + hint))
+            .or_else(|| before.iter().position(|field| same(&field)));
+            let Some(hit) = hit else {
+                scanner.value()?;
+                return Ok(());
+            };
+            hint = hit + 1;
+            let node = &self.fields[hit].1;
+            for path in &node.all {
+                // The last of equal names wins.
+                found[*path] = None;
+            }
+            node.read(text, scanner, found)
+        })
+    }
+
+    fn read_array<'a>(
+        &self,
+        text: &'a str,
+        scanner: &mut Scanner<'_>,
+        found: &mut [Option<Found<'a>>],
+    ) -> Result<(), Malformed> {
+        let mut index = 0;
+        scanner.items(|scanner| {
+            match self.items.iter().find(|(at, _)| *at == index) {
+                Some((_, node)) => node.read(text, scanner, found)?,
+                None => {
+                    scanner.value()?;
                 }
             }
-            return Ok(());
-        }
-        reader.deserialize_any(self)
-    }
-}
-
-impl<'a> Visitor<'a> for Seek<'_, '_, 'a> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(self, mut items: A) -> Result<(), A::Error> {
-        let mut index = 0;
-        loop {
-            let targets = self.going_on(|step| *step == Step::Index(index));
-            let more = if targets == 0 {
-                items.next_element::<IgnoredAny>()?.is_some()
-            } else {
-                items
-                    .next_element_seed(Seek {
-                        paths: self.paths,
-                        targets,
-                        depth: self.depth + 1,
-                        found: &mut *self.found,
-                    })?
-                    .is_some()
-            };
-            if !more {
-                return Ok(());
-            }
             index += 1;
-        }
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, mut entries: A) -> Result<(), A::Error> {
-        while let Some(key) = entries.next_key::<Key<'a>>()? {
-            let targets =
-                self.going_on(|step| matches!(step, Step::Field(name) if *name == *key.0));
-            if targets == 0 {
-                entries.next_value::<IgnoredAny>()?;
-                continue;
-            }
-            for target in bits(targets) {
-                // The last of equal names wins.
-                self.found[target] = None;
-            }
-            entries.next_value_seed(Seek {
-                paths: self.paths,
-                targets,
-                depth: self.depth + 1,
-                found: &mut *self.found,
-            })?;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 
-/// A name, borrowed where it has no escapes.
-#[derive(serde::Deserialize)]
-struct Key<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
+/// The child under `name`, new if there is none.
+fn child<N: PartialEq>(children: &mut Vec<(N, Node)>, name: N) -> &mut Node {
+    let at = children.iter().position(|(known, _)| *known == name);
+    let at = at.unwrap_or_else(|| {
+        children.push((name, Node::default()));
+        children.len() - 1
+    });
+    &mut children[at].1
+}
 
-/// A scalar as JSON_VALUE gives it: strings unescaped, numbers as text; `None` for null and containers.
-pub(crate) fn scalar(raw: &str, out: &mut String) -> Option<bool> {
-    match raw.as_bytes().first()? {
-        b'"' => {
-            let inner = &raw[1..raw.len() - 1];
-            if inner.contains('\\') {
-                out.push_str(&serde_json::from_str::<String>(raw).ok()?);
-            } else {
-                out.push_str(inner);
+impl<'a> Found<'a> {
+    /// The value as JSON_VALUE gives it: strings unescaped, numbers as Java prints them. `None` for null, `Err` for
+    /// containers.
+    pub(crate) fn scalar(self) -> Result<Option<Cow<'a, str>>, Container> {
+        let raw = self.raw;
+        match self.kind {
+            Kind::Null => Ok(None),
+            Kind::Object | Kind::Array => Err(Container),
+            Kind::Text { escaped: false } => Ok(Some(Cow::Borrowed(&raw[1..raw.len() - 1]))),
+            Kind::Text { escaped: true } => {
+                let mut plain = Vec::with_capacity(raw.len());
+                unescape(&raw.as_bytes()[1..raw.len() - 1], true, &mut plain);
+                Ok(Some(Cow::Owned(
+                    String::from_utf8_lossy(&plain).into_owned(),
+                )))
             }
-            Some(true)
-        }
-        b'n' => None,
-        b'{' | b'[' => Some(false),
-        b't' | b'f' => {
-            out.push_str(raw);
-            Some(true)
-        }
-        _ => {
-            number(raw, out);
-            Some(true)
+            Kind::Number if raw.contains(['e', 'E']) => Ok(Some(Cow::Owned(scientific(raw)))),
+            Kind::True | Kind::False | Kind::Number => Ok(Some(Cow::Borrowed(raw))),
         }
     }
 }
 
-/// A number as Java's `BigDecimal` and `Integer` print it.
-fn number(raw: &str, out: &mut String) {
-    if !raw.contains(['e', 'E']) {
-        out.push_str(raw);
-        return;
-    }
+/// An object or array where a scalar was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Container;
+
+/// A number with an exponent as Java's `BigDecimal` prints it.
+fn scientific(raw: &str) -> String {
     let value: f64 = raw.parse().unwrap_or(f64::NAN);
     let text = format!("{value:e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let sign = if exponent.starts_with('-') { "" } else { "+" };
-    out.push_str(&format!("{mantissa}E{sign}{exponent}"));
+    format!("{mantissa}E{sign}{exponent}")
 }
 
 /// Whether a text is JSON of the kind `VALUE`, `OBJECT`, `ARRAY` or `SCALAR`.
 pub(crate) fn is_json(text: &str, kind: &str) -> bool {
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let valid = <IgnoredAny as serde::Deserialize>::deserialize(&mut reader).is_ok()
-        && reader.end().is_ok();
-    let first = text.trim_start().as_bytes().first().copied();
-    valid
+    let mut scanner = Scanner::new(text.as_bytes());
+    let Ok((_, found)) = scanner.value() else {
+        return false;
+    };
+    scanner.space();
+    scanner.at == text.len()
         && match kind {
-            "OBJECT" => first == Some(b'{'),
-            "ARRAY" => first == Some(b'['),
-            "SCALAR" => !matches!(first, Some(b'{' | b'[')),
+            "OBJECT" => found == Kind::Object,
+            "ARRAY" => found == Kind::Array,
+            "SCALAR" => !matches!(found, Kind::Object | Kind::Array),
             _ => true,
         }
 }
@@ -273,16 +283,12 @@ pub(crate) fn compact(raw: &str) -> String {
 mod tests {
     //! Paths, duplicates and broken documents.
 
-    use super::{find, parse_path, scalar};
+    use super::{Paths, parse_path};
 
     fn value(text: &str, path: &str) -> Option<String> {
         let (steps, _) = parse_path(path).unwrap();
-        let mut found = [None];
-        find(text, &[&steps], &mut found).ok()?;
-        let mut out = String::new();
-        scalar(found[0]?.get(), &mut out)
-            .filter(|fits| *fits)
-            .map(|_| out)
+        let found = Paths::new([&steps[..]]).find_one(text).ok()??;
+        Some(found.scalar().ok()??.into_owned())
     }
 
     #[test]
@@ -296,5 +302,39 @@ mod tests {
         assert_eq!(value(text, "$.a"), None);
         assert_eq!(value(r#"{"a":1,"a":2}"#, "$.a").as_deref(), Some("2"));
         assert_eq!(value(r#"{"a":1,"b":"#, "$.a"), None);
+        assert_eq!(
+            value(r#"{"\u0061":"\ud83d\ude00"}"#, "$.a").as_deref(),
+            Some("😀")
+        );
+        assert_eq!(value(r#"{"a":{"b":1},"a":{"c":2}}"#, "$.a.b"), None);
+    }
+
+    #[test]
+    fn one_walk_finds_all_paths_in_any_order() {
+        let paths = ["$.b.x", "$.a", "$.b", "$.c[1]", "$.none"];
+        let steps: Vec<_> = paths.map(|path| parse_path(path).unwrap().0).into();
+        let paths = Paths::new(steps.iter().map(Vec::as_slice));
+        let mut found = Vec::new();
+        for text in [
+            r#"{"a": 1, "b": {"x": "y"}, "c": [0, true]}"#,
+            r#" {"c" : [0,true] , "other":[{}],"b": {"x": "y"},"a": 1}tail"#,
+        ] {
+            paths.find(text, &mut found).unwrap();
+            let raw: Vec<_> = found
+                .iter()
+                .map(|found| found.map(|found| found.raw))
+                .collect();
+            assert_eq!(
+                raw,
+                [
+                    Some("\"y\""),
+                    Some("1"),
+                    Some(r#"{"x": "y"}"#),
+                    Some("true"),
+                    None
+                ]
+            );
+        }
+        assert!(paths.find(r#"{"a": 1,}"#, &mut found).is_err());
     }
 }

@@ -85,16 +85,15 @@ fn value(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     } else {
         format!("JSON_VALUE[{path},{on_empty:?},{on_error:?}]")
     };
+    let paths = json::Paths::new([&steps[..]]);
     let typed = by_row_named(name, call, &[Text], move |cells: &[Cells], row| {
-        let mut found = [None];
-        if json::find(cells[0].text(row), &[&steps], &mut found).is_err() {
+        let Ok(found) = paths.find_one(cells[0].text(row)) else {
             return on_error.clone();
-        }
-        let mut out = String::new();
-        match found[0].map(|raw| json::scalar(raw.get(), &mut out)) {
-            Some(Some(true)) => Some(out),
-            Some(Some(false)) => on_error.clone(),
-            Some(None) | None => on_empty.clone(),
+        };
+        match found.map(json::Found::scalar) {
+            Some(Ok(Some(value))) => Some(value.into_owned()),
+            Some(Err(json::Container)) => on_error.clone(),
+            Some(Ok(None)) | None => on_empty.clone(),
         }
     })?;
     match returning {
@@ -125,14 +124,14 @@ fn exists(call: &mut Invocation<'_>) -> Result<Typed, Error> {
             "",
         ));
     }
+    let paths = json::Paths::new([&steps[..]]);
     by_row_named(
         format!("JSON_EXISTS[{path}]"),
         call,
         &[Text],
         move |cells, row| {
-            let mut found = [None];
-            let valid = json::find(cells[0].text(row), &[&steps], &mut found).is_ok();
-            Some(valid && found[0].is_some())
+            let found = paths.find_one(cells[0].text(row));
+            Some(found.is_ok_and(|found| found.is_some()))
         },
     )
 }
@@ -157,14 +156,14 @@ fn query(call: &mut Invocation<'_>) -> Result<Typed, Error> {
             }
         }
     }
+    let paths = json::Paths::new([&steps[..]]);
     by_row_named(
         format!("JSON_QUERY[{path},{wrap}]"),
         call,
         &[Text],
         move |cells, row| {
-            let mut found = [None];
-            json::find(cells[0].text(row), &[&steps], &mut found).ok()?;
-            let text = json::compact(found[0]?.get());
+            let found = paths.find_one(cells[0].text(row)).ok()?;
+            let text = json::compact(found?.raw);
             if wrap {
                 return Some(format!("[{text}]"));
             }

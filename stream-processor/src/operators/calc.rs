@@ -1,6 +1,7 @@
 //! Filter and projection; also the union of several inputs, which is a projection of nothing.
 //!
-//! JSON_VALUE calls over one column are read together, in one pass over each text.
+//! JSON_VALUE calls over one column are read together, in one pass over each text, and what several expressions have
+//! in common is computed once.
 
 use std::sync::Arc;
 
@@ -21,23 +22,38 @@ use crate::plan::typed::{Typed, TypedKind};
 #[derive(Debug, Clone)]
 struct Extraction {
     column: usize,
-    paths: Vec<Vec<Step>>,
+    paths: json::Paths,
+    n_paths: usize,
 }
 
 /// For each column, the paths read from it: as written and as steps.
-type Paths = Vec<(usize, Vec<(String, Vec<Step>)>)>;
+type Extracted = Vec<(usize, Vec<(String, Vec<Step>)>)>;
 
 /// Makes filters and projections.
 #[derive(Debug, Clone)]
 pub(crate) struct Calc {
     extractions: Vec<Extraction>,
-    /// The input with the extracted columns.
+    /// Subexpressions with several uses, each over the input, the extracted columns and those before it.
+    shared: Vec<Arc<dyn PhysicalExpr>>,
+    /// The input, the extracted columns and the shared ones.
     wide: SchemaRef,
     filter: Option<Arc<dyn PhysicalExpr>>,
-    exprs: Vec<Arc<dyn PhysicalExpr>>,
-    /// Filter before extraction: it reads no extracted column.
+    /// Filter before the input is widened: the condition reads only columns of the input.
     filter_first: bool,
+    /// The columns of `wide` that `exprs` read, in their order there; only they pass a filter.
+    read: Vec<usize>,
+    /// Over the columns `read`.
+    exprs: Vec<Arc<dyn PhysicalExpr>>,
     output: SchemaRef,
+}
+
+/// Columns that are computed before the filter and the expressions, which then read them.
+struct Widening {
+    fields: Vec<Arc<Field>>,
+    extracted: Extracted,
+    /// Where the extracted columns of each input column begin.
+    starts: Vec<usize>,
+    shared: Vec<(Typed, usize)>,
 }
 
 impl Calc {
@@ -47,53 +63,117 @@ impl Calc {
         exprs: &[Typed],
         output: SchemaRef,
     ) -> Result<Self, Error> {
-        let mut found: Paths = Vec::new();
-        for expr in exprs.iter().chain(filter) {
-            collect(expr, &mut found);
-        }
-        found.retain(|(_, paths)| paths.len() > 1);
-        let mut fields: Vec<_> = input.fields().iter().cloned().collect();
-        let mut starts = Vec::new();
-        for (column, paths) in &found {
-            starts.push((*column, fields.len()));
-            for (name, _) in paths {
-                fields.push(Arc::new(Field::new(
-                    format!("{column}.{name}"),
-                    DataType::Utf8,
-                    true,
-                )));
-            }
-        }
-        let wide = Arc::new(Schema::new(fields));
-        let replace = |expr: &Typed| {
-            expr.rewrite(&mut |inner| {
-                let (column, name, _) = extraction(inner)?;
-                let at = found.iter().position(|(found, _)| *found == column)?;
-                let path = found[at].1.iter().position(|(path, _)| *path == name)?;
-                Some(Typed::column(starts[at].1 + path, inner.ty.clone()))
-            })
+        let mut widening = Widening::new(input, exprs.iter().chain(filter));
+        let shared = widening.share(exprs.iter().chain(filter))?;
+        let wide = Arc::new(Schema::new(std::mem::take(&mut widening.fields)));
+        let filter = filter.map(|filter| widening.replace(filter));
+        let exprs: Vec<Typed> = exprs.iter().map(|expr| widening.replace(expr)).collect();
+
+        let reads = |exprs: &mut dyn Iterator<Item = &Typed>| {
+            let mut read = vec![false; wide.fields().len()];
+            exprs.for_each(|expr| expr.mark_columns(&mut |column| read[column] = true));
+            (0..read.len())
+                .filter(|column| read[*column])
+                .collect::<Vec<_>>()
         };
-        let filter_typed = filter.map(replace);
-        let filter_first = filter_typed
-            .as_ref()
-            .is_none_or(|typed| filter == Some(typed));
+        let n_input = input.fields().len();
+        let read = reads(&mut exprs.iter());
+        let place = |column: usize| read.iter().position(|read| *read == column).unwrap_or(0);
+        let narrow = wide.project(&read).map_err(super::keys::failed)?;
         Ok(Calc {
-            filter: filter_typed.map(|typed| typed.compile(&wide)).transpose()?,
+            filter_first: reads(&mut filter.iter())
+                .iter()
+                .all(|column| *column < n_input),
+            filter: filter.map(|filter| filter.compile(&wide)).transpose()?,
             exprs: exprs
                 .iter()
-                .map(|expr| replace(expr).compile(&wide))
+                .map(|expr| expr.remap(&place).compile(&narrow))
                 .collect::<Result<_, _>>()?,
-            extractions: found
-                .into_iter()
-                .map(|(column, paths)| Extraction {
-                    column,
-                    paths: paths.into_iter().map(|(_, steps)| steps).collect(),
-                })
-                .collect(),
+            extractions: widening.extractions(),
+            shared,
             wide,
-            filter_first,
+            read,
             output,
         })
+    }
+}
+
+impl Widening {
+    fn new<'e>(input: &SchemaRef, exprs: impl Iterator<Item = &'e Typed>) -> Self {
+        let mut extracted = Extracted::new();
+        exprs.for_each(|expr| collect(expr, &mut extracted));
+        let mut fields: Vec<_> = input.fields().iter().cloned().collect();
+        let mut starts = Vec::new();
+        for (column, paths) in &extracted {
+            starts.push(fields.len());
+            for (name, _) in paths {
+                let name = format!("{column}.{name}");
+                fields.push(Arc::new(Field::new(name, DataType::Utf8, true)));
+            }
+        }
+        Widening {
+            fields,
+            extracted,
+            starts,
+            shared: Vec::new(),
+        }
+    }
+
+    /// Adds a column for each subexpression that stands at several places and cannot fail.
+    fn share<'e>(
+        &mut self,
+        exprs: impl Iterator<Item = &'e Typed>,
+    ) -> Result<Vec<Arc<dyn PhysicalExpr>>, Error> {
+        let mut uses: Vec<(Typed, usize)> = Vec::new();
+        let exprs: Vec<Typed> = exprs.map(|expr| self.replace(expr)).collect();
+        exprs.iter().for_each(|expr| count_calls(expr, &mut uses));
+        let mut compiled = Vec::new();
+        // Inner calls were counted before outer ones, which read their columns.
+        for (call, n_uses) in uses {
+            if n_uses < 2 || !call.can_be_shared() {
+                continue;
+            }
+            let before = Schema::new(self.fields.clone());
+            let inner = call.rewrite(&mut |inner| self.column_of(inner));
+            compiled.push(inner.compile(&before)?);
+            let name = format!("shared.{}", compiled.len());
+            self.shared.push((call.clone(), self.fields.len()));
+            self.fields
+                .push(Arc::new(Field::new(name, call.ty.arrow(), true)));
+        }
+        Ok(compiled)
+    }
+
+    /// The shared column that holds `expr`.
+    fn column_of(&self, expr: &Typed) -> Option<Typed> {
+        let (_, column) = self.shared.iter().find(|(shared, _)| shared == expr)?;
+        Some(Typed::column(*column, expr.ty.clone()))
+    }
+
+    /// `expr` with what has been computed read from its column.
+    fn replace(&self, expr: &Typed) -> Typed {
+        let extracted = expr.rewrite(&mut |inner| {
+            let (column, name, _) = extraction(inner)?;
+            let known = |(known, _): &(usize, _)| *known == column;
+            let at = self.extracted.iter().position(known)?;
+            let path = self.extracted[at]
+                .1
+                .iter()
+                .position(|(path, _)| *path == name)?;
+            Some(Typed::column(self.starts[at] + path, inner.ty.clone()))
+        });
+        extracted.rewrite(&mut |inner| self.column_of(inner))
+    }
+
+    fn extractions(&self) -> Vec<Extraction> {
+        let extracted = self.extracted.iter();
+        extracted
+            .map(|(column, paths)| Extraction {
+                column: *column,
+                paths: json::Paths::new(paths.iter().map(|(_, steps)| steps.as_slice())),
+                n_paths: paths.len(),
+            })
+            .collect()
     }
 }
 
@@ -110,7 +190,7 @@ fn extraction(expr: &Typed) -> Option<(usize, String, Vec<Step>)> {
     }
 }
 
-fn collect(expr: &Typed, found: &mut Paths) {
+fn collect(expr: &Typed, found: &mut Extracted) {
     if let Some((column, path, steps)) = extraction(expr) {
         let at = match found.iter().position(|(known, _)| *known == column) {
             Some(at) => at,
@@ -128,6 +208,19 @@ fn collect(expr: &Typed, found: &mut Paths) {
     }
 }
 
+/// Counts the calls in `expr`, inner ones first.
+fn count_calls(expr: &Typed, uses: &mut Vec<(Typed, usize)>) {
+    for child in expr.children() {
+        count_calls(child, uses);
+    }
+    if matches!(expr.kind, TypedKind::Call(..)) {
+        match uses.iter_mut().find(|(known, _)| known == expr) {
+            Some((_, n_uses)) => *n_uses += 1,
+            None => uses.push((expr.clone(), 1)),
+        }
+    }
+}
+
 impl OperatorFactory for Calc {
     fn create(&self, _: Subtask) -> Result<Box<dyn Operator>, Error> {
         Ok(Box::new(self.clone()))
@@ -135,28 +228,61 @@ impl OperatorFactory for Calc {
 }
 
 impl Calc {
-    fn widen(&self, batch: RecordBatch) -> Result<RecordBatch, Error> {
-        if self.extractions.is_empty() {
-            return Ok(batch);
+    /// The batch with the columns that are computed beforehand.
+    fn widen(&self, mut batch: RecordBatch) -> Result<RecordBatch, Error> {
+        if !self.extractions.is_empty() {
+            let mut columns = batch.columns().to_vec();
+            for extraction in &self.extractions {
+                extraction.run(batch.column(extraction.column), &mut columns);
+            }
+            batch = self.first_columns(columns)?;
         }
-        let mut columns = batch.columns().to_vec();
-        for extraction in &self.extractions {
-            extraction.run(batch.column(extraction.column), &mut columns);
+        for shared in &self.shared {
+            let mut columns = batch.columns().to_vec();
+            columns.push(evaluate(shared, &batch)?);
+            batch = self.first_columns(columns)?;
         }
-        batch_of(&self.wide, columns)
+        Ok(batch)
     }
 
-    fn keep(&self, batch: ChangeBatch) -> Result<ChangeBatch, Error> {
+    fn first_columns(&self, columns: Vec<ArrayRef>) -> Result<RecordBatch, Error> {
+        let fields = &self.wide.fields()[..columns.len()];
+        batch_of(&Arc::new(Schema::new(fields)), columns)
+    }
+
+    fn mask(&self, rows: &RecordBatch) -> Result<Option<BooleanArray>, Error> {
         let Some(filter) = &self.filter else {
+            return Ok(None);
+        };
+        let mask = evaluate(filter, rows)?;
+        match mask.as_boolean_opt() {
+            Some(mask) if mask.null_count() > 0 => Ok(Some(prep_null_mask_filter(mask))),
+            Some(mask) => Ok(Some(mask.clone())),
+            None => Err(Error::failed("a condition was no BOOLEAN")),
+        }
+    }
+
+    /// The columns that the expressions read, of the rows that pass the filter.
+    fn select(&self, mut batch: ChangeBatch) -> Result<ChangeBatch, Error> {
+        if self.filter_first {
+            if let Some(mask) = self.mask(&batch.rows)? {
+                batch = keep_rows(batch, &mask)?;
+            }
+            if batch.num_rows() > 0 {
+                batch.rows = self
+                    .widen(batch.rows)?
+                    .project(&self.read)
+                    .map_err(super::keys::failed)?;
+            }
             return Ok(batch);
-        };
-        let mask = evaluate(filter, &batch.rows)?;
-        let mask = match mask.as_boolean_opt() {
-            Some(mask) if mask.null_count() > 0 => prep_null_mask_filter(mask),
-            Some(mask) => mask.clone(),
-            None => return Err(Error::failed("a condition was no BOOLEAN")),
-        };
-        keep_rows(batch, &mask)
+        }
+        let wide = self.widen(batch.rows)?;
+        let mask = self.mask(&wide)?;
+        batch.rows = wide.project(&self.read).map_err(super::keys::failed)?;
+        match mask {
+            Some(mask) => keep_rows(batch, &mask),
+            None => Ok(batch),
+        }
     }
 }
 
@@ -195,24 +321,19 @@ pub(crate) fn evaluate(
 impl Extraction {
     fn run(&self, texts: &ArrayRef, columns: &mut Vec<ArrayRef>) {
         let texts = texts.as_string::<i32>();
-        let paths: Vec<&[Step]> = self.paths.iter().map(Vec::as_slice).collect();
-        let mut builders: Vec<StringBuilder> = paths
-            .iter()
+        let mut builders: Vec<StringBuilder> = (0..self.n_paths)
             .map(|_| StringBuilder::with_capacity(texts.len(), texts.len() * 24))
             .collect();
-        let mut value = String::new();
-        let mut found = vec![None; paths.len()];
+        let mut found = Vec::with_capacity(self.n_paths);
         for text in texts {
-            let valid = text.is_some_and(|text| json::find(text, &paths, &mut found).is_ok());
-            for (builder, raw) in builders.iter_mut().zip(&found) {
-                value.clear();
-                let scalar = raw
-                    .filter(|_| valid)
-                    .and_then(|raw| json::scalar(raw.get(), &mut value));
-                if scalar == Some(true) {
-                    builder.append_value(&value);
-                } else {
-                    builder.append_null();
+            if text.is_none_or(|text| self.paths.find(text, &mut found).is_err()) {
+                builders.iter_mut().for_each(StringBuilder::append_null);
+                continue;
+            }
+            for (builder, found) in builders.iter_mut().zip(&found) {
+                match found.map(json::Found::scalar) {
+                    Some(Ok(Some(value))) => builder.append_value(value),
+                    _ => builder.append_null(),
                 }
             }
         }
@@ -228,21 +349,12 @@ impl Operator for Calc {
     fn on_batch(
         &mut self,
         _: usize,
-        mut batch: ChangeBatch,
+        batch: ChangeBatch,
         output: &mut dyn Output,
     ) -> Result<(), Error> {
-        if self.filter_first {
-            batch = self.keep(batch)?;
-        }
+        let batch = self.select(batch)?;
         if batch.num_rows() == 0 {
             return Ok(());
-        }
-        batch.rows = self.widen(batch.rows)?;
-        if !self.filter_first {
-            batch = self.keep(batch)?;
-            if batch.num_rows() == 0 {
-                return Ok(());
-            }
         }
         let columns = self
             .exprs

@@ -1,11 +1,13 @@
 //! The regular join of two streams: inner, or left with corrections when a match comes or goes.
 //!
 //! Each side keeps its rows by key. When one input has ended for ever and the join is inner, the other side's rows can
-//! meet nothing new any more and are forgotten: a bounded side input costs only its own size.
+//! meet nothing new any more and are forgotten: a bounded side input costs only its own size. The rows of a side that
+//! has ended are laid out as columns, from which matches are taken without decoding.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion::physical_plan::PhysicalExpr;
 use hashbrown::HashMap;
@@ -36,6 +38,7 @@ impl OperatorFactory for Join {
                 keys: Encoder::new(&self.sides[port], &self.keys[port])?,
                 rows: Encoder::all(&self.sides[port])?,
                 held: HashMap::default(),
+                arranged: None,
                 ended: false,
                 bytes: 0,
             })
@@ -61,11 +64,65 @@ struct Side {
     keys: Encoder,
     rows: Encoder,
     held: HashMap<Box<[u8]>, Vec<Held>, ahash::RandomState>,
+    /// What was held when the side ended.
+    arranged: Option<Arranged>,
     ended: bool,
     bytes: usize,
 }
 
+/// The rows of a side that has ended: they change no more.
+struct Arranged {
+    /// Those of one key stand together, as often as there are equal ones.
+    rows: RecordBatch,
+    /// Where those of a key begin and how many they are.
+    places: HashMap<Box<[u8]>, (u32, u32), ahash::RandomState>,
+    /// As a checkpoint keeps them; the same arrays each time, so that they are written once.
+    saved: Option<RecordBatch>,
+}
+
 impl Side {
+    /// Lays out what is held; nothing may come any more.
+    fn arrange(&mut self, schema: &SchemaRef) -> Result<(), Error> {
+        let held = std::mem::take(&mut self.held);
+        let mut places = HashMap::with_capacity_and_hasher(held.len(), Default::default());
+        let mut rows: Vec<Arc<[u8]>> = Vec::new();
+        for (key, of_key) in held {
+            let begin = rows.len();
+            for held in of_key {
+                rows.extend((0..held.count).map(|_| held.row.clone()));
+            }
+            places.insert(key, (begin as u32, (rows.len() - begin) as u32));
+        }
+        let columns = self.rows.decode_bytes(rows.iter().map(|row| &**row))?;
+        self.arranged = Some(Arranged {
+            rows: batch_of(schema, columns)?,
+            places,
+            saved: None,
+        });
+        Ok(())
+    }
+
+    /// The rows as a checkpoint keeps them, if there are any.
+    fn saved(&mut self, keys: &[usize]) -> Result<Option<RecordBatch>, Error> {
+        if let Some(arranged) = &mut self.arranged {
+            if arranged.saved.is_none() && arranged.rows.num_rows() > 0 {
+                let ones = vec![1; arranged.rows.num_rows()];
+                let zeros = vec![0; arranged.rows.num_rows()];
+                let saved = saved_rows(keys, arranged.rows.columns(), ones, zeros)?;
+                arranged.saved = Some(saved);
+            }
+            return Ok(arranged.saved.clone());
+        }
+        let all: Vec<&Held> = self.held.values().flatten().collect();
+        if all.is_empty() {
+            return Ok(None);
+        }
+        let rows = self.rows.decode_bytes(all.iter().map(|held| &*held.row))?;
+        let counts = all.iter().map(|held| held.count).collect();
+        let matches = all.iter().map(|held| held.matches).collect();
+        saved_rows(keys, &rows, counts, matches).map(Some)
+    }
+
     fn add(&mut self, key: &[u8], row: &[u8], matches: i64) {
         self.bytes += row.len() + 40;
         let held = Held {
@@ -107,52 +164,87 @@ struct Joiner {
     buffered: Vec<(Arc<[u8]>, RowKind)>,
 }
 
-/// A pair of rows that have equal keys.
-struct Pair {
-    here: u32,
-    there: Arc<[u8]>,
-    kind: RowKind,
+/// Pairs of rows that have equal keys.
+#[derive(Default)]
+struct Pairs {
+    here: Vec<u32>,
+    there: There,
+    kinds: Vec<RowKind>,
+}
+
+/// The other side's rows of [`Pairs`].
+enum There {
+    /// As held by key.
+    Bytes(Vec<Arc<[u8]>>),
+    /// By place in [`Arranged`].
+    Places(Vec<u32>),
+}
+
+impl Default for There {
+    fn default() -> Self {
+        There::Bytes(Vec::new())
+    }
+}
+
+impl Pairs {
+    /// Pairs `here` with each row that `side` has under `key`; gives how many there are.
+    fn meet(&mut self, here: u32, kind: RowKind, key: &[u8], side: &Side) -> i64 {
+        let before = self.here.len();
+        match (&side.arranged, &mut self.there) {
+            (Some(arranged), There::Places(there)) => {
+                if let Some((begin, n)) = arranged.places.get(key) {
+                    there.extend(*begin..*begin + *n);
+                    self.here.extend((0..*n).map(|_| here));
+                }
+            }
+            (None, There::Bytes(there)) => {
+                for held in side.held.get(key).into_iter().flatten() {
+                    there.extend((0..held.count).map(|_| held.row.clone()));
+                    self.here.extend((0..held.count).map(|_| here));
+                }
+            }
+            _ => {}
+        }
+        self.kinds.resize(self.here.len(), kind);
+        (self.here.len() - before) as i64
+    }
 }
 
 impl Joiner {
-    /// The rows of `batch` with a key, and each match among the other side's.
-    fn probe(&mut self, port: usize, batch: &ChangeBatch) -> Result<Vec<Pair>, Error> {
+    /// Each match of a row of `batch` with a row of the other side; `batch` is kept if the other side may still change.
+    fn probe(&mut self, port: usize, batch: &ChangeBatch) -> Result<Pairs, Error> {
         let keys = self.sides[port].keys.encode(&batch.rows)?;
         let keyed = not_null(&batch.rows, &self.plan.keys[port]);
-        let keep = !self.sides[1 - port].ended || self.plan.outer;
-        let rows = if keep {
+        let keep = !self.sides[1 - port].ended;
+        let rows = if keep || (self.plan.outer && port == 0) {
             Some(self.sides[port].rows.encode(&batch.rows)?)
         } else {
             None
         };
-        let mut pairs = Vec::with_capacity(batch.num_rows());
+        let mut pairs = Pairs::default();
+        if self.sides[1 - port].arranged.is_some() {
+            pairs.there = There::Places(Vec::with_capacity(batch.num_rows()));
+        }
         for (row, keyed) in keyed.iter().copied().enumerate() {
             let kind = batch.kind(row);
             let key = keys.row(row);
             let mut matches = 0;
-            if keyed && let Some(found) = self.sides[1 - port].held.get(key.as_ref()) {
-                for held in found {
-                    for _ in 0..held.count {
-                        pairs.push(Pair {
-                            here: row as u32,
-                            there: held.row.clone(),
-                            kind,
-                        });
-                        matches += 1;
-                    }
-                }
+            if keyed {
+                let there = &self.sides[1 - port];
+                matches = pairs.meet(row as u32, kind, key.as_ref(), there);
             }
-            if let Some(rows) = &rows {
-                let bytes = rows.row(row);
-                if self.plan.outer {
-                    self.outer(port, key.as_ref(), bytes.as_ref(), kind, matches, keyed);
-                }
-                if keyed || (self.plan.outer && port == 0) {
-                    if kind.is_addition() {
-                        self.sides[port].add(key.as_ref(), bytes.as_ref(), matches);
-                    } else {
-                        self.sides[port].remove(key.as_ref(), bytes.as_ref());
-                    }
+            let Some(rows) = &rows else {
+                continue;
+            };
+            let bytes = rows.row(row);
+            if self.plan.outer {
+                self.outer(port, key.as_ref(), bytes.as_ref(), kind, matches, keyed);
+            }
+            if keep && (keyed || (self.plan.outer && port == 0)) {
+                if kind.is_addition() {
+                    self.sides[port].add(key.as_ref(), bytes.as_ref(), matches);
+                } else {
+                    self.sides[port].remove(key.as_ref(), bytes.as_ref());
                 }
             }
         }
@@ -195,16 +287,31 @@ impl Joiner {
         }
     }
 
-    fn joined(
-        &self,
-        port: usize,
-        batch: &RecordBatch,
-        pairs: &[Pair],
-    ) -> Result<RecordBatch, Error> {
-        let here = take_rows(batch, pairs.iter().map(|pair| pair.here).collect())?;
-        let there = self.sides[1 - port]
-            .rows
-            .decode_bytes(pairs.iter().map(|pair| &*pair.there))?;
+    /// Lays out the side at `port` if it has ended and is still asked. The left rows of an outer join go on counting
+    /// their matches.
+    fn arrange(&mut self, port: usize) -> Result<(), Error> {
+        let counts = self.plan.outer && port == 0;
+        let asked = !self.sides[1 - port].ended;
+        let side = &mut self.sides[port];
+        if side.ended && asked && !counts && side.arranged.is_none() {
+            side.arrange(&self.plan.sides[port])?;
+        }
+        Ok(())
+    }
+
+    fn joined(&self, port: usize, batch: &RecordBatch, pairs: Pairs) -> Result<RecordBatch, Error> {
+        let here = take_rows(batch, pairs.here)?;
+        let side = &self.sides[1 - port];
+        let there = match (pairs.there, &side.arranged) {
+            (There::Places(places), Some(arranged)) => {
+                take_record_batch(&arranged.rows, &UInt32Array::from(places))
+                    .map_err(super::keys::failed)?
+                    .columns()
+                    .to_vec()
+            }
+            (There::Bytes(rows), _) => side.rows.decode_bytes(rows.iter().map(|row| &**row))?,
+            (There::Places(_), None) => return Err(Error::failed("a join lost a side")),
+        };
         let mut columns = here.columns().to_vec();
         if port == 0 {
             columns.extend(there);
@@ -237,6 +344,24 @@ impl Joiner {
     }
 }
 
+/// Rows of a side with how often each is there and how many matches it has.
+fn saved_rows(
+    keys: &[usize],
+    rows: &[ArrayRef],
+    counts: Vec<i64>,
+    matches: Vec<i64>,
+) -> Result<RecordBatch, Error> {
+    let keys: Vec<ArrayRef> = keys.iter().map(|key| rows[*key].clone()).collect();
+    let mut columns: Vec<(String, ArrayRef)> = vec![
+        ("count".to_owned(), Arc::new(Int64Array::from(counts))),
+        ("matches".to_owned(), Arc::new(Int64Array::from(matches))),
+    ];
+    for (index, column) in rows.iter().enumerate() {
+        columns.push((format!("value_{index}"), column.clone()));
+    }
+    state_batch(&keys, columns)
+}
+
 /// Which rows have no NULL among the columns `keys`: NULL joins nothing.
 fn not_null(batch: &RecordBatch, keys: &[usize]) -> Vec<bool> {
     let mut all = vec![true; batch.num_rows()];
@@ -260,12 +385,10 @@ impl Operator for Joiner {
     ) -> Result<(), Error> {
         let pairs = self.probe(port, &batch)?;
         self.emit_outer(true, output)?;
-        if !pairs.is_empty() {
-            let rows = self.joined(port, &batch.rows, &pairs)?;
-            let kinds: Option<Arc<[RowKind]>> = batch
-                .kinds
-                .is_some()
-                .then(|| pairs.iter().map(|pair| pair.kind).collect());
+        if !pairs.here.is_empty() {
+            let kinds: Option<Arc<[RowKind]>> =
+                batch.kinds.is_some().then(|| pairs.kinds[..].into());
+            let rows = self.joined(port, &batch.rows, pairs)?;
             let mut joined = ChangeBatch { rows, kinds };
             if let Some(condition) = &self.plan.condition {
                 let mask = evaluate(condition, &joined.rows)?;
@@ -284,16 +407,17 @@ impl Operator for Joiner {
 
     fn on_end_of_input(&mut self, port: usize, _: &mut dyn Output) -> Result<(), Error> {
         self.sides[port].ended = true;
-        if !self.plan.outer {
-            self.sides[1 - port].held = HashMap::default();
-            self.sides[1 - port].bytes = 0;
-        }
-        Ok(())
+        // The other side's rows have met all that they ever will.
+        let other = &mut self.sides[1 - port];
+        other.held = HashMap::default();
+        other.arranged = None;
+        other.bytes = 0;
+        self.arrange(port)
     }
 
     fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<StateTable>, Error> {
         let mut tables = Vec::new();
-        for (port, side) in self.sides.iter().enumerate() {
+        for (port, side) in self.sides.iter_mut().enumerate() {
             let ended: ArrayRef = Arc::new(BooleanArray::from(vec![side.ended]));
             tables.push(StateTable {
                 name: format!("ended-{port}"),
@@ -301,33 +425,11 @@ impl Operator for Joiner {
                     RecordBatch::try_from_iter([("ended", ended)]).map_err(super::keys::failed)?,
                 ],
             });
-            let all: Vec<&Held> = side.held.values().flatten().collect();
-            if all.is_empty() {
-                continue;
-            }
-            let rows = side.rows.decode_bytes(all.iter().map(|held| &*held.row))?;
-            let keys: Vec<ArrayRef> = self.plan.keys[port]
-                .iter()
-                .map(|key| rows[*key].clone())
-                .collect();
-            let number = |of: fn(&Held) -> i64| -> ArrayRef {
-                Arc::new(
-                    all.iter()
-                        .map(|held| Some(of(held)))
-                        .collect::<Int64Array>(),
-                )
-            };
-            let mut columns = vec![
-                ("count".to_owned(), number(|held| held.count)),
-                ("matches".to_owned(), number(|held| held.matches)),
-            ];
-            for (index, column) in rows.into_iter().enumerate() {
-                columns.push((format!("value_{index}"), column));
-            }
-            tables.push(StateTable {
+            let rows = side.saved(&self.plan.keys[port])?;
+            tables.extend(rows.map(|rows| StateTable {
                 name: format!("rows-{port}"),
-                rows: vec![state_batch(&keys, columns)?],
-            });
+                rows: vec![rows],
+            }));
         }
         Ok(tables)
     }
@@ -370,13 +472,18 @@ impl Operator for Joiner {
                 }
             }
         }
-        Ok(())
+        self.arrange(0)?;
+        self.arrange(1)
     }
 
     fn state_size(&self) -> usize {
+        let keys = |side: &Side| {
+            let arranged = side.arranged.as_ref();
+            side.held.len() + arranged.map_or(0, |arranged| arranged.places.len())
+        };
         self.sides
             .iter()
-            .map(|side| side.bytes + side.held.len() * 64)
+            .map(|side| side.bytes + keys(side) * 64)
             .sum()
     }
 }

@@ -46,6 +46,8 @@ impl OperatorFactory for TemporalJoin {
             watermark: EventTime::MIN,
             waiting: BTreeMap::new(),
             versions: HashMap::default(),
+            superseded: false,
+            bytes: [0; 2],
         }))
     }
 }
@@ -61,7 +63,14 @@ struct Joiner {
     waiting: BTreeMap<i64, Vec<(Bytes, Bytes)>>,
     /// Each key's versions by the time they begin; `None` where the row was deleted.
     versions: HashMap<Bytes, BTreeMap<i64, Option<Bytes>>, ahash::RandomState>,
+    /// Some key has versions that the watermark may make superfluous.
+    superseded: bool,
+    /// About what `waiting` and `versions` take.
+    bytes: [usize; 2],
 }
+
+/// What a version costs beside its row.
+const VERSION: usize = 96;
 
 impl Joiner {
     fn on_left(&mut self, rows: &RecordBatch, output: &mut dyn Output) -> Result<(), Error> {
@@ -82,10 +91,9 @@ impl Joiner {
             } else {
                 keys.row(row).as_ref().into()
             };
-            self.waiting
-                .entry(*time)
-                .or_default()
-                .push((key, bytes.row(row).as_ref().into()));
+            let row: Bytes = bytes.row(row).as_ref().into();
+            self.bytes[0] += key.len() + row.len() + 48;
+            self.waiting.entry(*time).or_default().push((key, row));
         }
         if late.is_empty() {
             return Ok(());
@@ -100,13 +108,16 @@ impl Joiner {
             self.right[1].encode(&batch.rows)?,
         );
         for (row, time) in times.values().iter().enumerate() {
-            let version = match batch.kind(row) {
+            let version: Option<Bytes> = match batch.kind(row) {
                 RowKind::Insert | RowKind::UpdateAfter => Some(bytes.row(row).as_ref().into()),
                 RowKind::UpdateBefore => continue,
                 RowKind::Delete => None,
             };
-            let key = keys.row(row).as_ref().into();
-            self.versions.entry(key).or_default().insert(*time, version);
+            let key = keys.row(row);
+            self.bytes[1] += VERSION + version.as_ref().map_or(0, |row| row.len());
+            let versions = self.versions.entry_ref(key.as_ref()).or_default();
+            self.superseded |= version.is_none() || !versions.is_empty();
+            versions.insert(*time, version);
         }
         Ok(())
     }
@@ -117,6 +128,9 @@ impl Joiner {
             None => BTreeMap::new(),
         };
         let due = std::mem::replace(&mut self.waiting, later);
+        let gone = due.values().flatten();
+        let gone = gone.map(|(key, row)| key.len() + row.len() + 48);
+        self.bytes[0] = self.bytes[0].saturating_sub(gone.sum());
         let (mut matched, mut alone) = (Vec::new(), Vec::new());
         for (time, rows) in &due {
             for (key, row) in rows {
@@ -169,7 +183,11 @@ impl Joiner {
 
     /// Keeps of each key the newest version that has begun, and those that begin later.
     fn forget(&mut self) {
+        if !std::mem::take(&mut self.superseded) {
+            return;
+        }
         let watermark = self.watermark.0;
+        let (mut superseded, mut bytes) = (false, 0);
         self.versions.retain(|_, versions| {
             if let Some(current) = versions
                 .range(..=watermark)
@@ -178,11 +196,19 @@ impl Joiner {
             {
                 *versions = versions.split_off(&current);
             }
-            !(versions.len() == 1
+            let gone = versions.len() == 1
                 && versions
                     .iter()
-                    .all(|(time, version)| version.is_none() && *time <= watermark))
+                    .all(|(time, version)| version.is_none() && *time <= watermark);
+            if !gone {
+                superseded |= versions.len() > 1 || versions.values().any(Option::is_none);
+                let sizes = versions.values().flatten().map(|row| row.len());
+                bytes += versions.len() * VERSION + sizes.sum::<usize>();
+            }
+            !gone
         });
+        self.superseded = superseded;
+        self.bytes[1] = bytes;
     }
 }
 
@@ -251,18 +277,7 @@ impl Operator for Joiner {
     }
 
     fn state_size(&self) -> usize {
-        let left: usize = self
-            .waiting
-            .values()
-            .flatten()
-            .map(|(key, row)| key.len() + row.len() + 48)
-            .sum();
-        let right: usize = self
-            .versions
-            .iter()
-            .map(|(key, versions)| key.len() + versions.len() * 96)
-            .sum();
-        left + right
+        self.bytes.iter().sum()
     }
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Kernel {
     evaluate: Arc<Evaluate>,
     /// Reads a clock, so that it is neither folded nor shared.
     pub(crate) volatile: bool,
+    /// Has a result for every row, so that it may be evaluated where nobody has asked for it.
+    total: bool,
 }
 
 impl Kernel {
@@ -58,6 +60,15 @@ impl Kernel {
             name: name.into(),
             evaluate: Arc::new(evaluate),
             volatile: false,
+            total: false,
+        }
+    }
+
+    /// The same, known never to fail.
+    pub(crate) fn total(self) -> Self {
+        Kernel {
+            total: true,
+            ..self
         }
     }
 }
@@ -218,6 +229,16 @@ impl Typed {
     pub(crate) fn is_volatile(&self) -> bool {
         matches!(&self.kind, TypedKind::Call(kernel, _) if kernel.volatile)
             || self.children().into_iter().any(Typed::is_volatile)
+    }
+
+    /// Whether this may be evaluated for rows that do not need it, and once for several uses.
+    pub(crate) fn can_be_shared(&self) -> bool {
+        let mine = match &self.kind {
+            TypedKind::Call(kernel, _) => kernel.total && !kernel.volatile,
+            TypedKind::Column(_) | TypedKind::Literal(_) => true,
+            _ => false,
+        };
+        mine && self.children().into_iter().all(Typed::can_be_shared)
     }
 
     /// The executable form over batches of `schema`.

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef, AsArray};
 use parking_lot::Mutex;
 
 use crate::batch::ChangeBatch;
@@ -89,14 +90,21 @@ impl Channel {
 
 /// The bytes that the rows of `batch` take, also when they are a slice of larger arrays.
 pub(crate) fn batch_bytes(batch: &ChangeBatch) -> usize {
-    let columns = batch.rows.columns().iter();
-    let data: usize = columns
-        .map(|column| {
-            column
-                .to_data()
-                .get_slice_memory_size()
-                .unwrap_or_else(|_| column.get_array_memory_size())
-        })
-        .sum();
+    let data: usize = batch.rows.columns().iter().map(column_bytes).sum();
     data + batch.kinds.as_ref().map_or(0, |kinds| kinds.len()) + 64
+}
+
+fn column_bytes(column: &ArrayRef) -> usize {
+    if let Some(texts) = column.as_string_opt::<i32>() {
+        let offsets = texts.value_offsets();
+        let text = offsets[offsets.len() - 1] - offsets[0];
+        return text as usize + 4 * column.len();
+    }
+    if let Some(width) = column.data_type().primitive_width() {
+        return width * column.len();
+    }
+    column
+        .to_data()
+        .get_slice_memory_size()
+        .unwrap_or_else(|_| column.get_array_memory_size())
 }

@@ -274,6 +274,15 @@ impl Column {
         Ok(())
     }
 
+    /// Adds the name of a map's entry.
+    fn push_name(&mut self, name: &[u8], escaped: bool) {
+        if let Values::Text(pieces) = &mut self.values {
+            unescape(name, escaped, &mut pieces.data);
+            pieces.close();
+            self.valid.push(true);
+        }
+    }
+
     /// Adds a value that is given as plain text, as in CSV; `false`, and nothing added, if it is not of the type.
     pub(crate) fn read_plain(&mut self, text: &[u8]) -> bool {
         let value = Raw {
@@ -341,7 +350,7 @@ impl Column {
                 Ok(true)
             }
             (Values::List { ends, element, .. }, b'[') => {
-                items(scanner, b']', |scanner| element.read(scanner, options))?;
+                scanner.items(|scanner| element.read(scanner, options))?;
                 ends.push(element.len() as i32);
                 Ok(true)
             }
@@ -351,10 +360,9 @@ impl Column {
                 },
                 b'{',
             ) => {
-                for (key_at, value_at) in entries(scanner)? {
+                for (name, escaped, value_at) in entries(scanner)? {
+                    keys.push_name(name, escaped);
                     let mut inner = *scanner;
-                    inner.at = key_at;
-                    keys.read(&mut inner, options)?;
                     inner.at = value_at;
                     values.read(&mut inner, options)?;
                 }
@@ -472,48 +480,19 @@ fn read_text(pieces: &mut Pieces, scanner: &mut Scanner<'_>) -> Result<(), Failu
 }
 
 /// Where the keys and values of an object are; of equal keys the last one counts.
-fn entries(scanner: &mut Scanner<'_>) -> Result<Vec<(usize, usize)>, Failure> {
-    let mut found: Vec<(&[u8], usize, usize)> = Vec::new();
-    items(scanner, b'}', |scanner| {
-        let key_at = scanner.at;
-        let (key, _) = scanner.string()?;
-        scanner.space();
-        scanner.expect(b':')?;
-        let value_at = scanner.at;
+/// The members of the object that is next: name, whether it has escapes, where its value begins.
+fn entries<'a>(scanner: &mut Scanner<'a>) -> Result<Vec<(&'a [u8], bool, usize)>, Failure> {
+    let mut found: Vec<(&[u8], bool, usize)> = Vec::new();
+    scanner.members(|scanner, name, escaped| {
+        let entry = (name, escaped, scanner.at);
         scanner.value()?;
-        match found.iter_mut().find(|(known, ..)| *known == key) {
-            Some(repeated) => *repeated = (key, key_at, value_at),
-            None => found.push((key, key_at, value_at)),
+        match found.iter_mut().find(|(known, ..)| *known == name) {
+            Some(repeated) => *repeated = entry,
+            None => found.push(entry),
         }
-        Ok(())
+        Ok::<_, Failure>(())
     })?;
-    Ok(found
-        .into_iter()
-        .map(|(_, key, value)| (key, value))
-        .collect())
-}
-
-fn items<'a>(
-    scanner: &mut Scanner<'a>,
-    close: u8,
-    mut item: impl FnMut(&mut Scanner<'a>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    scanner.at += 1;
-    scanner.space();
-    if scanner.peek() == close {
-        scanner.at += 1;
-        return Ok(());
-    }
-    loop {
-        scanner.space();
-        item(scanner)?;
-        scanner.space();
-        if scanner.peek() == close {
-            scanner.at += 1;
-            return Ok(());
-        }
-        scanner.expect(b',')?;
-    }
+    Ok(found)
 }
 
 fn raw<'a>(scanner: &mut Scanner<'a>) -> Result<Raw<'a>, Failure> {

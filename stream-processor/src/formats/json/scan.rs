@@ -1,7 +1,5 @@
 //! Walks JSON text without making anything of it; whatever it passes over has been checked to be JSON.
 
-use memchr::memchr2;
-
 /// The text is not JSON, at this byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) usize);
@@ -27,6 +25,31 @@ pub(crate) enum Kind {
 pub(crate) struct Scanner<'a> {
     pub(crate) text: &'a [u8],
     pub(crate) at: usize,
+}
+
+/// How many bytes come before the first quote, backslash or control character; eight at a time, because most strings
+/// are too short for the call of a vectorised search to pay.
+#[inline]
+fn plain(text: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let mut at = 0;
+    while let Some(eight) = text.get(at..).and_then(<[u8]>::first_chunk) {
+        let word = u64::from_le_bytes(*eight);
+        let quote = zero(word ^ (ONES * 0x22));
+        let backslash = zero(word ^ (ONES * 0x5c));
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        let special = (quote | backslash | control) & HIGHS;
+        if special != 0 {
+            // The lowest mark is exact: borrows only reach bytes above it.
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    let rest = &text[at..];
+    at + rest.iter().position(special).unwrap_or(rest.len())
 }
 
 /// Containers in containers; deeper text is refused.
@@ -103,22 +126,19 @@ impl<'a> Scanner<'a> {
         let begin = self.at;
         let mut escaped = false;
         loop {
-            let rest = &self.text[self.at..];
-            let Some(found) = memchr2(b'"', b'\\', rest) else {
-                return Err(Malformed(self.text.len()));
-            };
-            let plain = &rest[..found];
-            if plain.iter().any(|byte| *byte < 0x20) {
-                return Err(Malformed(self.at));
+            self.at += plain(&self.text[self.at..]);
+            match self.text.get(self.at) {
+                Some(b'"') => {
+                    let content = &self.text[begin..self.at];
+                    self.at += 1;
+                    return Ok((content, escaped));
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                _ => return Err(Malformed(self.at)),
             }
-            self.at += found;
-            if self.text[self.at] == b'"' {
-                let content = &self.text[begin..self.at];
-                self.at += 1;
-                return Ok((content, escaped));
-            }
-            escaped = true;
-            self.escape()?;
         }
     }
 
@@ -186,20 +206,54 @@ impl<'a> Scanner<'a> {
         if depth >= DEPTH {
             return Err(Malformed(self.at));
         }
-        self.at += 1;
+        let skip = |scanner: &mut Self| scanner.nested_value(depth + 1).map(|_| ());
+        if close == b'}' {
+            self.members(|scanner, _, _| skip(scanner))
+        } else {
+            self.items(skip)
+        }
+    }
+
+    /// Passes over the object that is next. `read` gets the scanner before each value, the name as it stands there,
+    /// and whether the name has escapes; it has to pass over the value.
+    #[inline]
+    pub(crate) fn members<E: From<Malformed>>(
+        &mut self,
+        mut read: impl FnMut(&mut Self, &'a [u8], bool) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.expect(b'{')?;
+        self.separated(b'}', |scanner| {
+            let (name, escaped) = scanner.string()?;
+            scanner.space();
+            scanner.expect(b':')?;
+            read(scanner, name, escaped)
+        })
+    }
+
+    /// Passes over the array that is next; `read` has to pass over each item.
+    #[inline]
+    pub(crate) fn items<E: From<Malformed>>(
+        &mut self,
+        read: impl FnMut(&mut Self) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.expect(b'[')?;
+        self.separated(b']', read)
+    }
+
+    #[inline]
+    fn separated<E: From<Malformed>>(
+        &mut self,
+        close: u8,
+        mut read: impl FnMut(&mut Self) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.space();
         if self.peek() == close {
             self.at += 1;
             return Ok(());
         }
         loop {
-            if close == b'}' {
-                self.space();
-                self.string()?;
-                self.space();
-                self.expect(b':')?;
-            }
-            self.nested_value(depth + 1)?;
+            self.space();
+            read(self)?;
             self.space();
             if self.peek() == close {
                 self.at += 1;
