@@ -1,14 +1,27 @@
 //! Test support: what tests of every crate need and no product code has.
 //!
 //! It imports none of our crates, so that a test that uses it shows only what the tested crate does. Real clients run
-//! in the environment of [`mod@python`], which is made once and cached outside the repository.
+//! in the environment of [`mod@python`], which is made once and cached outside the repository; real Java clients and
+//! Apache Kafka come from Maven Central, for the tests that `STREAMFORGE_PEERS` switches on.
 
+mod disk;
+mod fuzz;
+mod java;
+mod kafka;
+mod notice;
 mod peers;
 mod python;
+mod tls;
 mod wait;
 
+pub use disk::{Ballast, SmallDisk};
+pub use fuzz::fuzz;
+pub use java::{jars, java};
+pub use kafka::{ApacheKafka, kafka_libraries};
+pub use notice::notice;
 pub use peers::peer;
 pub use python::{interpreter, python, tool};
+pub use tls::{TlsFiles, tls};
 pub use wait::wait_until;
 
 /// A directory of the test's own, removed at its end.

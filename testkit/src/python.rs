@@ -63,7 +63,7 @@ pub fn interpreter() -> &'static Path {
     })
 }
 
-fn cache_dir() -> PathBuf {
+pub(crate) fn cache_dir() -> PathBuf {
     if let Some(directory) = std::env::var_os("STREAMFORGE_CACHE") {
         return PathBuf::from(directory);
     }
@@ -72,10 +72,10 @@ fn cache_dir() -> PathBuf {
 }
 
 fn make(directory: &Path, interpreter: &Path) {
-    eprintln!(
+    crate::notice(&format!(
         "making the Python environment for real clients in {} (once)",
         directory.display()
-    );
+    ));
     let requirements = directory.with_extension("txt");
     fs::write(&requirements, REQUIREMENTS).expect("the requirements can be written");
     run(Command::new("python3")
