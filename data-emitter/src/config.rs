@@ -1,5 +1,6 @@
 //! What to emit, how fast, and where to.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -13,6 +14,8 @@ use crate::error::Error;
 pub struct Config {
     /// Kafka brokers, `host:port`, separated by commas.
     pub bootstrap: String,
+    /// Encryption and credentials in the names of Kafka's Java client, for example `security.protocol`.
+    pub properties: BTreeMap<String, String>,
     /// Topic; it is made if it does not exist.
     pub topic: String,
     /// Partitions of the topic if it has to be made.
@@ -118,6 +121,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             bootstrap: "127.0.0.1:9092".to_owned(),
+            properties: BTreeMap::new(),
             topic: "clickstream".to_owned(),
             partitions: 4,
             profile: Profile::Clickstream,

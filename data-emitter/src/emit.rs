@@ -86,6 +86,9 @@ impl<R: FnMut(&Progress) + Send> Run<R> {
         let kafka = |what| move |source| Error::Kafka { what, source };
         let mut connect = kafka_client::Config::new(&config.bootstrap);
         "streamforge-emitter".clone_into(&mut connect.client_id);
+        let connect = connect
+            .with_properties(&config.properties)
+            .map_err(kafka("connect"))?;
         let client = Client::connect(connect).await.map_err(kafka("connect"))?;
         let topic = NewTopic::new(&config.topic, config.partitions);
         let created = client

@@ -18,6 +18,7 @@ mod groups;
 mod metadata;
 mod offsets;
 mod producer;
+mod properties;
 mod sasl;
 mod tls;
 
@@ -37,3 +38,4 @@ pub use producer::{
     Acks, Delivery, DeliveryReport, Producer, ProducerConfig, ProducerStats, Record,
     partition_for_key,
 };
+pub use properties::parse_properties;

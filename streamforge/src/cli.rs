@@ -112,18 +112,27 @@ pub(crate) struct Emit {
     /// Kafka to send to [default: endpoints.kafka]
     #[arg(long, value_name = "HOST:PORT,…")]
     pub(crate) bootstrap_servers: Option<String>,
+    /// File of properties of Kafka's Java client, for TLS and passwords: `security.protocol=SASL_SSL` and so on
+    #[arg(long, value_name = "FILE")]
+    pub(crate) client_config: Option<PathBuf>,
+    /// One such property; it goes before the file
+    #[arg(long = "client-property", value_name = "NAME=VALUE")]
+    pub(crate) client_properties: Vec<String>,
     /// Events per second; 0 is as fast as possible
     #[arg(long, default_value_t = 1000)]
     pub(crate) rate: u32,
     /// Stop after so many events [default: never]
     #[arg(long)]
     pub(crate) count: Option<u64>,
-    /// The same seed gives the same bytes again
+    /// Decides the accounts, the pages and all events
     #[arg(long, default_value_t = 42)]
     pub(crate) seed: u64,
     /// Another number gives other events over the same accounts and pages
     #[arg(long, default_value_t = 0)]
     pub(crate) stream: u64,
+    /// Event time of the first event, in milliseconds since 1970; with it the same seed gives the same bytes again
+    #[arg(long, value_name = "MILLISECONDS")]
+    pub(crate) start_time: Option<i64>,
     /// Begin so many seconds in the past, and catch up at full speed
     #[arg(long, value_parser = seconds, default_value = "0", value_name = "SECONDS")]
     pub(crate) backfill: Duration,

@@ -1,5 +1,6 @@
 //! `streamforge emit`: the load generator, against any Kafka.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -10,12 +11,14 @@ use crate::{config, output};
 
 /// Sends until the count is reached or Ctrl-C, then prints what was sent.
 pub(crate) async fn emit(settings: &Settings, options: Emit) -> anyhow::Result<ExitCode> {
+    let properties = properties(&options)?;
     let bootstrap = match options.bootstrap_servers {
         Some(servers) => servers,
         None => config::load(settings)?.config.endpoints.kafka,
     };
     let emitter = data_emitter::Config {
         bootstrap,
+        properties,
         topic: options.topic,
         rate: options.rate,
         count: options.count,
@@ -27,6 +30,7 @@ pub(crate) async fn emit(settings: &Settings, options: Emit) -> anyhow::Result<E
         duplicate: options.duplicate,
         malformed: options.malformed,
         compression: word(&options.compression).context("--compression")?,
+        start_time: options.start_time,
         backfill: options.backfill,
         ..data_emitter::Config::default()
     };
@@ -49,6 +53,24 @@ pub(crate) async fn emit(settings: &Settings, options: Emit) -> anyhow::Result<E
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What the file says, and then the command line.
+fn properties(options: &Emit) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut properties = BTreeMap::new();
+    if let Some(path) = &options.client_config {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("could not read {}", path.display()))?;
+        properties = kafka_client::parse_properties(&text)
+            .with_context(|| format!("{} is no file of properties", path.display()))?;
+    }
+    for property in &options.client_properties {
+        let (name, value) = property
+            .split_once('=')
+            .with_context(|| format!("--client-property `{property}` needs the form NAME=VALUE"))?;
+        properties.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(properties)
 }
 
 /// A word of the emitter's configuration.

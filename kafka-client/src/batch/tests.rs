@@ -137,6 +137,29 @@ proptest! {
     }
 }
 
+#[test]
+fn fuzzed_batches_are_refused_or_read_but_never_panic() {
+    let records: Vec<Owned> = (0..6).map(|index| plain(&"v".repeat(index * 9))).collect();
+    let corpus: Vec<Vec<u8>> = CODECS
+        .iter()
+        .map(|codec| Vec::from(build(&records, *codec, 7)))
+        .collect();
+    let limits = BatchLimits {
+        max_decompressed: 1 << 20,
+    };
+    testkit::fuzz(&corpus, |bytes| {
+        let mut bytes = bytes.to_vec();
+        if bytes.len() > ATTRIBUTES_AT {
+            let crc = crc32c::crc32c(&bytes[ATTRIBUTES_AT..]);
+            bytes[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
+        }
+        if let Ok(columns) = decode_batches(&Bytes::from(bytes), 0, limits) {
+            // Whatever was accepted can be read.
+            read(&columns);
+        }
+    });
+}
+
 fn plain(value: &str) -> Owned {
     (
         Some(b"key".to_vec()),

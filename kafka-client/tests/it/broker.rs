@@ -26,43 +26,36 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) async fn start() -> Broker {
-        let directory = Arc::new(testkit::temp_dir());
-        let free = "127.0.0.1:0".parse().unwrap();
-        Broker::serve(free, None, directory.path().join("log"), directory.clone()).await
+        Broker::start_with(|_| {}).await
     }
 
     /// A broker that tells clients another port than its own.
     pub(crate) async fn start_advertising(port: u16) -> Broker {
-        let directory = Arc::new(testkit::temp_dir());
-        let free = "127.0.0.1:0".parse().unwrap();
-        Broker::serve(
-            free,
-            Some(port),
-            directory.path().join("log"),
-            directory.clone(),
-        )
-        .await
+        Broker::start_with(|config| config.advertised_port = Some(port)).await
     }
 
-    async fn serve(
-        address: SocketAddr,
-        advertised_port: Option<u16>,
-        data_dir: PathBuf,
-        directory: Arc<TempDir>,
-    ) -> Broker {
+    /// A broker with a configuration of the test's own.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut streaming_server::Config)) -> Broker {
+        let directory = Arc::new(testkit::temp_dir());
+        let mut config = streaming_server::Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            data_dir: directory.path().join("log"),
+            ..streaming_server::Config::default()
+        };
+        change(&mut config);
+        Broker::serve(config, directory).await
+    }
+
+    async fn serve(mut config: streaming_server::Config, directory: Arc<TempDir>) -> Broker {
         // The port of a broker just stopped may be held for a moment.
         let listener = testkit::wait_until("the port", Duration::from_secs(10), async || {
-            TcpListener::bind(address).await.ok()
+            TcpListener::bind(config.listen).await.ok()
         })
         .await;
         let admin = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let config = streaming_server::Config {
-            listen: address,
-            advertised_port,
-            data_dir: data_dir.clone(),
-            ..streaming_server::Config::default()
-        };
+        config.listen = address;
+        let data_dir = config.data_dir.clone();
         let shutdown = CancellationToken::new();
         let task = Broker::spawn(streaming_server::serve(
             config,
@@ -116,7 +109,12 @@ pub(crate) struct Stopped {
 impl Stopped {
     pub(crate) async fn restart(self) -> Broker {
         assert!(Path::new(&self.data_dir).is_dir());
-        Broker::serve(self.address, None, self.data_dir, self.directory).await
+        let config = streaming_server::Config {
+            listen: self.address,
+            data_dir: self.data_dir,
+            ..streaming_server::Config::default()
+        };
+        Broker::serve(config, self.directory).await
     }
 }
 

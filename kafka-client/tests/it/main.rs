@@ -10,3 +10,4 @@ mod faults;
 mod hostile;
 mod peer;
 mod python;
+mod secure;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kafka_client::{Config, Sasl, SaslMechanism, Tls};
+use kafka_client::Config;
 
 use crate::connectors::records::KeyFormat;
 use crate::error::Error;
@@ -156,55 +156,16 @@ fn offsets(table: &TableDefinition, key: &str) -> Result<BTreeMap<i32, i64>, Err
         .collect()
 }
 
+/// Properties that say where a group stands; every other one is the connection's.
+const GROUP: [&str; 3] = ["bootstrap.servers", "group.id", "auto.offset.reset"];
+
 /// The connection, from `properties.*` in the names of the Java client.
 fn client(table: &TableDefinition) -> Result<Config, Error> {
-    let property = |name: &str| get(table, &format!("properties.{name}"));
-    let mut config = Config::new(need(table, "properties.bootstrap.servers")?);
-    let protocol = property("security.protocol").unwrap_or("PLAINTEXT");
-    if matches!(protocol, "SSL" | "SASL_SSL") {
-        let pem = |name: &str| property(name).map(std::path::PathBuf::from);
-        config.tls = Some(Tls {
-            ca_file: pem("ssl.truststore.location"),
-            cert_file: None,
-            key_file: None,
-        });
-    }
-    if matches!(protocol, "SASL_PLAINTEXT" | "SASL_SSL") {
-        config.sasl = Some(sasl(table)?);
-    }
-    if !matches!(
-        protocol,
-        "PLAINTEXT" | "SSL" | "SASL_PLAINTEXT" | "SASL_SSL"
-    ) {
-        return Err(wrong(table, "properties.security.protocol", protocol));
-    }
-    Ok(config)
-}
-
-fn sasl(table: &TableDefinition) -> Result<Sasl, Error> {
-    let key = "properties.sasl.mechanism";
-    let mechanism = match need(table, key)? {
-        "PLAIN" => SaslMechanism::Plain,
-        "SCRAM-SHA-256" => SaslMechanism::ScramSha256,
-        "SCRAM-SHA-512" => SaslMechanism::ScramSha512,
-        other => return Err(wrong(table, key, other)),
-    };
-    let jaas_key = "properties.sasl.jaas.config";
-    let jaas = need(table, jaas_key)?;
-    let part = |name: &str| {
-        let begin = jaas.find(&format!("{name}=\""))? + name.len() + 2;
-        let length = jaas[begin..].find('"')?;
-        Some(jaas[begin..begin + length].to_owned())
-    };
-    let (Some(username), Some(password)) = (part("username"), part("password")) else {
-        return Err(Error::invalid(format!(
-            "option '{jaas_key}' of table {} needs username=\"…\" and password=\"…\"",
-            table.path
-        )));
-    };
-    Ok(Sasl {
-        mechanism,
-        username,
-        password,
-    })
+    let named = table.options.iter().filter_map(|(key, value)| {
+        let name = key.strip_prefix("properties.")?;
+        (!GROUP.contains(&name)).then(|| (name.to_owned(), value.clone()))
+    });
+    Config::new(need(table, "properties.bootstrap.servers")?)
+        .with_properties(&named.collect())
+        .map_err(|error| Error::invalid(format!("options of table {}: {error}", table.path)))
 }
