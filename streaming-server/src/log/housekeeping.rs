@@ -42,9 +42,11 @@ impl Partition {
             .lock()
             .producers
             .expire(now_ms - self.env.producer_expiry_ms, self.env.max_producers);
-        self.seal_closed()?;
-        self.checkpoint(&mut chores)?;
-        self.apply_retention(now_ms)
+        // What deletes goes first and regardless of what writes: on a full disk only it makes room.
+        let retained = self.apply_retention(now_ms);
+        let sealed = self.seal_closed();
+        let saved = self.checkpoint(&mut chores);
+        retained.and(sealed).and(saved)
     }
 
     /// Deletes records before `offset`, or all that may be read when it is -1; gives the new start.
@@ -187,7 +189,9 @@ impl Partition {
     fn apply_retention(&self, now_ms: i64) -> io::Result<()> {
         let settings = self.settings();
         let mut state = self.state.lock();
-        if state.health != Health::Good {
+        // A partition that refuses writes because the disk is full still gives up what is old.
+        let takes_writes = state.health == Health::Good;
+        if !takes_writes && !matches!(state.health, Health::Refusing { .. }) {
             return Ok(());
         }
         let is_expired = |segment: &Segment| {
@@ -196,6 +200,7 @@ impl Partition {
         };
         // An old active segment is closed first, so that it too can go.
         if let Some(active) = state.segments.back().cloned()
+            && takes_writes
             && state.high_watermark == state.next_offset
             && active.index.read().log_len > 0
             && is_expired(&active)

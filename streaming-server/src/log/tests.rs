@@ -559,6 +559,37 @@ fn a_full_disk_refuses_and_takes_up_again_where_it_was() {
 }
 
 #[test]
+fn a_full_disk_does_not_stop_retention() {
+    let directory = testkit::temp_dir();
+    let env = env();
+    let small = Settings {
+        segment_bytes: 300,
+        retention_ms: 100,
+        ..settings()
+    };
+    let partition = open_with(directory.path(), &env, small);
+    for i in 0..20 {
+        append(&partition, &batch(&["0123456789"], NOW + i * 10)).unwrap();
+    }
+    let full = rustix::io::Errno::NOSPC.raw_os_error();
+    env.disk.faults.write.store(full, Ordering::SeqCst);
+    let refused = append(&partition, &batch(&["no room"], NOW + 200)).unwrap_err();
+    assert!(matches!(refused, Error::Storage { .. }), "{refused}");
+    partition.housekeep(NOW + 190).unwrap();
+    let start = partition.position().log_start;
+    assert!((4..=9).contains(&start), "{start}");
+    env.disk.faults.write.store(0, Ordering::SeqCst);
+    let retried = (1..).find_map(|i| {
+        let outcome = partition.append(&batch(&["room again"], NOW + 200), i64::MAX / 2 + i * 2000);
+        std::thread::yield_now();
+        outcome.ok()
+    });
+    assert_eq!(wait(retried.unwrap()).unwrap(), 20);
+    assert_eq!(partition.position().log_start, start);
+    assert_eq!(batches(&partition, start).len() as i64, 21 - start);
+}
+
+#[test]
 fn a_failed_sync_fails_the_partition_until_a_restart() {
     let directory = testkit::temp_dir();
     let env = env();
@@ -783,6 +814,64 @@ fn silent_producers_are_forgotten() {
     assert_eq!(partition.n_producers(), 1);
     partition.housekeep(NOW + 5000).unwrap();
     assert_eq!(partition.n_producers(), 0);
+}
+
+/// Batches of every codec, changed at random, with a checksum that is right again.
+#[test]
+fn fuzzed_batches_are_refused_or_read_but_never_panic() {
+    let records: Vec<_> = (0..5_u8)
+        .map(|index| OwnRecord {
+            key: vec![index],
+            value: (index > 0).then(|| vec![b'v'; 40]),
+        })
+        .collect();
+    let plain = encode_batch(&records, NOW);
+    let body = &plain[batch::HEADER_LEN..];
+    let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    io::Write::write_all(&mut lz4, body).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    io::Write::write_all(&mut gzip, body).unwrap();
+    let bodies = [
+        body.to_vec(),
+        gzip.finish().unwrap(),
+        snap::raw::Encoder::new().compress_vec(body).unwrap(),
+        lz4.finish().unwrap(),
+        zstd::encode_all(body, 3).unwrap(),
+    ];
+    let corpus: Vec<Vec<u8>> = (0_i16..)
+        .zip(&bodies)
+        .map(|(attributes, body)| {
+            let fields = BatchFields {
+                timestamp: NOW,
+                count: 5,
+                attributes,
+                producer: (7, 0, 0),
+            };
+            encode_with_body(&fields, body).to_vec()
+        })
+        .collect();
+    let partition = open(testkit::temp_dir().path());
+    testkit::fuzz(&corpus, |bytes| {
+        let mut bytes = bytes.to_vec();
+        if bytes.len() > batch::HEADER_LEN {
+            let len = i32::try_from(bytes.len() - 12).unwrap();
+            bytes[8..12].copy_from_slice(&len.to_be_bytes());
+            let crc = crc32c::crc32c(&bytes[21..]);
+            bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        }
+        let bytes = Bytes::from(bytes);
+        if let Ok(records) = records::Records::open(&bytes, 1 << 20) {
+            // Damage may show at any record.
+            let _ = records.walk(|_| true);
+        }
+        let before = partition.position();
+        match partition.append(&bytes, NOW) {
+            Ok(appended) => assert!(wait(appended).unwrap() <= before.high_watermark),
+            Err(error) => assert!(!matches!(error, Error::Storage { .. }), "{error}"),
+        }
+    });
+    let end = partition.position().high_watermark;
+    assert!(end > 0, "some changes do no harm");
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 //! A broker on ports of its own, in the process of the test.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -56,6 +57,27 @@ impl Broker {
 
     pub(crate) fn start(directory: &Path) -> Self {
         Self::start_with(directory, |_| {})
+    }
+
+    /// What the broker's own page at `path` says, with its status line.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.admin).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// The value of a metric without labels, named without its prefix.
+    pub(crate) fn metric(&self, name: &str) -> Option<u64> {
+        let name = format!("streamforge_streaming_server_{name} ");
+        let page = self.get("/metrics");
+        let value = page.lines().find_map(|line| line.strip_prefix(&name))?;
+        value.parse().ok()
     }
 
     /// Stops the broker and gives how it ended.

@@ -84,6 +84,20 @@ impl Client {
         }
     }
 
+    /// Takes what has been answered so far, without waiting; true when the broker has closed.
+    pub(crate) fn drain(&mut self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let closed = loop {
+            match self.stream.read(&mut [0; 4096]) {
+                Ok(0) => break true,
+                Ok(_) => {}
+                Err(error) => break error.kind() != ErrorKind::WouldBlock,
+            }
+        };
+        self.stream.set_nonblocking(false).unwrap();
+        closed
+    }
+
     pub(crate) fn create(&mut self, topic: &'static str) {
         let topic = create_topics_request::CreatableTopic::default()
             .with_name(name(topic))
@@ -155,4 +169,20 @@ pub(crate) fn fetch(topic: &'static str, offset: i64, max_wait_ms: i32) -> Fetch
 pub(crate) fn produced(response: &ProduceResponse) -> (i16, i64) {
     let partition = &response.responses[0].partition_responses[0];
     (partition.error_code, partition.base_offset)
+}
+
+/// The body of a batch of `count` records with values of their own.
+pub(crate) fn records(count: u8) -> Vec<u8> {
+    let mut body = Vec::new();
+    for index in 0..count {
+        let value = vec![b'a' + index % 26; 60];
+        // Attributes, time and offset after the batch's, no key, the value, no headers; numbers are zigzag varints.
+        let mut record = vec![0, 0, index * 2, 1, 120];
+        record.extend_from_slice(&value);
+        record.push(0);
+        // 66 needs two bytes.
+        body.extend_from_slice(&[0x84, 0x01]);
+        body.extend_from_slice(&record);
+    }
+    body
 }

@@ -7,5 +7,9 @@
 
 mod broker;
 mod client;
+mod disk;
+mod fuzz;
+mod java;
+mod kcat;
 mod python;
 mod raw;

@@ -190,12 +190,12 @@ print("t" in admin.list_topics())
 #[test]
 fn only_users_with_the_right_password_get_in() {
     let directory = testkit::temp_dir();
-    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let files = testkit::tls();
     let broker = Broker::start_with(directory.path(), |config| {
         config.users.insert("alice".to_owned(), "secret".to_owned());
         config.tls = Some(streaming_server::Tls {
-            certificate: data.join("certificate.pem"),
-            key: data.join("key.pem"),
+            certificate: files.certificate,
+            key: files.key,
         });
     });
     let script = r#"
@@ -217,10 +217,9 @@ producer = Producer(base | {"security.protocol": "SASL_SSL", "sasl.mechanism": "
 producer.produce("t", b"x" * 100000, on_delivery=lambda error, _: failed.append(error) if error else None)
 print(producer.flush(20), failed)
 "#;
-    let ca = data.join("certificate.pem");
     let environment = [
         ("BOOTSTRAP", broker.address.to_string()),
-        ("CA", ca.to_string_lossy().into_owned()),
+        ("CA", files.authority.to_string_lossy().into_owned()),
     ];
     let environment: Vec<_> = environment
         .iter()
@@ -267,37 +266,4 @@ for future in admin.create_topics([NewTopic("t", 1)]).values():
         printed,
         "1000 1 delete True\n2000\nINVALID_CONFIG\n4\n22 1 [1]\nTOPIC_ALREADY_EXISTS\n"
     );
-}
-
-#[test]
-fn kcat_lists_produces_and_consumes() {
-    let found = std::process::Command::new("kcat").arg("-V").output();
-    if found.is_err() {
-        eprintln!("SKIPPED: kcat is not installed");
-        return;
-    }
-    let directory = testkit::temp_dir();
-    let broker = Broker::start(directory.path());
-    let address = broker.address.to_string();
-    let kcat = |arguments: &[&str], input: &[u8]| {
-        use std::io::Write;
-        let mut child = std::process::Command::new("kcat")
-            .args(["-b", &address])
-            .args(arguments)
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(input).unwrap();
-        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
-    };
-    kcat(&["-P", "-t", "t", "-p", "0", "-z", "gzip"], b"one\ntwo\n");
-    assert_eq!(
-        kcat(
-            &["-C", "-t", "t", "-p", "0", "-o", "beginning", "-e", "-q"],
-            b""
-        ),
-        "one\ntwo\n"
-    );
-    assert!(kcat(&["-L"], b"").contains("topic \"t\" with 4 partitions"));
 }

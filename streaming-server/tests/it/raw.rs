@@ -1,7 +1,6 @@
 //! Raw frames against the broker: every version it advertises, and what no well-behaved client sends.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
@@ -9,10 +8,10 @@ use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
 use crate::broker::Broker;
-use crate::client::{Client, batch, fetch, produce, produced};
+use crate::client::{Client, batch, fetch, produce, produced, records};
 
 /// The simplest request of every API the broker may advertise.
-fn plain_request(key: ApiKey, version: i16) -> RequestKind {
+pub(crate) fn plain_request(key: ApiKey, version: i16) -> RequestKind {
     match key {
         ApiKey::Produce => ProduceRequest::default().with_acks(1).into(),
         ApiKey::Fetch => FetchRequest::default().with_session_epoch(-1).into(),
@@ -216,24 +215,59 @@ fn pipelined_requests_are_answered_in_order() {
     }
 }
 
+/// The records of a batch, as the codec of `attributes` compresses them.
+fn compressed(attributes: i16, body: &[u8]) -> Vec<u8> {
+    match attributes {
+        1 => {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+            gzip.write_all(body).unwrap();
+            gzip.finish().unwrap()
+        }
+        2 => snap::raw::Encoder::new().compress_vec(body).unwrap(),
+        3 => {
+            let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            lz4.write_all(body).unwrap();
+            lz4.finish().unwrap()
+        }
+        4 => zstd::encode_all(body, 19).unwrap(),
+        _ => body.to_vec(),
+    }
+}
+
 #[test]
 fn compression_stays_as_it_was_sent() {
     let directory = testkit::temp_dir();
     let broker = Broker::start(directory.path());
     let mut client = Client::connect(&broker);
     client.create("t");
-    for attributes in 1..=4_i16 {
-        let offset = i64::from(attributes - 1) * 3;
-        let sent = batch(attributes, 3, b"whatever the codec made of it");
-        assert_eq!(
-            produced(&client.ask(&produce("t", 1, sent.clone()), 8)),
-            (0, offset)
-        );
-        let response = client.ask(&fetch("t", offset, 0), 11);
-        let stored = response.responses[0].partitions[0].records.clone().unwrap();
-        assert_eq!(stored[..8], offset.to_be_bytes());
-        assert_eq!(stored[16..], sent[16..], "attributes {attributes}");
+    let sent: Vec<_> = (0..=4_i16)
+        .map(|attributes| batch(attributes, 20, &compressed(attributes, &records(20))))
+        .collect();
+    assert!(
+        sent[1..]
+            .iter()
+            .all(|batch| batch.len() < sent[0].len() / 2)
+    );
+    let offsets = || (0_i64..).step_by(20).zip(&sent);
+    for (offset, batch) in offsets() {
+        let response = client.ask(&produce("t", 1, batch.clone()), 8);
+        assert_eq!(produced(&response), (0, offset));
     }
+    let fetched_as_sent = |client: &mut Client| {
+        for (offset, sent) in offsets() {
+            let request = fetch("t", offset, 0);
+            let response = client.ask(&request, 11);
+            let stored = response.responses[0].partitions[0].records.clone().unwrap();
+            assert_eq!(stored[..8], offset.to_be_bytes());
+            // Base offset and leader epoch lie outside the checksum and are the broker's; the rest is as it came.
+            assert_eq!(stored[8..12], sent[8..12]);
+            assert_eq!(stored[16..sent.len()], sent[16..], "from {offset}");
+        }
+    };
+    fetched_as_sent(&mut client);
+    broker.stop().unwrap();
+    let broker = Broker::start(directory.path());
+    fetched_as_sent(&mut Client::connect(&broker));
 }
 
 #[test]
@@ -425,20 +459,9 @@ fn health_and_metrics_are_served_beside_the_protocol() {
     let directory = testkit::temp_dir();
     let broker = Broker::start(directory.path());
     Client::connect(&broker).ask(&ApiVersionsRequest::default(), 0);
-    let get = |path: &str| {
-        let mut stream = TcpStream::connect(broker.admin).unwrap();
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    };
-    assert!(get("/healthz").starts_with("HTTP/1.1 200"));
-    assert!(get("/readyz").contains("ready"));
-    let metrics = get("/metrics");
+    assert!(broker.get("/healthz").starts_with("HTTP/1.1 200"));
+    assert!(broker.get("/readyz").contains("ready"));
+    let metrics = broker.get("/metrics");
     let wanted = "streamforge_streaming_server_requests_total{api=\"ApiVersions\"} 1";
     assert!(metrics.contains(wanted), "{metrics}");
 }

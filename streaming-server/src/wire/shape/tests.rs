@@ -227,6 +227,40 @@ fn a_count_that_no_frame_could_hold_is_refused() {
     );
 }
 
+/// A frame of every served version, with its header.
+fn frames() -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for api in APIS {
+        for version in api.min..=api.max {
+            let mut frame = Vec::new();
+            frame.extend_from_slice(&(api.key as i16).to_be_bytes());
+            frame.extend_from_slice(&version.to_be_bytes());
+            frame.extend_from_slice(&[0, 0, 0, 1, 0xff, 0xff]);
+            if version >= api.flexible {
+                frame.push(0);
+            }
+            frame.extend(encoded(api.key, version));
+            frames.push(frame);
+        }
+    }
+    frames
+}
+
+#[test]
+fn fuzzed_frames_are_refused_or_understood_but_never_panic() {
+    let (mut n_understood, mut n_refused) = (0_u64, 0_u64);
+    testkit::fuzz(&frames(), |frame| {
+        match crate::wire::decode(&Bytes::copy_from_slice(frame)) {
+            Ok(_) => n_understood += 1,
+            Err(_) => n_refused += 1,
+        }
+    });
+    assert!(
+        n_understood > 0 && n_refused > 0,
+        "{n_understood} {n_refused}"
+    );
+}
+
 proptest! {
     #[test]
     fn no_frame_makes_the_decoder_panic_or_reserve_much(
