@@ -438,6 +438,7 @@ fn decode<A: Message + Decodable + HeaderVersion>(
         let tags = skip_tagged_fields(&frame).ok_or_else(|| malformed("header".to_owned()))?;
         frame.advance(tags);
     }
+    crate::shape::check(key, &frame, version).map_err(|why| malformed(why.to_owned()))?;
     A::decode(&mut frame, version).map_err(|error| malformed(error.to_string()))
 }
 

@@ -20,6 +20,7 @@ mod offsets;
 mod producer;
 mod properties;
 mod sasl;
+mod shape;
 mod tls;
 
 pub use admin::{ConfigEntry, ConfigResource, GroupListing, NewTopic};

@@ -50,6 +50,13 @@ async fn a_body_cut_short_is_malformed() {
 }
 
 #[tokio::test]
+async fn a_count_that_no_frame_holds_reserves_no_memory() {
+    // Version 0, no error, and two thousand million APIs.
+    let error = connect_to(b"\0\0\0\x0a\0\0\0\0\0\x23\x7f\xff\xff\xff").await;
+    assert!(matches!(error, Error::Malformed { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn a_silent_peer_is_given_up_in_time() {
     let error = connect_to(b"").await;
     assert!(matches!(error, Error::TimedOut { .. }), "{error}");

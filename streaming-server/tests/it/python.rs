@@ -267,3 +267,62 @@ for future in admin.create_topics([NewTopic("t", 1)]).values():
         "1000 1 delete True\n2000\nINVALID_CONFIG\n4\n22 1 [1]\nTOPIC_ALREADY_EXISTS\n"
     );
 }
+
+#[test]
+fn retention_by_time_and_by_size_moves_the_start_and_keeps_what_is_young() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let script = r#"
+import os, time
+from confluent_kafka import Producer, Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, ConfigResource, ConfigEntry, AlterConfigOpType
+bootstrap = os.environ["BOOTSTRAP"]
+consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "none", "enable.auto.commit": False})
+def bounds(topic):
+    return consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=20)
+def until(condition, topic):
+    deadline = time.time() + 60
+    while not condition(*bounds(topic)):
+        assert time.time() < deadline, bounds(topic)
+if os.environ["TURN"] == "1":
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    topics = [NewTopic("time", 1, config={"retention.ms": "-1"}),
+              NewTopic("size", 1, config={"retention.bytes": str(2 << 20), "segment.bytes": str(1 << 20)})]
+    for future in admin.create_topics(topics).values(): future.result(20)
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "batch.size": 100_000})
+    now = int(time.time() * 1000)
+    for i in range(100): producer.produce("time", b"old", partition=0, timestamp=now - 3_600_000)
+    assert producer.flush(30) == 0
+    print(bounds("time"))
+    change = ConfigResource("topic", "time", incremental_configs=[ConfigEntry("retention.ms", "60000", incremental_operation=AlterConfigOpType.SET)])
+    for future in admin.incremental_alter_configs([change]).values(): future.result(20)
+    until(lambda low, high: low == high == 100, "time")
+    for i in range(100): producer.produce("time", b"young", partition=0, timestamp=now)
+    for i in range(800): producer.produce("size", i.to_bytes(4, "big") * 2500, partition=0)
+    assert producer.flush(30) == 0
+    # Between what is promised and one segment more.
+    until(lambda low, high: high == 800 and 2 << 20 <= (high - low) * 10_000 <= 3.2 * (1 << 20), "size")
+low, high = bounds("size")
+for topic, begin, end in [("time", 100, 200), ("size", low, 800)]:
+    assert bounds(topic) == (begin, end), bounds(topic)
+    consumer.assign([TopicPartition(topic, 0, begin)])
+    seen = []
+    while len(seen) < end - begin:
+        for message in consumer.consume(500, 1):
+            assert message.error() is None, message.error()
+            seen.append((message.offset(), message.value()))
+    expected = [(i, b"young" if topic == "time" else i.to_bytes(4, "big") * 2500) for i in range(begin, end)]
+    assert seen == expected, (topic, len(seen))
+print(low > 0)
+"#;
+    let turn = |broker: &Broker, turn: &str| {
+        testkit::python(
+            script,
+            &[("BOOTSTRAP", &broker.address.to_string()), ("TURN", turn)],
+        )
+    };
+    assert_eq!(turn(&broker, "1"), "(0, 100)\nTrue\n");
+    broker.stop().unwrap();
+    let broker = Broker::start(directory.path());
+    assert_eq!(turn(&broker, "2"), "True\n");
+}
