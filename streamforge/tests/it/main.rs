@@ -9,4 +9,5 @@ mod commands;
 mod exactly_once;
 mod newcomer;
 mod refusals;
+mod secure;
 mod swap;
