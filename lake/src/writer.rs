@@ -118,6 +118,19 @@ impl WriterOptions {
         }
         Ok(options)
     }
+
+    /// [`Self::of`] for files that are written as rows stream in: Snappy unless the table says which codec. They are
+    /// small and compaction soon rewrites them with the default codec, so that zstd's ratio is not worth its time here.
+    pub fn streaming(metadata: &TableMetadata) -> Result<Self> {
+        let mut options = Self::of(metadata)?;
+        if !metadata
+            .properties()
+            .contains_key("write.parquet.compression-codec")
+        {
+            options.compression = Compression::SNAPPY;
+        }
+        Ok(options)
+    }
 }
 
 fn compression(codec: &str, level: Option<&str>) -> Result<Compression> {

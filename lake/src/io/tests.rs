@@ -53,3 +53,31 @@ async fn files_written_through_iceberg_are_read_back() {
     io.delete(&path).await.unwrap();
     assert!(!io.exists(&path).await.unwrap());
 }
+
+#[test]
+fn bodies_go_unhashed_only_where_nothing_can_change_them() {
+    let protected = |endpoint: Option<&str>| {
+        let config = StoreConfig {
+            endpoint: endpoint.map(str::to_owned),
+            ..StoreConfig::default()
+        };
+        config.body_is_protected()
+    };
+    for endpoint in [
+        "http://127.0.0.1:9000",
+        "http://localhost:9000",
+        "http://[::1]:9000/",
+        "https://s3.example",
+    ] {
+        assert!(protected(Some(endpoint)), "{endpoint}");
+    }
+    assert!(protected(None));
+    for endpoint in [
+        "http://10.0.0.1:9000",
+        "http://minio:9000",
+        "http://localhost.example",
+        "nonsense",
+    ] {
+        assert!(!protected(Some(endpoint)), "{endpoint}");
+    }
+}

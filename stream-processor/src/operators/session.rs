@@ -1,9 +1,13 @@
 //! Session windows: a key's rows that are less than a gap apart.
+//!
+//! A checkpoint gets the sessions of those keys that changed since the one before, as a further batch behind what was
+//! written then; of a key that stands in several batches the last one holds. When the changes have become more than
+//! the sessions, all sessions are written anew.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use chrono_tz::Tz;
 use hashbrown::HashMap;
@@ -46,6 +50,8 @@ impl OperatorFactory for SessionAggregate {
             states: vec![Vec::new(); self.calls.len()],
             free: Vec::new(),
             meeting: Vec::new(),
+            changed: Vec::new(),
+            written: Vec::new(),
         }))
     }
 }
@@ -60,6 +66,8 @@ struct Session {
     slot: u32,
     /// The timer that will look at it: at its end, or before it if the session grew since.
     timer: i64,
+    /// Its key is among the changed ones.
+    changed: bool,
 }
 
 struct Sessions {
@@ -76,6 +84,10 @@ struct Sessions {
     free: Vec<u32>,
     /// Slots of sessions that a row has joined: the second is to be merged into the first.
     meeting: Vec<(u32, u32)>,
+    /// Keys whose sessions are not as the last checkpoint has them, some of them twice.
+    changed: Vec<Key>,
+    /// What checkpoints have: all sessions, then changes.
+    written: Vec<RecordBatch>,
 }
 
 /// Rows that have found their sessions and are not yet in their states.
@@ -111,6 +123,9 @@ impl Sessions {
             let session = &mut sessions[first];
             session.start = session.start.min(start);
             session.end = session.end.max(end);
+            if !std::mem::replace(&mut session.changed, true) {
+                self.changed.push(key.into());
+            }
             return Some(session.slot);
         }
         let timer = super::window::close_time(end, self.plan.zone);
@@ -123,7 +138,9 @@ impl Sessions {
             end,
             slot,
             timer,
+            changed: true,
         };
+        self.changed.push(key.into());
         self.open.entry_ref(key).or_default().push(session);
         self.timers.entry(timer).or_default().push(key.into());
         Some(slot)
@@ -175,6 +192,54 @@ impl Sessions {
                 call.merge(&mut states[into as usize], state);
             }
         }
+    }
+
+    /// Writes the sessions of `keys` for checkpoints; a key without one gets a row that says so.
+    fn write(&mut self, keys: &[Key]) -> Result<(), Error> {
+        let mut rows: Vec<(&Key, Option<(i64, i64, u32)>)> = Vec::with_capacity(keys.len());
+        for key in keys {
+            let Some(sessions) = self.open.get_mut(key) else {
+                rows.push((key, None));
+                continue;
+            };
+            for session in sessions {
+                session.changed = false;
+                rows.push((key, Some((session.start, session.end, session.slot))));
+            }
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let keys = self
+            .encoder
+            .decode_bytes(rows.iter().map(|(key, _)| &***key))?;
+        let sessions = || rows.iter().map(|(_, session)| *session);
+        let number = |of: fn((i64, i64, u32)) -> i64| -> ArrayRef {
+            Arc::new(
+                sessions()
+                    .map(|session| session.map(of))
+                    .collect::<Int64Array>(),
+            )
+        };
+        let gone = sessions().map(|session| Some(session.is_none()));
+        let mut columns: Vec<(String, ArrayRef)> = vec![
+            ("start".to_owned(), number(|session| session.0)),
+            ("end".to_owned(), number(|session| session.1)),
+            ("gone".to_owned(), Arc::new(gone.collect::<BooleanArray>())),
+        ];
+        for (index, key) in keys.iter().enumerate() {
+            columns.push((format!("key_{index}"), key.clone()));
+        }
+        for (index, call) in self.plan.calls.iter().enumerate() {
+            let (states, empty) = (&self.states[index], call.empty());
+            let states = saved_column(
+                sessions()
+                    .map(|session| session.map_or(&empty, |(_, _, slot)| &states[slot as usize])),
+            );
+            columns.push((format!("state_{index}"), states));
+        }
+        self.written.push(state_batch(&keys, columns)?);
+        Ok(())
     }
 
     fn fire(&mut self, output: &mut dyn Output) -> Result<(), Error> {
@@ -233,8 +298,11 @@ impl Sessions {
                 )?,
             );
         }
-        for (_, session) in &closed {
+        for (key, session) in closed {
             self.release(session.slot);
+            if !session.changed {
+                self.changed.push(key);
+            }
         }
         output.emit(ChangeBatch::inserts(batch_of(&self.plan.output, columns)?))
     }
@@ -281,41 +349,22 @@ impl Operator for Sessions {
     }
 
     fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<StateTable>, Error> {
-        let all: Vec<(&Key, &Session)> = self
-            .open
-            .iter()
-            .flat_map(|(key, sessions)| sessions.iter().map(move |session| (key, session)))
-            .collect();
+        self.changed.sort_unstable();
+        self.changed.dedup();
+        let changed = std::mem::take(&mut self.changed);
+        let later = self.written.iter().skip(1).map(RecordBatch::num_rows);
+        if self.written.is_empty() || later.sum::<usize>() + changed.len() > self.open.len() {
+            let keys: Vec<Key> = self.open.keys().cloned().collect();
+            self.written.clear();
+            self.write(&keys)?;
+        } else {
+            self.write(&changed)?;
+        }
         let mut tables = vec![watermark_table(self.watermark)?];
-        if !all.is_empty() {
-            let keys = self
-                .encoder
-                .decode_bytes(all.iter().map(|(key, _)| &***key))?;
-            let starts: ArrayRef = Arc::new(
-                all.iter()
-                    .map(|(_, session)| Some(session.start))
-                    .collect::<Int64Array>(),
-            );
-            let ends: ArrayRef = Arc::new(
-                all.iter()
-                    .map(|(_, session)| Some(session.end))
-                    .collect::<Int64Array>(),
-            );
-            let mut columns = vec![("start".to_owned(), starts), ("end".to_owned(), ends)];
-            for (index, key) in keys.iter().enumerate() {
-                columns.push((format!("key_{index}"), key.clone()));
-            }
-            for index in 0..self.plan.calls.len() {
-                let states = &self.states[index];
-                let states = saved_column(
-                    all.iter()
-                        .map(|(_, session)| &states[session.slot as usize]),
-                );
-                columns.push((format!("state_{index}"), states));
-            }
+        if !self.written.is_empty() {
             tables.push(StateTable {
                 name: "sessions".to_owned(),
-                rows: vec![state_batch(&keys, columns)?],
+                rows: self.written.clone(),
             });
         }
         Ok(tables)
@@ -331,6 +380,9 @@ impl Operator for Sessions {
                     .clone())
             };
             let (starts, ends) = (number("start")?, number("end")?);
+            let gone = column(&batch, "gone")?
+                .as_boolean_opt()
+                .ok_or_else(damaged)?;
             let n_rows = batch.num_rows();
             let keys: Vec<Key> = if self.plan.keys.is_empty() {
                 {
@@ -355,23 +407,33 @@ impl Operator for Sessions {
                         .encode(&spread(&self.plan.input, &self.plan.keys, keys)?)?;
                 encoded.iter().map(|row| row.as_ref().into()).collect()
             };
+            for key in &keys {
+                for session in self.open.remove(key).unwrap_or_default() {
+                    self.release(session.slot);
+                }
+            }
             let mut states = named(&batch, "state", self.plan.calls.len())?
                 .iter()
                 .map(|column| Ok(loaded_column(column)?.into_iter()))
                 .collect::<Result<Vec<_>, Error>>()?;
             for (row, key) in keys.into_iter().enumerate() {
+                let saved: Vec<State> = states.iter_mut().filter_map(Iterator::next).collect();
+                if gone.value(row) {
+                    continue;
+                }
                 let (start, end) = (starts.value(row), ends.value(row));
                 let close = super::window::close_time(end, self.plan.zone);
                 self.timers.entry(close).or_default().push(key.clone());
                 let slot = self.slot();
-                for (own, saved) in self.states.iter_mut().zip(&mut states) {
-                    own[slot as usize] = saved.next().ok_or_else(damaged)?;
+                for (own, saved) in self.states.iter_mut().zip(saved) {
+                    own[slot as usize] = saved;
                 }
                 self.open.entry(key).or_default().push(Session {
                     start,
                     end,
                     slot,
                     timer: close,
+                    changed: false,
                 });
             }
         }
@@ -385,3 +447,6 @@ impl Operator for Sessions {
         self.open.len() * key * 2 + n_sessions * (72 + 48 * self.plan.calls.len())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,14 +70,17 @@ pub(crate) async fn open(
     }
     let table = load(opening.catalogs, &spec.table).await?;
     let upsert = upsert_mode(spec)?;
+    let mut options = WriterOptions::streaming(table.metadata())
+        .map_err(|error| failed("write to", &spec.table, error))?;
+    options.max_buffered = opening.config.sink_buffer;
+    let properties = table.metadata().properties();
+    if !properties.contains_key("write.target-file-size-bytes") {
+        options.target_file_size = opening.config.target_file_size;
+    }
     let make = Arc::new(Recipe {
         upsert,
         table,
-        options: WriterOptions {
-            max_buffered: opening.config.sink_buffer,
-            target_file_size: opening.config.target_file_size,
-            ..WriterOptions::default()
-        },
+        options,
         key_bytes: opening.config.upsert_key_bytes,
     });
     debug!(table = %spec.table.path, subtask = subtask.index, "iceberg sink opened");
