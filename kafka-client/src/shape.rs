@@ -3,7 +3,8 @@
 //! The codec reserves room for as many elements as an array claims to have, so a broken peer could end this process with
 //! twenty bytes. A shape is a line of text that is walked along the bytes: `b h i l u` are 1, 2, 4, 8 and 16 bytes, `s`
 //! a string, `y` bytes, `[ … ]` an array of structures, `(i)` an array of plain values, `{2-5:…}` fields of versions 2
-//! to 5; strings, bytes and arrays may be null. To use another API or a newer version, begin at [`RESPONSES`].
+//! to 5, `<3:…>` the fields of tag 3 of the structure that it ends, `~` the unnamed tags of a structure within a tag;
+//! strings, bytes and arrays may be null. To use another API or a newer version, begin at [`RESPONSES`].
 
 use bytes::Buf;
 use kafka_protocol::messages::ApiKey;
@@ -14,28 +15,21 @@ struct Layout {
     /// First version with compact lengths and tagged fields.
     flexible: i16,
     shape: &'static str,
-    /// Tagged fields at the end that hold arrays, and how they are laid out.
-    tagged: &'static [(u64, &'static str)],
 }
 
 const NEVER: i16 = i16::MAX;
-const FEATURES: &[(u64, &str)] = &[(0, "[ s h h ]"), (2, "[ s h h ]")];
-const ENDPOINTS: &[(u64, &str)] = &[(0, "[ i s i s ]")];
 
 /// Every response that this client reads, up to the version it asks for at most.
 const RESPONSES: &[Layout] = &[
-    Layout {
-        tagged: ENDPOINTS,
-        ..layout(
-            ApiKey::Produce,
-            9,
-            "[ s [ i h l l {5-:l} {8-:[ i s ] s} ] ] i",
-        )
-    },
+    layout(
+        ApiKey::Produce,
+        9,
+        "[ s [ i h l l {5-:l} {8-:[ i s ] s} <0:i i ~> ] ] i <0:[ i s i s ]>",
+    ),
     layout(
         ApiKey::Fetch,
         12,
-        "i {7-:h i} [ s [ i h l l {5-:l} [ l l ] {11-:i} y ] ]",
+        "i {7-:h i} [ s [ i h l l {5-:l} [ l l ] {11-:i} y <0:i l ~> <1:i i ~> <2:l i ~> ] ]",
     ),
     layout(ApiKey::ListOffsets, 6, "{2-:i} [ s [ i h l l {4-:i} ] ]"),
     layout(
@@ -54,14 +48,15 @@ const RESPONSES: &[Layout] = &[
     layout(ApiKey::ListGroups, 3, "{1-:i} h [ s s {4-:s} ]"),
     layout(ApiKey::SaslHandshake, NEVER, "h (s)"),
     layout(ApiKey::SaslAuthenticate, 2, "h s y {1-:l}"),
-    Layout {
-        tagged: FEATURES,
-        ..layout(ApiKey::ApiVersions, 3, "h [ h h h ] {1-:i}")
-    },
+    layout(
+        ApiKey::ApiVersions,
+        3,
+        "h [ h h h ] {1-:i} <0:[ s h h ]> <1:l> <2:[ s h h ]> <3:b>",
+    ),
     layout(
         ApiKey::CreateTopics,
         5,
-        "i [ s {7-:u} h s {5-:i h [ s s b b b ]} ]",
+        "i [ s {7-:u} h s {5-:i h [ s s b b b ]} <0:h> ]",
     ),
     layout(ApiKey::DeleteTopics, 4, "i [ s {6-:u} h {5-:s} ]"),
     layout(ApiKey::CreatePartitions, 2, "i [ s h s ]"),
@@ -79,7 +74,6 @@ const fn layout(key: ApiKey, flexible: i16, shape: &'static str) -> Layout {
         key,
         flexible,
         shape,
-        tagged: &[],
     }
 }
 
@@ -98,7 +92,7 @@ pub(crate) fn check(key: i16, body: &[u8], version: i16) -> Result<(), &'static 
         is_flexible: version >= layout.flexible,
     };
     walk.fields(layout.shape)?;
-    walk.tags(layout.tagged)
+    walk.tags(layout.shape)
 }
 
 struct Walk<'a> {
@@ -112,7 +106,7 @@ impl Walk<'_> {
         let mut shape = shape;
         while let Some(token) = shape.chars().next() {
             let (inner, after) = match token {
-                '[' | '(' | '{' => enclosed(shape),
+                '[' | '(' | '{' | '<' => enclosed(shape),
                 _ => ("", &shape[token.len_utf8()..]),
             };
             shape = after;
@@ -133,7 +127,7 @@ impl Walk<'_> {
                 '[' => {
                     for _ in 0..self.length(4)? {
                         self.fields(inner)?;
-                        self.tags(&[])?;
+                        self.tags(inner)?;
                     }
                 }
                 '(' => {
@@ -142,6 +136,7 @@ impl Walk<'_> {
                     }
                 }
                 '{' => self.versioned(inner)?,
+                '~' => self.tags("")?,
                 _ => {}
             }
         }
@@ -181,7 +176,9 @@ impl Walk<'_> {
         }
     }
 
-    fn tags(&mut self, known: &[(u64, &str)]) -> Result<(), &'static str> {
+    /// The tagged fields at the end of a structure of `shape`. The codec believes what a tag that it knows holds, not how
+    /// long the frame says it is, so the two must agree.
+    fn tags(&mut self, shape: &str) -> Result<(), &'static str> {
         if !self.is_flexible {
             return Ok(());
         }
@@ -190,12 +187,15 @@ impl Walk<'_> {
             let len = self.varint()?;
             let value = self.rest;
             self.skip(len)?;
-            if let Some((_, shape)) = known.iter().find(|(known, _)| *known == tag) {
+            if let Some(fields) = tagged(shape, tag) {
                 let mut walk = Walk {
                     rest: &value[..value.len() - self.rest.len()],
                     ..*self
                 };
-                walk.fields(shape)?;
+                walk.fields(fields)?;
+                if !walk.rest.is_empty() {
+                    return Err("a tagged field is longer than what it holds");
+                }
             }
         }
         Ok(())
@@ -206,11 +206,11 @@ impl Walk<'_> {
         for shift in [0, 7, 14, 21, 28] {
             let byte = self.rest.try_get_u8().map_err(|_| SHORT)?;
             value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
+            if byte & 0x80 == 0 && value <= u64::from(u32::MAX) {
                 return Ok(value);
             }
         }
-        Err("a number has too many bytes")
+        Err("a number is too large")
     }
 
     fn skip(&mut self, len: u64) -> Result<(), &'static str> {
@@ -222,13 +222,32 @@ impl Walk<'_> {
 
 const SHORT: &str = "a field reaches beyond the end";
 
+/// What `shape` says of a tag at its end.
+fn tagged(shape: &str, tag: u64) -> Option<&str> {
+    let mut shape = shape;
+    while let Some(token) = shape.chars().next() {
+        let (inner, after) = match token {
+            '[' | '(' | '{' | '<' => enclosed(shape),
+            _ => ("", &shape[token.len_utf8()..]),
+        };
+        if token == '<'
+            && let Some((number, fields)) = inner.split_once(':')
+            && number.parse() == Ok(tag)
+        {
+            return Some(fields);
+        }
+        shape = after;
+    }
+    None
+}
+
 /// What the bracket at the start of `shape` encloses, and what follows it.
 fn enclosed(shape: &str) -> (&str, &str) {
     let mut depth = 0;
     for (i, token) in shape.char_indices() {
         match token {
-            '[' | '(' | '{' => depth += 1,
-            ']' | ')' | '}' => depth -= 1,
+            '[' | '(' | '{' | '<' => depth += 1,
+            ']' | ')' | '}' | '>' => depth -= 1,
             _ => {}
         }
         if depth == 0 {

@@ -42,6 +42,9 @@ fn example(key: ApiKey, version: i16) -> ResponseKind {
             if version >= 8 {
                 partition.record_errors = vec![BatchIndexAndErrorMessage::default()];
             }
+            if version >= 10 {
+                partition.current_leader.leader_id = BrokerId(2);
+            }
             let topic = TopicProduceResponse::default()
                 .with_name(topic())
                 .with_partition_responses(vec![partition]);
@@ -55,9 +58,14 @@ fn example(key: ApiKey, version: i16) -> ResponseKind {
         }
         ApiKey::Fetch => {
             use fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
-            let partition = PartitionData::default()
+            let mut partition = PartitionData::default()
                 .with_aborted_transactions(Some(vec![AbortedTransaction::default()]))
                 .with_records(Some(Bytes::from_static(b"records")));
+            if version >= 12 {
+                partition.diverging_epoch.epoch = 4;
+                partition.current_leader.leader_id = BrokerId(2);
+                partition.snapshot_id.epoch = 1;
+            }
             let topic = FetchableTopicResponse::default()
                 .with_topic(topic())
                 .with_partitions(vec![partition]);
@@ -121,6 +129,7 @@ fn example(key: ApiKey, version: i16) -> ResponseKind {
                     .with_supported_features(vec![SupportedFeatureKey::default()])
                     .with_finalized_features(vec![FinalizedFeatureKey::default()])
                     .with_finalized_features_epoch(5)
+                    .with_zk_migration_ready(true)
             } else {
                 response
             }
@@ -130,6 +139,7 @@ fn example(key: ApiKey, version: i16) -> ResponseKind {
             let mut result = create_topics_response::CreatableTopicResult::default();
             if version >= 5 {
                 result.configs = Some(vec![Default::default()]);
+                result.topic_config_error_code = 29;
             }
             CreateTopicsResponse::default()
                 .with_topics(vec![result])
@@ -203,6 +213,9 @@ fn a_count_that_no_frame_could_hold_is_refused() {
     // Features, in a tagged field of five bytes.
     let versions = [0, 0, 1, 0, 0, 0, 0, 1, 0, 5, 0xff, 0xff, 0xff, 0xff, 0x0f];
     assert_eq!(check(ApiKey::ApiVersions as i16, &versions, 3), Err(SHORT));
+    // The tag says three bytes, of which an empty list takes one: the codec would go on behind that one.
+    let versions = [0, 0, 1, 0, 0, 0, 0, 1, 0, 3, 1, 0xff, 0xff];
+    assert!(check(ApiKey::ApiVersions as i16, &versions, 3).is_err());
     assert!(check(ApiKey::Vote as i16, &[], 0).is_err());
 }
 

@@ -3,7 +3,8 @@
 //! The codec reserves room for as many elements as an array claims to have; a frame of 20 bytes could so claim 100 GB.
 //! A shape is a line of text that is walked along the bytes:
 //! `b h i l u` are 1, 2, 4, 8 and 16 bytes, `s` a string, `y` bytes, `[ … ]` an array of structures, `(i)` an array of
-//! plain values, `{2-5:…}` fields of versions 2 to 5; strings, bytes and arrays may be null.
+//! plain values, `{2-5:…}` fields of versions 2 to 5, `<3:…>` the fields of tag 3 of the structure that it ends, `~` the
+//! unnamed tags of a structure within a tag; strings, bytes and arrays may be null.
 
 use bytes::Buf;
 
@@ -37,7 +38,7 @@ pub(crate) fn check(
         is_flexible,
     };
     walk.fields(shape)?;
-    walk.tags()?;
+    walk.tags(shape)?;
     match walk.rest.len() {
         0 => Ok(()),
         n_bytes => Err(ShapeError::Trailing { n_bytes }),
@@ -51,7 +52,7 @@ pub(crate) fn tags_len(bytes: &[u8]) -> Result<usize, ShapeError> {
         version: 0,
         is_flexible: true,
     };
-    walk.tags()?;
+    walk.tags("")?;
     Ok(bytes.len() - walk.rest.len())
 }
 
@@ -66,7 +67,7 @@ impl Walk<'_> {
         let mut shape = shape;
         while let Some(token) = shape.chars().next() {
             let (inner, after) = match token {
-                '[' | '(' | '{' => enclosed(shape),
+                '[' | '(' | '{' | '<' => enclosed(shape),
                 _ => ("", &shape[token.len_utf8()..]),
             };
             shape = after;
@@ -87,6 +88,7 @@ impl Walk<'_> {
                 '[' => self.structures(inner)?,
                 '(' => self.values(inner)?,
                 '{' => self.versioned(inner)?,
+                '~' => self.tags("")?,
                 _ => {}
             }
         }
@@ -96,7 +98,7 @@ impl Walk<'_> {
     fn structures(&mut self, inner: &str) -> Result<(), ShapeError> {
         for _ in 0..self.count()? {
             self.fields(inner)?;
-            self.tags()?;
+            self.tags(inner)?;
         }
         Ok(())
     }
@@ -150,7 +152,9 @@ impl Walk<'_> {
         }
     }
 
-    fn tags(&mut self) -> Result<(), ShapeError> {
+    /// The tagged fields at the end of a structure of `shape`. The codec believes what a tag that it knows holds, not how
+    /// long the frame says it is, so the two must agree.
+    fn tags(&mut self, shape: &str) -> Result<(), ShapeError> {
         if !self.is_flexible {
             return Ok(());
         }
@@ -159,9 +163,22 @@ impl Walk<'_> {
             return Err(ShapeError::TooMany { count });
         }
         for _ in 0..count {
-            self.varint()?;
+            let tag = self.varint()?;
             let len = self.varint()?;
+            let value = self.rest;
             self.skip(len)?;
+            if let Some(fields) = tagged(shape, tag) {
+                let mut walk = Walk {
+                    rest: &value[..value.len() - self.rest.len()],
+                    ..*self
+                };
+                walk.fields(fields)?;
+                if !walk.rest.is_empty() {
+                    return Err(ShapeError::Trailing {
+                        n_bytes: walk.rest.len(),
+                    });
+                }
+            }
         }
         Ok(())
     }
@@ -171,7 +188,8 @@ impl Walk<'_> {
         for shift in [0, 7, 14, 21, 28] {
             let byte = self.rest.try_get_u8().map_err(|_| ShapeError::Short)?;
             value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
+            // The codec keeps 32 bits and would read another number.
+            if byte & 0x80 == 0 && value <= u64::from(u32::MAX) {
                 return Ok(value);
             }
         }
@@ -185,13 +203,32 @@ impl Walk<'_> {
     }
 }
 
+/// What `shape` says of a tag at its end.
+fn tagged(shape: &str, tag: u64) -> Option<&str> {
+    let mut shape = shape;
+    while let Some(token) = shape.chars().next() {
+        let (inner, after) = match token {
+            '[' | '(' | '{' | '<' => enclosed(shape),
+            _ => ("", &shape[token.len_utf8()..]),
+        };
+        if token == '<'
+            && let Some((number, fields)) = inner.split_once(':')
+            && number.parse() == Ok(tag)
+        {
+            return Some(fields);
+        }
+        shape = after;
+    }
+    None
+}
+
 /// What the bracket at the start of `shape` encloses, and what follows it.
 fn enclosed(shape: &str) -> (&str, &str) {
     let mut depth = 0;
     for (i, token) in shape.char_indices() {
         match token {
-            '[' | '(' | '{' => depth += 1,
-            ']' | ')' | '}' => depth -= 1,
+            '[' | '(' | '{' | '<' => depth += 1,
+            ']' | ')' | '}' | '>' => depth -= 1,
             _ => {}
         }
         if depth == 0 {

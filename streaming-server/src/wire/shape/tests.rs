@@ -25,9 +25,18 @@ fn example(key: ApiKey, version: i16) -> RequestKind {
                 .into()
         }
         ApiKey::Fetch => {
-            let topic =
-                fetch_request::FetchTopic::default().with_partitions(vec![Default::default()]);
-            let request = FetchRequest::default().with_topics(vec![topic]);
+            let mut partition = fetch_request::FetchPartition::default();
+            if version >= 17 {
+                partition.replica_directory_id = uuid::Uuid::from_u128(7);
+            }
+            let topic = fetch_request::FetchTopic::default().with_partitions(vec![partition]);
+            let mut request = FetchRequest::default().with_topics(vec![topic]);
+            if version >= 12 {
+                request.cluster_id = Some(text());
+            }
+            if version >= 15 {
+                request.replica_state.replica_id = BrokerId(3);
+            }
             let gone = fetch_request::ForgottenTopic::default().with_partitions(vec![1, 2]);
             if version >= 7 {
                 request.with_forgotten_topics_data(vec![gone])
@@ -225,6 +234,30 @@ fn a_count_that_no_frame_could_hold_is_refused() {
         check("b", &[0, 9], 0, false),
         Err(ShapeError::Trailing { n_bytes: 1 })
     );
+}
+
+#[test]
+fn a_tag_that_lies_about_its_length_is_refused() {
+    let mut body = encoded(ApiKey::Fetch, 17);
+    let api = APIS.iter().find(|api| api.key == ApiKey::Fetch).unwrap();
+    let length = |body: &[u8]| {
+        let id = uuid::Uuid::from_u128(7);
+        let at = body.windows(16).position(|bytes| bytes == id.as_bytes());
+        at.unwrap() - 1
+    };
+    let at = length(&body);
+    assert_eq!(body[at], 16);
+    // What the codec would take for further fields, among them a count of two thousand million topics.
+    body[at] = 21;
+    body.splice(at + 17..at + 17, [0xff, 0xff, 0xff, 0xff, 0x07]);
+    let outcome = check(api.shape, &body, 17, true);
+    assert_eq!(outcome, Err(ShapeError::Trailing { n_bytes: 5 }));
+    // Tag 0 in a number of 33 bits, which the codec would cut.
+    let mut body = encoded(ApiKey::Fetch, 17);
+    let at = length(&body) - 1;
+    assert_eq!(body[at], 0);
+    body.splice(at..=at, [0x80, 0x80, 0x80, 0x80, 0x10]);
+    assert!(check(api.shape, &body, 17, true).is_err());
 }
 
 /// A frame of every served version, with its header.
