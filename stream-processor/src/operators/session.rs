@@ -90,6 +90,9 @@ struct Sessions {
     written: Vec<RecordBatch>,
 }
 
+/// Start, end and slot of a session.
+type Written = (i64, i64, u32);
+
 /// Rows that have found their sessions and are not yet in their states.
 #[derive(Default)]
 struct Placed {
@@ -196,7 +199,7 @@ impl Sessions {
 
     /// Writes the sessions of `keys` for checkpoints; a key without one gets a row that says so.
     fn write(&mut self, keys: &[Key]) -> Result<(), Error> {
-        let mut rows: Vec<(&Key, Option<(i64, i64, u32)>)> = Vec::with_capacity(keys.len());
+        let mut rows: Vec<(&Key, Option<Written>)> = Vec::with_capacity(keys.len());
         for key in keys {
             let Some(sessions) = self.open.get_mut(key) else {
                 rows.push((key, None));
@@ -214,7 +217,7 @@ impl Sessions {
             .encoder
             .decode_bytes(rows.iter().map(|(key, _)| &***key))?;
         let sessions = || rows.iter().map(|(_, session)| *session);
-        let number = |of: fn((i64, i64, u32)) -> i64| -> ArrayRef {
+        let number = |of: fn(Written) -> i64| -> ArrayRef {
             Arc::new(
                 sessions()
                     .map(|session| session.map(of))

@@ -480,9 +480,12 @@ fn read_text(pieces: &mut Pieces, scanner: &mut Scanner<'_>) -> Result<(), Failu
 }
 
 /// Where the keys and values of an object are; of equal keys the last one counts.
-/// The members of the object that is next: name, whether it has escapes, where its value begins.
-fn entries<'a>(scanner: &mut Scanner<'a>) -> Result<Vec<(&'a [u8], bool, usize)>, Failure> {
-    let mut found: Vec<(&[u8], bool, usize)> = Vec::new();
+/// A member of an object: name, whether it has escapes, where its value begins.
+type Entry<'a> = (&'a [u8], bool, usize);
+
+/// The members of the object that is next.
+fn entries<'a>(scanner: &mut Scanner<'a>) -> Result<Vec<Entry<'a>>, Failure> {
+    let mut found: Vec<Entry<'a>> = Vec::new();
     scanner.members(|scanner, name, escaped| {
         let entry = (name, escaped, scanner.at);
         scanner.value()?;
