@@ -1,10 +1,14 @@
-# Set before: MODE "close" or "check", STRICT (nothing may be late), INPUTS (directory of the demo's side inputs).
+# Set before: MODE "close" or "check", JOBS (the job REST), INPUTS (directory of the demo's side inputs); for "check" also
+# EMITTED (what the emitter printed at its end), STRICT (nothing may be late), COUNTED (late rows were counted from the
+# start).
 import datetime
 import json
 import os
+import re
 
 import duckdb
 import pyarrow as pa
+import requests
 import trino
 from confluent_kafka import Consumer, Producer, TopicPartition
 from pyiceberg.catalog import load_catalog
@@ -40,6 +44,12 @@ def close():
             producer.produce(TOPIC, key=account, value=json.dumps(event), partition=partition)
         assert producer.flush(60) == 0
     print(first)
+
+
+def late_counted():
+    jobs = requests.get(f"{JOBS}/jobs/overview", timeout=30).json()["jobs"]
+    job = next(job["jid"] for job in jobs if job["name"] == "clickstream" and job["state"] == "RUNNING")
+    return requests.get(f"{JOBS}/jobs/{job}", timeout=30).json()["late-records"]
 
 
 def read_topic():
@@ -131,14 +141,10 @@ SELECT 1 AS sign, time_bucket(INTERVAL 5 MINUTE, event_time) AS window_start, ac
 FROM counted UNION ALL
 SELECT -1, CAST("row" ->> '$.window_start' AS TIMESTAMP), "row" ->> '$.action_name', "row" ->> '$."$argument0"'
 FROM late WHERE operator LIKE 'WindowAggregate(%action_name, $call0)';
-CREATE TABLE late_purchases AS SELECT -1 AS sign, CAST("row" ->> '$.event_time' AS TIMESTAMP) AS event_time,
-    "row" ->> '$.account_id' AS account_id, CAST("row" ->> '$.monetary_value' AS DOUBLE) AS monetary_value
-FROM late WHERE operator = 'TemporalJoin';
 CREATE TABLE seen_revenue AS
-SELECT sign, date_trunc('minute', event_time) - INTERVAL 1 MINUTE * k AS window_start,
+SELECT 1 AS sign, date_trunc('minute', event_time) - INTERVAL 1 MINUTE * k AS window_start,
     country_of(account_id, event_time) AS country, monetary_value
-FROM (SELECT 1 AS sign, event_time, account_id, monetary_value FROM counted WHERE action_name = 'purchase'
-      UNION ALL FROM late_purchases), range(5) AS steps(k) UNION ALL
+FROM counted, range(5) AS steps(k) WHERE action_name = 'purchase' UNION ALL
 SELECT -1, CAST("row" ->> '$.window_start' AS TIMESTAMP), "row" ->> '$.country',
     CAST("row" ->> '$."$argument0"' AS DOUBLE) FROM late WHERE operator LIKE 'WindowAggregate(%country%';
 CREATE TABLE seen_sessions AS
@@ -223,6 +229,23 @@ def check():
                     GROUP BY 1 HAVING count(DISTINCT payload) > 1)""")
     if unlike:
         problems.append(f"{unlike} identifiers stand for different events")
+    # Two more of each partition close the windows.
+    sent = {"records": r"(\d+) records", "different events": r"(\d+) valid", "duplicates": r"(\d+) duplicates",
+            "malformed": r"(\d+) malformed"}
+    sent = {name: int(re.search(pattern, EMITTED)[1]) for name, pattern in sent.items()}
+    sent["records"] += 2 * len(partitions())
+    sent["different events"] += 2 * len(partitions())
+    events, valid = one("SELECT count(*) FROM events"), one("SELECT count(*) FROM validated WHERE reason IS NULL")
+    found = {"records": tables["topic"].num_rows, "different events": events, "duplicates": valid - events,
+             "malformed": tables["rejected"].num_rows}
+    for name in sent:
+        if found[name] != sent[name]:
+            problems.append(f"the emitter sent {sent[name]} {name}, and there are {found[name]}")
+    if COUNTED:
+        counted = late_counted()
+        listed = one("SELECT count(*) FROM late")
+        if counted != listed or listed == 0:
+            problems.append(f"{counted} rows were counted as late and {listed} listed")
     if STRICT and one("SELECT count(*) FROM late"):
         problems.append(f"listed as late: {duck.execute('FROM late LIMIT 5').fetchall()}")
     for name, (actual, expected) in EXACT.items():
@@ -245,7 +268,7 @@ def check():
             if (a is None) != (b is None) or (a is not None and abs(a - b) > 1e-9 * max(1.0, abs(b)) + 1e-6):
                 problems.append(f"gold.{name}: {key} has {a}, not {b}")
     sizes = {name: table.num_rows for name, table in tables.items()}
-    print(sizes, f"{one('SELECT count(*) FROM validated WHERE reason IS NULL') - one('SELECT count(*) FROM events')} duplicates")
+    print(sizes)
     print("\n".join(problems[:20]) if problems else "equal")
 
 

@@ -22,6 +22,8 @@ pub(crate) const LISTEN_KEYS: [&str; 8] = [
 ];
 
 const START: Duration = Duration::from_secs(60);
+/// Lines of a process's log that a failed test shows.
+const LAST_LINES: usize = 60;
 
 /// A directory with fixed free ports, on which processes can be started again and again.
 pub(crate) struct Site {
@@ -54,7 +56,7 @@ impl Site {
 
     /// A command on this site: data directory, ports and endpoints set.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_streamforge"));
+        let mut command = Command::new(program());
         command.current_dir(self.directory.path());
         command
             .arg("--data-dir")
@@ -167,6 +169,12 @@ impl Site {
     }
 }
 
+/// The program under test: the one built with the tests, or what `STREAMFORGE_BIN` names, so that a test at full speed
+/// needs no release build of the tests.
+fn program() -> std::ffi::OsString {
+    std::env::var_os("STREAMFORGE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_streamforge").into())
+}
+
 /// A started process; killed when dropped.
 pub(crate) struct Process {
     child: Child,
@@ -253,14 +261,15 @@ impl Process {
         }
     }
 
-    /// Waits for its end, which must be a success.
-    pub(crate) fn ends_well(&mut self) {
+    /// Waits for its end, which must be a success, and gives the lines it printed since they were last asked for.
+    pub(crate) fn ends_well(mut self) -> Vec<String> {
         let status = self.child.wait().expect("it can be reaped");
         assert!(
             status.success(),
             "it ended with {status}; the log was\n{}",
             self.log().join("\n")
         );
+        self.lines.iter().collect()
     }
 
     /// SIGKILL.
@@ -285,8 +294,20 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let ended = self.child.try_wait().ok().flatten();
         // Both fail when it has ended already, which is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let last = &log[log.len().saturating_sub(LAST_LINES)..];
+            let state =
+                ended.map_or_else(|| "ran".to_owned(), |status| format!("had ended: {status}"));
+            eprintln!(
+                "process {} {state}; its log ended with\n{}",
+                self.id(),
+                last.join("\n")
+            );
+        }
     }
 }

@@ -26,6 +26,7 @@ print(len(sent))
 "#;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn the_emitter_and_a_sql_job_prove_their_password_over_tls() {
     let site = Site::new();
     let files = testkit::tls();
