@@ -257,6 +257,7 @@ for future in admin.incremental_alter_configs([change]).values():
 print(describe("broker", "1")["num.partitions"].value)
 cluster = admin.describe_cluster().result(20)
 print(len(cluster.cluster_id), cluster.controller.id, [node.id for node in cluster.nodes])
+print(sorted((name, len(topic.partitions)) for name, topic in admin.list_topics(timeout=20).topics.items()))
 for future in admin.create_topics([NewTopic("t", 1)]).values():
     try: future.result(20)
     except KafkaException as error: print(error.args[0].name())
@@ -264,7 +265,7 @@ for future in admin.create_topics([NewTopic("t", 1)]).values():
     );
     assert_eq!(
         printed,
-        "1000 1 delete True\n2000\nINVALID_CONFIG\n4\n22 1 [1]\nTOPIC_ALREADY_EXISTS\n"
+        "1000 1 delete True\n2000\nINVALID_CONFIG\n4\n22 1 [1]\n[('__consumer_offsets', 4), ('t', 3)]\nTOPIC_ALREADY_EXISTS\n"
     );
 }
 
