@@ -26,6 +26,18 @@ impl fmt::Display for TablePath {
     }
 }
 
+impl TablePath {
+    /// The path as job pages show it: without backquotes, and without the database that sessions begin in.
+    pub(crate) fn shown(&self) -> String {
+        let home = self.catalog == crate::sql::DEFAULT_CATALOG
+            && self.database == crate::sql::DEFAULT_DATABASE;
+        if home {
+            return self.table.clone();
+        }
+        format!("{}.{}.{}", self.catalog, self.database, self.table)
+    }
+}
+
 /// A declared table, independent of any query over it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableDefinition {

@@ -216,16 +216,15 @@ impl<'a> Builder<'a> {
 
     fn node(
         &mut self,
-        name: String,
+        (name, word): (String, String),
         kind: NodeKind,
         inputs: Vec<Edge>,
         schema: arrow::datatypes::SchemaRef,
         parallelism: usize,
     ) -> NodeId {
         let id = NodeId(self.nodes.len());
-        let word = name.split(['(', '[']).next().unwrap_or_default().trim();
         self.nodes.push(Node {
-            uid: format!("{}-{}", id.0, word.to_lowercase().replace(' ', "-")),
+            uid: format!("{}-{word}", id.0),
             name,
             kind,
             inputs,
@@ -269,9 +268,11 @@ impl<'a> Builder<'a> {
         let output = schema(&fields);
         if let Op::Scan(table) = &step.op {
             let spec = source::spec(table, columns, self.zone)?;
-            let name = format!("Source: {}", table.path.table);
             return Ok(self.node(
-                name,
+                (
+                    format!("Source: {}", table.path.shown()),
+                    table_uid("source", table),
+                ),
                 NodeKind::Source(Arc::new(spec)),
                 Vec::new(),
                 output,
@@ -348,7 +349,7 @@ impl<'a> Builder<'a> {
             _ => parallelism,
         };
         Ok(self.node(
-            name,
+            named(name),
             NodeKind::Operator(factory),
             edges,
             output,
@@ -381,7 +382,7 @@ impl<'a> Builder<'a> {
         let parallelism = self.nodes[node.0].parallelism;
         let edge = self.forward(node, parallelism);
         Ok(self.node(
-            "Project".to_owned(),
+            named("Project"),
             NodeKind::Operator(Arc::new(calc)),
             vec![edge],
             output,
@@ -441,9 +442,11 @@ impl<'a> Builder<'a> {
                 }
             })
             .collect();
-        let name = format!("Sink: {}", table.path.table);
         self.node(
-            name,
+            (
+                format!("Sink: {}", table.path.shown()),
+                table_uid("sink", table),
+            ),
             NodeKind::Sink(Arc::new(spec)),
             edges,
             schema,
@@ -492,7 +495,7 @@ impl<'a> Builder<'a> {
                 partitioning: Partitioning::Late,
             };
             let id = self.node(
-                "Late rows".to_owned(),
+                named("Late rows"),
                 NodeKind::Operator(Arc::new(calc)),
                 vec![edge],
                 output,
@@ -505,7 +508,7 @@ impl<'a> Builder<'a> {
             output: output.clone(),
         };
         let id = self.node(
-            "Late union".to_owned(),
+            named("Late union"),
             NodeKind::Operator(Arc::new(union)),
             edges,
             output.clone(),
@@ -513,4 +516,17 @@ impl<'a> Builder<'a> {
         );
         self.write(table, vec![id], output, ChangelogMode::InsertOnly, false)
     }
+}
+
+/// A name, and the word for the uid that it begins with.
+fn named(name: impl Into<String>) -> (String, String) {
+    let name = name.into();
+    let word = name.split(['(', '[']).next().unwrap_or_default().trim();
+    let word = word.to_lowercase().replace(' ', "-");
+    (name, word)
+}
+
+/// The word for the uid of a source or sink; checkpoints know it, so it stays whatever is shown.
+fn table_uid(what: &str, table: &TableDefinition) -> String {
+    named(format!("{what}: {}", table.path.table)).1
 }

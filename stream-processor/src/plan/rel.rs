@@ -50,6 +50,49 @@ pub(crate) enum WindowKind {
     Session { gap: i64 },
 }
 
+impl WindowKind {
+    /// As Flink's plans print it.
+    pub(crate) fn shown(&self, time: &str) -> String {
+        let span = |key: &str, millis: i64| format!(", {key}=[{}]", shown_duration(millis));
+        let moved = |offset: i64| match offset {
+            0 => String::new(),
+            _ => span("offset", offset),
+        };
+        let (function, rest) = match *self {
+            WindowKind::Tumble { size, offset } => ("TUMBLE", span("size", size) + &moved(offset)),
+            WindowKind::Hop {
+                slide,
+                size,
+                offset,
+            } => (
+                "HOP",
+                span("size", size) + &span("slide", slide) + &moved(offset),
+            ),
+            WindowKind::Cumulate { step, size, offset } => (
+                "CUMULATE",
+                span("max_size", size) + &span("step", step) + &moved(offset),
+            ),
+            WindowKind::Session { gap } => ("SESSION", span("gap", gap)),
+        };
+        format!("{function}(time_col=[{time}]{rest})")
+    }
+}
+
+/// Milliseconds in the largest unit that has no fraction, as Flink writes durations.
+pub(crate) fn shown_duration(millis: i64) -> String {
+    let units = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "min"),
+        (1000, "s"),
+    ];
+    let unit = units
+        .into_iter()
+        .find(|(unit, _)| millis != 0 && millis % unit == 0);
+    let (unit, name) = unit.unwrap_or((1, "ms"));
+    format!("{} {name}", millis / unit)
+}
+
 /// A step of a plan, without its inputs.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Op {

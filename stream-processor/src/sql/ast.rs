@@ -271,6 +271,18 @@ pub(crate) enum JoinKind {
     Cross,
 }
 
+impl JoinKind {
+    /// As Flink's plans print it.
+    pub(crate) fn shown(self) -> &'static str {
+        match self {
+            JoinKind::Inner | JoinKind::Cross => "InnerJoin",
+            JoinKind::Left => "LeftOuterJoin",
+            JoinKind::Right => "RightOuterJoin",
+            JoinKind::Full => "FullOuterJoin",
+        }
+    }
+}
+
 /// `TABLE(TUMBLE(TABLE t, DESCRIPTOR(c), …))`
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct WindowCall {

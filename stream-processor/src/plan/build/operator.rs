@@ -92,7 +92,12 @@ impl Builder<'_> {
                     zone,
                     output,
                 };
-                (format!("Window({kind:?})"), Arc::new(assign), None)
+                let time = &step.fields[*time].name;
+                (
+                    format!("Window({})", kind.shown(time)),
+                    Arc::new(assign),
+                    None,
+                )
             }
             Op::WindowAggregate { end, keys, .. } => {
                 let exchange: Vec<usize> = keys
@@ -194,7 +199,7 @@ impl Builder<'_> {
                     output,
                 };
                 (
-                    format!("Join({kind:?})"),
+                    format!("Join({})", kind.shown()),
                     Arc::new(join),
                     Some(keys.to_vec()),
                 )
