@@ -88,6 +88,10 @@ pub struct PartitionConsumer {
     _driver: JoinSet<()>,
 }
 
+/// Tells how fetching goes, wherever the consumer is.
+#[derive(Clone)]
+pub struct FetchHealth(Arc<Shared>);
+
 struct Shared {
     client: Client,
     config: ConsumerConfig,
@@ -203,6 +207,12 @@ impl PartitionConsumer {
         self.shared.work.notify_one();
     }
 
+    /// A view of how fetching goes that outlives the consumer.
+    #[must_use]
+    pub fn health(&self) -> FetchHealth {
+        FetchHealth(Arc::clone(&self.shared))
+    }
+
     /// The next records of any assigned partition; waits while there are none. Safe to cancel.
     ///
     /// An error names its partition. After one that is not retriable the partition rests until it is assigned again;
@@ -248,6 +258,26 @@ impl PartitionConsumer {
             .partitions
             .get(partition)?
             .high_watermark
+    }
+}
+
+impl FetchHealth {
+    /// Whether the last fetch of this partition was answered, be it with nothing.
+    #[must_use]
+    pub fn answers(&self, partition: &TopicPartition) -> bool {
+        let state = self.0.state.lock();
+        let assigned = state.partitions.get(partition);
+        assigned.is_some_and(|assigned| {
+            assigned.high_watermark.is_some() && assigned.failing_since.is_none()
+        })
+    }
+}
+
+impl std::fmt::Debug for FetchHealth {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("FetchHealth")
+            .finish_non_exhaustive()
     }
 }
 

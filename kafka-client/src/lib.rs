@@ -30,7 +30,7 @@ pub use batch::{
 };
 pub use client::Client;
 pub use config::{Config, Sasl, SaslMechanism, Tls};
-pub use consumer::{ConsumerConfig, Fetched, Isolation, PartitionConsumer, StartAt};
+pub use consumer::{ConsumerConfig, FetchHealth, Fetched, Isolation, PartitionConsumer, StartAt};
 pub use error::{Error, ErrorCode};
 pub use groups::CommittedOffset;
 pub use metadata::{Broker, ClusterInfo, PartitionInfo, TopicInfo, TopicPartition};

@@ -26,7 +26,7 @@ use crate::table::{SqlType, TableDefinition};
 
 pub(crate) use catalog::{Catalogs, DEFAULT_CATALOG, DEFAULT_DATABASE, Relation};
 pub use session::Session;
-pub(crate) use settings::Settings;
+pub(crate) use settings::{Settings, parse_duration};
 pub use split::{Statement, split};
 
 /// What the process decides for all sessions.

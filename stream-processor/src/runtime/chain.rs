@@ -71,6 +71,8 @@ pub(crate) struct Target {
 #[derive(Debug, Clone)]
 pub(crate) struct Port {
     inputs: Vec<Input>,
+    /// It has been idle since before its watermark was last looked at.
+    rests: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -113,11 +115,25 @@ impl Port {
         };
         Port {
             inputs: vec![input; n_inputs],
+            rests: false,
         }
     }
 
     fn ended(&self) -> bool {
         self.inputs.iter().all(|input| input.ended)
+    }
+
+    /// None of the senders that are left speaks.
+    fn idle(&self) -> bool {
+        self.inputs.iter().all(|input| input.ended || input.idle)
+    }
+
+    /// The least of the senders that speak; when none does, nothing older than the furthest is waited for, as in Flink.
+    fn watermark(&self) -> Option<EventTime> {
+        let live = || self.inputs.iter().filter(|input| !input.ended);
+        let active = live().filter(|input| !input.idle);
+        let least = active.map(|input| input.watermark).min();
+        least.or_else(|| live().map(|input| input.watermark).max())
     }
 }
 
@@ -361,24 +377,38 @@ impl Chain {
 
     /// Works out a node's event time from its inputs and passes on what changed.
     fn combine(&mut self, node: usize) -> Result<(), Error> {
-        let inputs = || self.nodes[node].ports.iter().flat_map(|port| &port.inputs);
-        let all_ended = inputs().all(|input| input.ended);
-        let active = || inputs().filter(|input| !input.ended && !input.idle);
-        let watermark = if all_ended {
-            Some(EventTime::MAX)
-        } else if active().next().is_some() {
-            active().map(|input| input.watermark).min()
-        } else {
-            // All are silent: nothing older than the furthest of them is waited for, as in Flink.
-            inputs()
-                .filter(|input| !input.ended)
-                .map(|input| input.watermark)
-                .max()
-        };
-        let idle = !all_ended && active().next().is_none();
+        let live = || self.nodes[node].ports.iter().filter(|port| !port.ended());
+        let all_ended = live().next().is_none();
+        let idle = !all_ended && live().all(Port::idle);
         if !idle {
             self.emit_idle(node, false)?;
         }
+        // A port that falls silent has its last word first, as in Flink; then it is no longer waited for.
+        self.pass_watermark(node)?;
+        let mut rest = false;
+        for port in &mut self.nodes[node].ports {
+            rest |= port.idle() && !port.rests;
+            port.rests = port.idle();
+        }
+        if rest {
+            self.pass_watermark(node)?;
+        }
+        if idle {
+            self.emit_idle(node, true)?;
+        }
+        Ok(())
+    }
+
+    /// The least watermark of the ports that speak; all of them silent, a node does not move.
+    fn pass_watermark(&mut self, node: usize) -> Result<(), Error> {
+        let live = || self.nodes[node].ports.iter().filter(|port| !port.ended());
+        let watermark = match live().next() {
+            None => Some(EventTime::MAX),
+            Some(_) => live()
+                .filter(|port| !port.rests)
+                .filter_map(Port::watermark)
+                .min(),
+        };
         if let Some(watermark) = watermark.filter(|new| *new > self.nodes[node].time.input) {
             self.nodes[node].time.input = watermark;
             let shown = &self.nodes[node].metrics.watermark;
@@ -388,9 +418,6 @@ impl Chain {
                 Body::Operator(operator) => operator.on_watermark(watermark, output),
                 Body::Sink(sink) => sink.watermark(watermark),
             })?;
-        }
-        if idle {
-            self.emit_idle(node, true)?;
         }
         Ok(())
     }
@@ -447,3 +474,6 @@ impl Output for Emitter<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,6 +55,11 @@ pub(crate) trait Source: Send {
     fn poll(&mut self, now: i64) -> Result<Polled, Error>;
     /// Where to go on after what [`Source::poll`] has returned.
     fn positions(&self) -> Positions;
+    /// Whether the split's server answers, with rows or without.
+    fn answers(&self, split: usize) -> bool {
+        let _ = split;
+        true
+    }
     /// Records that are there to read but not read, if known.
     fn lag(&self) -> Option<u64> {
         None

@@ -2,6 +2,11 @@
 //!
 //! Several tables may be read by one source (one fetch, one position); each then has its own node, columns and
 //! watermark. Rows go into the [`Chain`]; what the watermark of a split is, and when it is passed on, is decided here.
+//!
+//! The rules are Flink's: the least watermark of the splits that are not idle counts, when all are idle nothing moves,
+//! and the clock by which a split becomes idle stands while nothing can be read because what follows is full. Beyond
+//! Flink's rules it also stands while the task is held up and while the split's server does not answer: a split that
+//! could not be asked has not been silent, and its rows must not be late when they come.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,12 +25,17 @@ use crate::runtime::chain::Chain;
 use crate::runtime::ends::{Polled, Positions, Source, SplitRows};
 use crate::runtime::metrics::count;
 
+/// Most milliseconds of listening between two ticks, which come every 100 ms unless the task is held up.
+const LONGEST: i64 = 1000;
+
 /// A source and the tables read from it.
 pub(crate) struct SourceRunner {
     source: Box<dyn Source>,
     heads: Vec<Head>,
     splits: Vec<SplitTime>,
     idle_timeout: Option<i64>,
+    /// When [`SourceRunner::tick`] was last called.
+    ticked: Option<i64>,
     watermark_interval: Duration,
     ended: bool,
     idle: bool,
@@ -47,7 +57,8 @@ pub(crate) struct Head {
 
 #[derive(Debug, Clone, Copy)]
 struct SplitTime {
-    last_rows: i64,
+    /// Milliseconds in which it could have spoken and did not.
+    silent: i64,
     idle: bool,
     ended: bool,
 }
@@ -74,6 +85,7 @@ impl SourceRunner {
             idle_timeout: config
                 .source_idle_timeout
                 .map(|timeout| timeout.as_millis() as i64),
+            ticked: None,
             watermark_interval: config.auto_watermark_interval,
             ended: false,
             idle: false,
@@ -85,7 +97,7 @@ impl SourceRunner {
         if self.ended {
             return Ok(Progress::Ended);
         }
-        self.know_splits(now);
+        self.know_splits();
         match self.source.poll(now)? {
             Polled::Rows(rows) => {
                 self.take(chain, rows, now)?;
@@ -113,12 +125,8 @@ impl SourceRunner {
         if self.ended {
             return Ok(());
         }
-        self.know_splits(now);
-        if let Some(timeout) = self.idle_timeout {
-            for split in &mut self.splits {
-                split.idle |= now - split.last_rows >= timeout;
-            }
-        }
+        self.know_splits();
+        self.listen(chain.has_credit(), now);
         for head in &self.heads {
             let lag = self.source.lag().unwrap_or(u64::MAX);
             chain.metrics(head.node).lag.store(lag, Ordering::Relaxed);
@@ -137,15 +145,29 @@ impl SourceRunner {
         self.ended
     }
 
-    fn know_splits(&mut self, now: i64) {
+    fn know_splits(&mut self) {
         while self.splits.len() < self.source.splits() {
             self.splits.push(SplitTime {
-                last_rows: now,
+                silent: 0,
                 idle: false,
                 ended: false,
             });
             for head in &mut self.heads {
                 head.watermarks.push(EventTime::MIN);
+            }
+        }
+    }
+
+    /// Time passes for the splits, unless they could not be heard.
+    fn listen(&mut self, has_credit: bool, now: i64) {
+        let before = self.ticked.replace(now).unwrap_or(now);
+        let (Some(timeout), true) = (self.idle_timeout, has_credit) else {
+            return;
+        };
+        for (index, split) in self.splits.iter_mut().enumerate() {
+            if self.source.answers(index) {
+                split.silent += (now - before).clamp(0, LONGEST);
+                split.idle |= split.silent >= timeout;
             }
         }
     }
@@ -163,12 +185,10 @@ impl SourceRunner {
     }
 
     fn take(&mut self, chain: &mut Chain, rows: SplitRows, now: i64) -> Result<(), Error> {
-        self.know_splits(now);
+        self.know_splits();
         let split = rows.split;
-        self.splits[split].last_rows = now;
-        if self.splits[split].idle {
-            self.splits[split].idle = false;
-        }
+        self.splits[split].silent = 0;
+        self.splits[split].idle = false;
         self.tell_idle(chain)?;
         for (head, table) in self.heads.iter_mut().zip(rows.tables) {
             let metrics = chain.metrics(head.node);
@@ -243,14 +263,11 @@ impl Head {
         }
     }
 
+    /// `None` when no split speaks.
     fn combined(&self, splits: &[SplitTime]) -> Option<EventTime> {
-        let live = || {
-            let pairs = self.watermarks.iter().zip(splits);
-            pairs.filter(|(_, split)| !split.ended)
-        };
-        let active = live().filter(|(_, split)| !split.idle);
-        let active = active.map(|(watermark, _)| *watermark).min();
-        active.or_else(|| live().map(|(watermark, _)| *watermark).max())
+        let pairs = self.watermarks.iter().zip(splits);
+        let active = pairs.filter(|(_, split)| !split.ended && !split.idle);
+        active.map(|(watermark, _)| *watermark).min()
     }
 
     fn take(
@@ -384,3 +401,6 @@ fn watermarks(
     let plain = plain.as_primitive::<Int64Type>();
     Ok(plain.reinterpret_cast())
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ mod platform;
 mod clients;
 mod commands;
 mod exactly_once;
+mod growing_topic;
 mod newcomer;
 mod refusals;
 mod secure;

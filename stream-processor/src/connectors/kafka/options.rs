@@ -1,12 +1,14 @@
 //! What a table of connector `kafka` says in its options.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kafka_client::Config;
 
 use crate::connectors::records::KeyFormat;
 use crate::error::Error;
 use crate::formats::options::{get, need, parsed, refuse_unknown, wrong};
+use crate::sql::parse_duration;
 use crate::table::TableDefinition;
 
 /// Where reading starts.
@@ -39,10 +41,15 @@ pub(crate) struct KafkaOptions {
     pub(crate) reset: Option<Startup>,
     pub(crate) startup: Startup,
     pub(crate) bounded: Bounded,
+    /// How often new partitions are looked for; `None` for never.
+    pub(crate) discovery: Option<Duration>,
     pub(crate) format: String,
 }
 
-const KNOWN: [&str; 18] = [
+/// Flink's default of `scan.topic-partition-discovery.interval`.
+const DISCOVERY: Duration = Duration::from_secs(300);
+
+const KNOWN: [&str; 19] = [
     "connector",
     "topic",
     "format",
@@ -60,6 +67,7 @@ const KNOWN: [&str; 18] = [
     "scan.bounded.mode",
     "scan.bounded.specific-offsets",
     "scan.bounded.timestamp-millis",
+    "scan.topic-partition-discovery.interval",
     "property-version",
 ];
 
@@ -131,9 +139,19 @@ impl KafkaOptions {
                 }
                 other => return Err(wrong(table, "scan.bounded.mode", other)),
             },
+            discovery: discovery(table)?,
             format: format.to_owned(),
         })
     }
+}
+
+fn discovery(table: &TableDefinition) -> Result<Option<Duration>, Error> {
+    let key = "scan.topic-partition-discovery.interval";
+    let every = match get(table, key) {
+        None => DISCOVERY,
+        Some(text) => parse_duration(text).ok_or_else(|| wrong(table, key, text))?,
+    };
+    Ok((!every.is_zero()).then_some(every))
 }
 
 fn time(table: &TableDefinition, key: &str) -> Result<i64, Error> {

@@ -1,8 +1,9 @@
 //! One instance of a Kafka source: fetches its share of the partitions, for all tables that read them.
 //!
-//! A tokio task fetches ahead within a byte bound and wakes the stream task, which decompresses and decodes.
+//! A tokio task fetches ahead within a byte bound and wakes the stream task, which decompresses and decodes. Another
+//! looks for new partitions from time to time; they are read from their beginning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +12,12 @@ use arrow::array::{
     StringBuilder, TimestampMillisecondArray,
 };
 use kafka_client::{
-    Client, ConsumerConfig, Fetched, Isolation, OffsetSpec, PartitionConsumer, RecordColumns,
-    StartAt, TopicPartition,
+    Client, ConsumerConfig, FetchHealth, Fetched, Isolation, OffsetSpec, PartitionConsumer,
+    RecordColumns, StartAt, TopicPartition,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::connectors::ConnectorConfig;
 use crate::connectors::kafka::options::{Bounded, KafkaOptions, Startup, key_format};
@@ -34,9 +35,10 @@ const BATCH: usize = 8192;
 struct KafkaSource {
     readers: Vec<RecordReader>,
     splits: Vec<Split>,
-    incoming: mpsc::Receiver<Result<Fetched, Error>>,
+    incoming: mpsc::Receiver<Result<Incoming, Error>>,
     current: Option<Current>,
     bounded: bool,
+    health: FetchHealth,
     _fetching: JoinSet<()>,
 }
 
@@ -46,6 +48,13 @@ struct Split {
     end: Option<i64>,
     high_watermark: i64,
     told_end: bool,
+}
+
+/// What the fetching task says.
+enum Incoming {
+    Fetched(Fetched),
+    /// Partitions that came up, with their first offsets.
+    Found(Vec<(TopicPartition, i64)>),
 }
 
 /// Fetched records that are being handed out.
@@ -93,15 +102,28 @@ pub(crate) async fn open(
         let start = StartAt::Offset(split.position);
         (split.partition.clone(), start)
     }));
+    let health = consumer.health();
     let (sender, incoming) = mpsc::channel(2);
+    let (finder, found) = mpsc::channel(1);
     let mut fetching = JoinSet::new();
-    fetching.spawn(fetch(consumer, sender, waker));
+    fetching.spawn(fetch(consumer, found, sender, waker));
+    let bounded = options.bounded != Bounded::Never;
+    if let Some(every) = options.discovery.filter(|_| !bounded) {
+        let discovery = Discovery {
+            client,
+            topics: options.topics,
+            subtask,
+            known: splits.iter().map(|split| split.partition.clone()).collect(),
+        };
+        fetching.spawn(discovery.run(every, finder));
+    }
     Ok(Box::new(KafkaSource {
         readers,
         splits,
         incoming,
         current: None,
-        bounded: options.bounded != Bounded::Never,
+        bounded,
+        health,
         _fetching: fetching,
     }))
 }
@@ -109,12 +131,29 @@ pub(crate) async fn open(
 /// Fetches until nobody takes it any more.
 async fn fetch(
     mut consumer: PartitionConsumer,
-    sender: mpsc::Sender<Result<Fetched, Error>>,
+    mut found: mpsc::Receiver<Vec<(TopicPartition, i64)>>,
+    sender: mpsc::Sender<Result<Incoming, Error>>,
     waker: Waker,
 ) {
     loop {
-        let item = match consumer.next().await {
-            Ok(fetched) => Ok(fetched),
+        let next = tokio::select! {
+            next = consumer.next() => next,
+            Some(partitions) = found.recv() => {
+                let start = |(partition, offset): &(TopicPartition, i64)| {
+                    (partition.clone(), StartAt::Offset(*offset))
+                };
+                let starts: Vec<_> = partitions.iter().map(start).collect();
+                // The source knows a partition before its first records come.
+                if sender.send(Ok(Incoming::Found(partitions))).await.is_err() {
+                    return;
+                }
+                waker.wake();
+                consumer.assign(starts);
+                continue;
+            }
+        };
+        let item = match next {
+            Ok(fetched) => Ok(Incoming::Fetched(fetched)),
             Err((partition, error)) if error.is_retriable() => {
                 warn!(topic = %partition.topic, partition = partition.partition, error = %telemetry::chain(&error), "could not fetch, trying on");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -137,6 +176,62 @@ async fn fetch(
     }
 }
 
+/// Looks for partitions that an instance should read and does not.
+struct Discovery {
+    client: Client,
+    topics: Vec<String>,
+    subtask: Subtask,
+    known: BTreeSet<TopicPartition>,
+}
+
+impl Discovery {
+    /// Tells `finder` about new partitions, until nobody listens.
+    async fn run(mut self, every: Duration, finder: mpsc::Sender<Vec<(TopicPartition, i64)>>) {
+        loop {
+            tokio::time::sleep(every).await;
+            for topic in self.topics.clone() {
+                match self.look(&topic).await {
+                    Ok(new) if new.is_empty() => {}
+                    Ok(new) => {
+                        info!(topic, partitions = new.len(), "new partitions found");
+                        self.known.extend(new.iter().map(|(new, _)| new.clone()));
+                        if finder.send(new).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) => {
+                        warn!(topic, error = %telemetry::chain(&error), "could not look for new partitions, trying on");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn look(&self, topic: &str) -> Result<Vec<(TopicPartition, i64)>, Error> {
+        let new: Vec<i32> = partitions_of(&self.client, topic, self.subtask)
+            .await?
+            .into_iter()
+            .filter(|partition| !self.known.contains(&TopicPartition::new(topic, *partition)))
+            .collect();
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
+        let earliest = list(&self.client, topic, &new, OffsetSpec::Earliest).await?;
+        let place = |(partition, offset)| (TopicPartition::new(topic, partition), offset);
+        Ok(earliest.into_iter().map(place).collect())
+    }
+}
+
+/// The partitions that an instance reads.
+async fn partitions_of(client: &Client, topic: &str, subtask: Subtask) -> Result<Vec<i32>, Error> {
+    let problem = |error| Error::caused(format!("could not look up the topic `{topic}`"), error);
+    let info = client.await_topic(topic).await.map_err(problem)?;
+    let all = info.partitions.iter().map(|partition| partition.partition);
+    Ok(all
+        .filter(|partition| *partition as usize % subtask.parallelism == subtask.index)
+        .collect())
+}
+
 async fn open_topic(
     client: &Client,
     options: &KafkaOptions,
@@ -144,12 +239,7 @@ async fn open_topic(
     subtask: Subtask,
     positions: Option<&Positions>,
 ) -> Result<Vec<Split>, Error> {
-    let problem = |error| Error::caused(format!("could not look up the topic `{topic}`"), error);
-    let info = client.await_topic(topic).await.map_err(problem)?;
-    let all = info.partitions.iter().map(|partition| partition.partition);
-    let mine: Vec<i32> = all
-        .filter(|partition| *partition as usize % subtask.parallelism == subtask.index)
-        .collect();
+    let mine = partitions_of(client, topic, subtask).await?;
     if mine.is_empty() {
         return Ok(Vec::new());
     }
@@ -306,6 +396,17 @@ fn split_name(topic: &str, partition: i32) -> String {
 }
 
 impl Split {
+    /// Of a partition that came up while the job ran.
+    fn found((partition, position): (TopicPartition, i64)) -> Self {
+        Split {
+            partition,
+            position,
+            end: None,
+            high_watermark: 0,
+            told_end: false,
+        }
+    }
+
     fn is_done(&self) -> bool {
         self.end.is_some_and(|end| self.position >= end)
     }
@@ -317,7 +418,13 @@ impl KafkaSource {
     /// Takes the next fetch that has anything to say.
     fn take(&mut self) -> Result<bool, Error> {
         let fetched = match self.incoming.try_recv() {
-            Ok(fetched) => fetched?,
+            Ok(incoming) => match incoming? {
+                Incoming::Fetched(fetched) => fetched,
+                Incoming::Found(partitions) => {
+                    self.splits.extend(partitions.into_iter().map(Split::found));
+                    return Ok(true);
+                }
+            },
             Err(mpsc::error::TryRecvError::Empty) => return Ok(false),
             Err(mpsc::error::TryRecvError::Disconnected) => {
                 return Err(Error::failed("fetching from Kafka has stopped"));
@@ -428,6 +535,10 @@ impl Source for KafkaSource {
                 (name, split.position.into())
             })
             .collect()
+    }
+
+    fn answers(&self, split: usize) -> bool {
+        self.health.answers(&self.splits[split].partition)
     }
 
     fn lag(&self) -> Option<u64> {
