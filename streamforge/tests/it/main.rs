@@ -6,6 +6,7 @@ mod platform;
 
 mod clients;
 mod commands;
+mod cut_commit;
 mod exactly_once;
 mod growing_topic;
 mod newcomer;
