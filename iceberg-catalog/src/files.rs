@@ -251,10 +251,16 @@ fn write_durably(path: &Path, body: &[u8]) -> io::Result<()> {
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     fs::create_dir_all(directory)?;
     let partial = path.with_extension("partial");
-    let mut file = fs::File::create(&partial)?;
-    file.write_all(body)?;
-    file.sync_all()?;
-    fs::rename(&partial, path)?;
+    let written = fs::File::create(&partial).and_then(|mut file| {
+        file.write_all(body)?;
+        file.sync_all()?;
+        fs::rename(&partial, path)
+    });
+    if let Err(error) = written {
+        // On a full disk it would take the room of the next try. What matters is the first error.
+        let _ = fs::remove_file(&partial);
+        return Err(error);
+    }
     fs::File::open(directory)?.sync_all()
 }
 

@@ -11,6 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::Metrics;
 
+/// SQLite's result code for a full disk.
+const SQLITE_FULL: &str = "13";
+
 /// A change to the rows, carried out completely or refused completely.
 #[derive(Debug)]
 pub(crate) enum Change {
@@ -195,10 +198,22 @@ impl Loop {
         }
         if let Err(error) = connection.execute("COMMIT").await {
             give_up(connection).await;
-            return Err(Failure::Unknown(Arc::new(error)));
+            let error = Arc::new(error);
+            return Err(match is_full(&error) {
+                true => Failure::NotMade(error),
+                false => Failure::Unknown(error),
+            });
         }
         Ok(outcomes)
     }
+}
+
+/// Whether SQLite found no room for the commit, which it then has certainly not made.
+fn is_full(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .is_some_and(|code| code == SQLITE_FULL)
 }
 
 /// Ends the transaction; a connection that cannot even do that is closed.

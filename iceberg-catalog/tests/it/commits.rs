@@ -133,7 +133,15 @@ async fn wrong_updates_are_mistakes() {
         let refused = server
             .post(PATH, json!({"requirements": [], "updates": [update]}))
             .await;
-        assert_eq!(error(&refused).1, "BadRequestException", "{update}");
+        let (status, kind, why) = error(&refused);
+        assert_eq!(
+            (status, kind.as_str()),
+            (400, "BadRequestException"),
+            "{update}"
+        );
+        if update["action"] == "fly" {
+            assert!(why.contains("`fly`"), "{why}");
+        }
     }
     let unknown = server
         .post(
@@ -141,7 +149,14 @@ async fn wrong_updates_are_mistakes() {
             json!({"requirements": [{"type": "assert-mood"}], "updates": []}),
         )
         .await;
-    assert_eq!(error(&unknown).0, 400);
+    let (status, _, why) = error(&unknown);
+    assert!(
+        status == 400 && why.contains("`assert-mood`"),
+        "{status} {why}"
+    );
+    let (_, table) = server.get(PATH).await;
+    let location = table["metadata-location"].as_str().unwrap();
+    assert!(location.contains("/00000-"), "nothing was committed");
 }
 
 #[tokio::test]
@@ -232,6 +247,85 @@ async fn a_transaction_is_made_for_all_tables_or_none() {
         part("one", append(&one, 3, 3, Some(2))),
     ]});
     assert_eq!(error(&server.post(path, twice).await).0, 400);
+}
+
+/// The change that makes a staged table.
+fn creation(name: &str, metadata: &Value) -> Value {
+    json!({
+        "identifier": {"namespace": ["demo"], "name": name},
+        "requirements": [{"type": "assert-create"}],
+        "updates": [
+            {"action": "assign-uuid", "uuid": metadata["table-uuid"]},
+            {"action": "upgrade-format-version", "format-version": 2},
+            {"action": "add-schema", "schema": metadata["schemas"][0], "last-column-id": 2},
+            {"action": "set-current-schema", "schema-id": -1},
+            {"action": "add-spec", "spec": metadata["partition-specs"][0]},
+            {"action": "set-default-spec", "spec-id": -1},
+            {"action": "add-sort-order", "sort-order": metadata["sort-orders"][0]},
+            {"action": "set-default-sort-order", "sort-order-id": -1},
+            {"action": "set-location", "location": metadata["location"]},
+        ]
+    })
+}
+
+/// Tables that exist and tables that are made now, in one transaction: all or none, whatever the reason.
+#[tokio::test]
+async fn a_transaction_that_makes_and_changes_tables_is_whole() {
+    let server = Server::start().await.with_namespace().await;
+    let old = server.table("old").await;
+    let mut staged = crate::server::new_table("new");
+    staged["stage-create"] = json!(true);
+    let (_, staged) = server.post("/v1/namespaces/demo/tables", staged).await;
+    let metadata = &staged["metadata"];
+    let make = |name: &str| creation(name, metadata);
+    let mut change = append(&old, 1, 1, None);
+    change["identifier"] = json!({"namespace": ["demo"], "name": "old"});
+    let missing = json!({"identifier": {"namespace": ["demo"], "name": "none"}, "requirements": [], "updates": []});
+    let wrong = json!({
+        "identifier": {"namespace": ["demo"], "name": "old"}, "requirements": [],
+        "updates": [{"action": "set-current-schema", "schema-id": 42}],
+    });
+    let path = "/v1/transactions/commit";
+    let nowhere = {
+        let mut part = make("new");
+        part["identifier"]["namespace"] = json!(["none"]);
+        part
+    };
+    for (parts, status, kind) in [
+        (
+            json!([change, make("old2"), missing]),
+            404,
+            "NoSuchTableException",
+        ),
+        (json!([make("new"), wrong]), 400, "BadRequestException"),
+        (json!([change, make("old")]), 400, "BadRequestException"),
+        (json!([change, nowhere]), 404, "NoSuchNamespaceException"),
+        (
+            json!([change, {"requirements": [], "updates": []}]),
+            400,
+            "BadRequestException",
+        ),
+    ] {
+        let refused = server.post(path, json!({"table-changes": parts})).await;
+        let (found, named, why) = error(&refused);
+        assert_eq!((found, named.as_str()), (status, kind), "{why}");
+        let (_, listed) = server.get("/v1/namespaces/demo/tables").await;
+        assert_eq!(
+            listed["identifiers"].as_array().unwrap().len(),
+            1,
+            "{listed}"
+        );
+        let (_, loaded) = server.get("/v1/namespaces/demo/tables/old").await;
+        assert_eq!(loaded["metadata"], old["metadata"], "{why}");
+    }
+    let whole = json!({"table-changes": [change, make("new")]});
+    assert_eq!(server.post(path, whole.clone()).await, (204, Value::Null));
+    let (_, made) = server.get("/v1/namespaces/demo/tables/new").await;
+    assert_eq!(made["metadata"]["table-uuid"], metadata["table-uuid"]);
+    let again = server.post(path, whole).await;
+    assert_eq!(error(&again).1, "CommitFailedException");
+    let empty = server.post(path, json!({"table-changes": []})).await;
+    assert_eq!(empty.0, 204);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod clients;
 mod commits;
+mod disk;
 mod durability;
 mod namespaces;
 mod postgres;

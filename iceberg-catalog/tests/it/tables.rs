@@ -331,3 +331,111 @@ async fn reports_are_counted_and_unknown_ones_refused() {
         "{metrics}"
     );
 }
+
+/// Of clients that race for a name one gets it; what the others wrote is gone.
+#[tokio::test]
+async fn of_many_creates_drops_and_renames_at_once_one_wins() {
+    let server = std::sync::Arc::new(Server::start().await.with_namespace().await);
+    let race = async |request: fn(usize) -> (Method, String, serde_json::Value)| {
+        let mut clients = tokio::task::JoinSet::new();
+        for client in 0..8 {
+            let server = server.clone();
+            clients.spawn(async move {
+                let (method, path, body) = request(client);
+                answer(server.request(method, &path).json(&body)).await.0
+            });
+        }
+        let mut statuses = clients.join_all().await;
+        statuses.sort_unstable();
+        statuses
+    };
+    let created = race(|_| {
+        let path = "/v1/namespaces/demo/tables".to_owned();
+        (Method::POST, path, new_table("events"))
+    });
+    assert_eq!(created.await, [200, 409, 409, 409, 409, 409, 409, 409]);
+    let directories = std::fs::read_dir(server.warehouse().join("demo")).unwrap();
+    let files: usize = directories
+        .map(|table| {
+            std::fs::read_dir(table.unwrap().path().join("metadata")).map_or(0, Iterator::count)
+        })
+        .sum();
+    assert_eq!(files, 1, "the others left no metadata file");
+    let dropped = race(|_| {
+        let path = "/v1/namespaces/demo/tables/events".to_owned();
+        (Method::DELETE, path, json!(null))
+    });
+    assert_eq!(dropped.await, [204, 404, 404, 404, 404, 404, 404, 404]);
+    for client in 0..8 {
+        server.table(&format!("t{client}")).await;
+    }
+    let renamed = race(|client| {
+        let body = json!({
+            "source": {"namespace": ["demo"], "name": format!("t{client}")},
+            "destination": {"namespace": ["demo"], "name": "one"},
+        });
+        (Method::POST, "/v1/tables/rename".to_owned(), body)
+    });
+    assert_eq!(renamed.await, [204, 409, 409, 409, 409, 409, 409, 409]);
+    let (_, listed) = server.get("/v1/namespaces/demo/tables").await;
+    assert_eq!(listed["identifiers"].as_array().unwrap().len(), 8);
+}
+
+/// Asked page by page, a listing is that of one request, and an empty token is the beginning.
+#[tokio::test]
+async fn pages_together_are_the_whole_listing() {
+    let server = Server::start().await.with_namespace().await;
+    let names = ["a", "a.b", "B", "z z", "é", "0", "%41", "a/b"];
+    for name in names {
+        server.table(name).await;
+    }
+    let path = "/v1/namespaces/demo/tables";
+    let (_, whole) = server.get(path).await;
+    assert_eq!(whole["identifiers"].as_array().unwrap().len(), names.len());
+    assert_eq!(whole.get("next-page-token"), None);
+    for size in ["1", "3", "100"] {
+        let (mut found, mut token) = (Vec::new(), String::new());
+        loop {
+            let asked = server
+                .request(Method::GET, path)
+                .query(&[("pageToken", token.as_str()), ("pageSize", size)]);
+            let (status, page) = answer(asked).await;
+            assert_eq!(status, 200, "{page}");
+            found.extend(page["identifiers"].as_array().unwrap().clone());
+            match page["next-page-token"].as_str() {
+                Some(next) => next.clone_into(&mut token),
+                None => break,
+            }
+        }
+        assert_eq!(json!(found), whole["identifiers"], "{size} a page");
+    }
+    for wrong in ["0", "-1", "x"] {
+        let refused = server
+            .get(&format!("{path}?pageToken=&pageSize={wrong}"))
+            .await;
+        assert_eq!(error(&refused).0, 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_may_not_be_collected_keeps_its_files() {
+    let server = Server::start().await.with_namespace().await;
+    let mut kept = new_table("kept");
+    kept["properties"] = json!({"gc.enabled": "false"});
+    let (_, table) = server.post("/v1/namespaces/demo/tables", kept).await;
+    let path = "/v1/namespaces/demo/tables/kept";
+    let purge = format!("{path}?purgeRequested=true");
+    assert_eq!(server.delete(&purge).await.0, 204);
+    // A second time it is not there, which a client that did not hear the first answer may take for success.
+    assert_eq!(
+        error(&server.delete(&purge).await).1,
+        "NoSuchTableException"
+    );
+    let (status, again) = server
+        .post(
+            "/v1/namespaces/demo/register",
+            json!({"name": "kept", "metadata-location": table["metadata-location"]}),
+        )
+        .await;
+    assert_eq!((status, again), (200, table));
+}
