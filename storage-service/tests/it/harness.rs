@@ -176,6 +176,37 @@ impl Signed {
         )
     }
 
+    /// The string the signature of the checksums after a body is made of.
+    pub(crate) fn trailer_text(&self, before: &str, trailer: &str) -> String {
+        format!(
+            "AWS4-HMAC-SHA256-TRAILER\n{}\n{}\n{before}\n{}",
+            self.date,
+            self.scope(),
+            hex(&Sha256::digest(trailer.as_bytes()))
+        )
+    }
+
+    /// A link that whoever has it may use for `seconds`, as `(path and query)`.
+    pub(crate) fn presigned(&self, address: SocketAddr, seconds: u32) -> String {
+        let credential = format!("{ACCESS_KEY}/{}", self.scope()).replace('/', "%2F");
+        let query = format!(
+            "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={credential}&X-Amz-Date={}\
+             &X-Amz-Expires={seconds}&X-Amz-SignedHeaders=host",
+            self.date
+        );
+        let canonical = format!(
+            "{}\n{}\n{query}\nhost:{address}\n\nhost\nUNSIGNED-PAYLOAD",
+            self.method, self.path
+        );
+        let text = format!(
+            "AWS4-HMAC-SHA256\n{}\n{}\n{}",
+            self.date,
+            self.scope(),
+            hex(&Sha256::digest(canonical.as_bytes()))
+        );
+        format!("{}?{query}&X-Amz-Signature={}", self.path, self.sign(&text))
+    }
+
     /// The request's head as it goes over the wire, for a body of `len` bytes that a test sends as it likes.
     pub(crate) fn head(&self, address: SocketAddr, len: usize) -> Vec<u8> {
         let headers = self.all_headers(address);

@@ -6,6 +6,8 @@
 )]
 
 mod clients;
+mod disk;
+mod forms;
 mod harness;
 mod lifecycle;
 mod load;
