@@ -33,10 +33,21 @@ pub(crate) fn claim(root: &Path, services: &[Service]) -> anyhow::Result<Claim> 
     }
     let version = root.join("VERSION");
     if !version.try_exists().unwrap_or(false) {
-        fs::write(&version, format!("{FORMAT}\n"))
+        write_whole(&version, format!("{FORMAT}\n").as_bytes())
             .with_context(|| format!("could not write {}", version.display()))?;
     }
     Ok(Claim { _locks: held })
+}
+
+/// Writes beside and renames, so that a disk that is full leaves no file without its content.
+fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    let partial = path.with_extension("partial");
+    fs::write(&partial, content)
+        .and_then(|()| fs::rename(&partial, path))
+        .inspect_err(|_| {
+            // It may not be there; what matters is the first error.
+            let _ = fs::remove_file(&partial);
+        })
 }
 
 fn check_format(root: &Path) -> anyhow::Result<()> {

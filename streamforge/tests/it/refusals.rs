@@ -2,6 +2,8 @@
 
 use std::net::TcpListener;
 
+use testkit::SmallDisk;
+
 use crate::platform::Site;
 
 #[test]
@@ -80,4 +82,30 @@ fn listening_beyond_loopback_without_authentication_is_refused() {
             "something was written"
         );
     }
+}
+
+#[test]
+fn a_disk_that_is_full_or_read_only_is_named_and_used_once_it_is_not() {
+    let Some(disk) = SmallDisk::new(64) else {
+        return;
+    };
+    let site = Site::new();
+    let data = disk.path().join("data").display().to_string();
+    let refused = || {
+        let output = site.run(&["up", "--no-demo", "--data-dir", &data]);
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    disk.make_read_only();
+    let error = refused();
+    let read_only = format!("could not make the data directory {data}: Read-only file system");
+    assert!(error.contains(&read_only), "{error}");
+    disk.make_writable();
+    let rest = disk.fill();
+    let error = refused();
+    assert!(error.contains("No space left on device"), "{error}");
+    assert!(error.contains(&data), "{error}");
+    drop(rest);
+    let up = site.start(&["up", "--no-demo", "--data-dir", &data]);
+    assert!(up.stop().success());
 }
