@@ -11,6 +11,8 @@ mod kafka;
 mod notice;
 mod peers;
 mod python;
+mod spark;
+mod superset;
 mod tls;
 mod wait;
 
@@ -21,6 +23,8 @@ pub use kafka::{ApacheKafka, kafka_libraries};
 pub use notice::notice;
 pub use peers::peer;
 pub use python::{interpreter, python, tool};
+pub use spark::{Spark, spark};
+pub use superset::superset;
 pub use tls::{TlsFiles, tls};
 pub use wait::wait_until;
 

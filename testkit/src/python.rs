@@ -44,23 +44,35 @@ pub fn tool(name: &str) -> PathBuf {
 pub fn interpreter() -> &'static Path {
     static INTERPRETER: OnceLock<PathBuf> = OnceLock::new();
     INTERPRETER.get_or_init(|| {
-        let cache = cache_dir();
-        fs::create_dir_all(&cache).expect("the cache directory can be made");
-        let lock = File::create(cache.join("python.lock")).expect("the lock file can be made");
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
-            .expect("the lock can be taken");
-        let directory = cache.join(format!(
-            "python-{:016x}",
-            fingerprint(REQUIREMENTS.as_bytes())
-        ));
-        let interpreter = directory.join("bin/python");
-        let complete = directory.join("complete");
-        if !complete.is_file() {
-            make(&directory, &interpreter);
-            fs::write(&complete, "").expect("the environment can be marked complete");
-        }
-        interpreter
+        let name = format!("python-{:016x}", fingerprint(REQUIREMENTS.as_bytes()));
+        environment(&name, REQUIREMENTS)
     })
+}
+
+/// The interpreter of the environment `name` with the packages of `requirements`, made at the first call on this
+/// machine. Processes that come at the same time wait for the first.
+pub(crate) fn environment(name: &str, requirements: &str) -> PathBuf {
+    let directory = once("python.lock", name, |directory| {
+        make(directory, &directory.join("bin/python"), requirements);
+    });
+    directory.join("bin/python")
+}
+
+/// The directory `name` of the cache, which `make` fills at the first call on this machine, while others that hold
+/// `lock` wait.
+pub(crate) fn once(lock: &str, name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    let cache = cache_dir();
+    fs::create_dir_all(&cache).expect("the cache directory can be made");
+    let lock = File::create(cache.join(lock)).expect("the lock file can be made");
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
+        .expect("the lock can be taken");
+    let directory = cache.join(name);
+    let complete = directory.join("complete");
+    if !complete.is_file() {
+        make(&directory);
+        fs::write(&complete, "").expect("the directory can be marked complete");
+    }
+    directory
 }
 
 pub(crate) fn cache_dir() -> PathBuf {
@@ -71,13 +83,14 @@ pub(crate) fn cache_dir() -> PathBuf {
     PathBuf::from(home).join(".cache/streamforge")
 }
 
-fn make(directory: &Path, interpreter: &Path) {
+fn make(directory: &Path, interpreter: &Path, list: &str) {
     crate::notice(&format!(
-        "making the Python environment for real clients in {} (once)",
+        "making the Python environment {} (once)",
         directory.display()
     ));
-    let requirements = directory.with_extension("txt");
-    fs::write(&requirements, REQUIREMENTS).expect("the requirements can be written");
+    let mut requirements = directory.as_os_str().to_owned();
+    requirements.push(".txt");
+    fs::write(&requirements, list).expect("the requirements can be written");
     run(Command::new("python3")
         .args(["-m", "venv", "--clear"])
         .arg(directory));
@@ -93,7 +106,7 @@ fn make(directory: &Path, interpreter: &Path) {
         .arg(&requirements));
 }
 
-fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let output = command
         .output()
         .unwrap_or_else(|error| panic!("could not start {command:?}: {error}"));

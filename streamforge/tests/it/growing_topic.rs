@@ -30,37 +30,14 @@ assert producer.flush(60) == 0
 
 const SETTLE: Duration = Duration::from_secs(90);
 
-/// Sends `records` to each of `partitions`.
-pub(crate) fn send(site: &Site, partitions: u32, records: u32) {
+fn send(site: &Site, partitions: u32, records: u32) {
     site.python(&format!(
         "PARTITIONS, RECORDS = {partitions}, {records}\n{SEND}"
     ));
 }
 
-/// Starts the job that copies the topic into a table.
-pub(crate) fn submit(site: &Site) {
-    let sql = format!(
-        "SET 'pipeline.name' = 'grown';\n\
-         SET 'execution.checkpointing.interval' = '500 ms';\n\
-         CREATE TABLE events (`partition` INT METADATA VIRTUAL, `offset` BIGINT METADATA VIRTUAL, payload STRING) \
-         WITH ('connector' = 'kafka', 'topic' = 'grows', 'properties.bootstrap.servers' = '{}', \
-         'scan.startup.mode' = 'earliest-offset', 'scan.topic-partition-discovery.interval' = '200 ms', \
-         'format' = 'raw');\n\
-         CREATE CATALOG lake WITH ('type' = 'iceberg', 'catalog-type' = 'rest', 'uri' = 'http://{}', \
-         'warehouse' = 's3://lakehouse/');\n\
-         CREATE DATABASE IF NOT EXISTS lake.bronze;\n\
-         CREATE TABLE lake.bronze.grown (`partition` INT, `offset` BIGINT, payload STRING);\n\
-         INSERT INTO lake.bronze.grown SELECT `partition`, `offset`, payload FROM events;\n",
-        site.address("streaming_server.listen"),
-        site.address("iceberg_catalog.listen"),
-    );
-    let file = site.directory.path().join("grown.sql");
-    fs::write(&file, sql).expect("the SQL can be written");
-    site.output(&["job", "submit", &file.display().to_string()]);
-}
-
 /// Waits until the table holds so many rows, all of different records, and says from how many partitions.
-pub(crate) fn settles(site: &Site, rows: i64) -> i64 {
+fn settles(site: &Site, rows: i64) -> i64 {
     let deadline = Instant::now() + SETTLE;
     let sql = "SELECT count(*), count(DISTINCT \"partition\" * 1000000 + \"offset\"), count(DISTINCT \"partition\") \
                FROM bronze.grown";
@@ -85,7 +62,24 @@ fn partitions_that_come_up_are_read_from_their_beginning_and_once() {
     let site = Site::new();
     let up = site.start(&["up", "--no-demo"]);
     send(&site, 2, 100);
-    submit(&site);
+    let sql = format!(
+        "SET 'pipeline.name' = 'grown';\n\
+         SET 'execution.checkpointing.interval' = '500 ms';\n\
+         CREATE TABLE events (`partition` INT METADATA VIRTUAL, `offset` BIGINT METADATA VIRTUAL, payload STRING) \
+         WITH ('connector' = 'kafka', 'topic' = 'grows', 'properties.bootstrap.servers' = '{}', \
+         'scan.startup.mode' = 'earliest-offset', 'scan.topic-partition-discovery.interval' = '200 ms', \
+         'format' = 'raw');\n\
+         CREATE CATALOG lake WITH ('type' = 'iceberg', 'catalog-type' = 'rest', 'uri' = 'http://{}', \
+         'warehouse' = 's3://lakehouse/');\n\
+         CREATE DATABASE IF NOT EXISTS lake.bronze;\n\
+         CREATE TABLE lake.bronze.grown (`partition` INT, `offset` BIGINT, payload STRING);\n\
+         INSERT INTO lake.bronze.grown SELECT `partition`, `offset`, payload FROM events;\n",
+        site.address("streaming_server.listen"),
+        site.address("iceberg_catalog.listen"),
+    );
+    let file = site.directory.path().join("grown.sql");
+    fs::write(&file, sql).expect("the SQL can be written");
+    site.output(&["job", "submit", &file.display().to_string()]);
     assert_eq!(settles(&site, 200), 2);
 
     send(&site, 4, 50);

@@ -6,10 +6,11 @@ mod platform;
 
 mod clients;
 mod commands;
-mod cut_commit;
 mod exactly_once;
 mod growing_topic;
 mod newcomer;
 mod refusals;
 mod secure;
+mod spark;
+mod superset;
 mod swap;
