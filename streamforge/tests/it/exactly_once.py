@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import re
+import tempfile
 
 import duckdb
 import pyarrow as pa
@@ -57,19 +58,22 @@ def read_topic():
                          "auto.offset.reset": "earliest"})
     ends = {p: consumer.get_watermark_offsets(TopicPartition(TOPIC, p), timeout=30)[1] for p in partitions()}
     consumer.assign([TopicPartition(TOPIC, p, 0) for p in ends])
-    columns = {"partition": [], "offset": [], "key": [], "payload": []}
+    schema = pa.schema({"partition": pa.int32(), "offset": pa.int64(), "key": pa.string(), "payload": pa.string()})
     text = lambda value: None if value is None else value.decode("utf-8", "replace")
-    while len(columns["offset"]) < sum(ends.values()):
+    # Column by column as they come: millions of records as objects of Python would not fit beside the platform.
+    batches, count = [], 0
+    while count < sum(ends.values()):
         messages = consumer.consume(10_000, timeout=30)
-        assert messages, f"{len(columns['offset'])} of {ends}"
+        assert messages, f"{count} of {ends}"
         for message in messages:
             assert message.error() is None, message.error()
-            columns["partition"].append(message.partition())
-            columns["offset"].append(message.offset())
-            columns["key"].append(text(message.key()))
-            columns["payload"].append(text(message.value()))
+        rows = [[message.partition() for message in messages], [message.offset() for message in messages],
+                [text(message.key()) for message in messages], [text(message.value()) for message in messages]]
+        arrays = [pa.array(column, field.type) for column, field in zip(rows, schema)]
+        batches.append(pa.record_batch(arrays, schema=schema))
+        count += len(messages)
     consumer.close()
-    return pa.table(columns)
+    return pa.Table.from_batches(batches, schema)
 
 
 def naive(table):
@@ -210,6 +214,9 @@ def check():
         "s3.secret-access-key": os.environ["AWS_SECRET_ACCESS_KEY"]})
     read = lambda name: naive(catalog.load_table(name).scan().to_arrow())
     duck = duckdb.connect()
+    duck.execute("SET memory_limit = '2GB'; SET preserve_insertion_order = false")
+    spill = tempfile.TemporaryDirectory()
+    duck.execute(f"SET temp_directory = '{spill.name}'")
     tables = {"topic": read_topic(), "bronze": read("bronze.clickstream"), "silver": read("silver.clickstream"),
               "rejected": read("silver.clickstream_rejected"), "late_rows": read("gold.late_events"),
               "conversions": by_trino("SELECT * FROM silver.conversions"), "pages": pa.Table.from_pylist(lines("pages"))}
