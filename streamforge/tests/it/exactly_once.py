@@ -214,7 +214,7 @@ def check():
         "s3.secret-access-key": os.environ["AWS_SECRET_ACCESS_KEY"]})
     read = lambda name: naive(catalog.load_table(name).scan().to_arrow())
     duck = duckdb.connect()
-    duck.execute("SET memory_limit = '2GB'; SET preserve_insertion_order = false")
+    duck.execute("SET preserve_insertion_order = false")
     spill = tempfile.TemporaryDirectory()
     duck.execute(f"SET temp_directory = '{spill.name}'")
     tables = {"topic": read_topic(), "bronze": read("bronze.clickstream"), "silver": read("silver.clickstream"),
