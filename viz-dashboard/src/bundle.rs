@@ -78,6 +78,8 @@ pub(crate) struct Column {
     #[serde(default)]
     pub(crate) is_dttm: Option<bool>,
     #[serde(default)]
+    pub(crate) verbose_name: Option<String>,
+    #[serde(default)]
     pub(crate) expression: Option<String>,
 }
 

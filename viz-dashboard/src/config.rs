@@ -30,7 +30,7 @@ pub struct Config {
     pub catalog: String,
     /// The processor's job REST: any Flink.
     pub job_url: Url,
-    /// The processor's SQL Gateway, for its health.
+    /// The processor's SQL Gateway, for its health and its product and version: any Flink.
     pub gateway_url: Url,
     /// The event log: any Kafka, as `host:port`, for the list of topics.
     pub kafka_bootstrap: String,

@@ -99,6 +99,8 @@ struct ChartResult<'a> {
     result: Option<trino::Table>,
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<trino::Table>,
+    /// Whether the chart would compare with the time before, but the data do not reach back so far.
+    young: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -265,12 +267,16 @@ impl Shared {
             took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             result: None,
             before: None,
+            young: false,
             error: None,
         };
         match outcome {
-            Ok((result, before)) => {
-                answer.result = Some(result);
-                answer.before = before;
+            Ok(results) => {
+                answer.result = Some(results.main);
+                answer.young = matches!(results.before, Before::Young);
+                if let Before::Full(before) = results.before {
+                    answer.before = Some(before);
+                }
             }
             Err(why) => answer.error = Some(why),
         }
@@ -282,7 +288,7 @@ impl Shared {
         chart: &Chart,
         dataset: &Dataset,
         chosen: &Chosen,
-    ) -> Result<(trino::Table, Option<trino::Table>), String> {
+    ) -> Result<Results, String> {
         let statements = statements(chart, dataset, chosen, Utc::now().naive_utc())?;
         let run = async |sql: &str| {
             self.trino
@@ -290,13 +296,28 @@ impl Shared {
                 .await
                 .map_err(|error| telemetry::chain(&error).to_string())
         };
-        let result = run(&statements.main).await?;
+        let main = run(&statements.main).await?;
         let before = match &statements.before {
-            Some(sql) => Some(run(sql).await?),
-            None => None,
+            None => Before::NotCompared,
+            Some(before) if run(&before.reached).await?.rows.is_empty() => Before::Young,
+            Some(before) => Before::Full(run(&before.sql).await?),
         };
-        Ok((result, before))
+        Ok(Results { main, before })
     }
+}
+
+/// What a chart's statements gave.
+struct Results {
+    main: trino::Table,
+    before: Before,
+}
+
+/// The span of time before, for charts that compare with it.
+enum Before {
+    NotCompared,
+    /// The data do not reach back to its beginning.
+    Young,
+    Full(trino::Table),
 }
 
 /// A chart of a view and what was last asked for it.

@@ -66,6 +66,12 @@ impl Platform {
                 "/readyz",
             ),
             (
+                "sql-gateway",
+                "where jobs are sent, Flink SQL Gateway",
+                &config.gateway_url,
+                "/v1/info",
+            ),
+            (
                 "storage-service",
                 "objects, S3",
                 &config.storage_url,
@@ -100,7 +106,7 @@ impl Platform {
         let begun = Instant::now();
         let answer = self.get(url, path).send().await;
         let (state, detail) = match answer {
-            Ok(response) if response.status().is_success() => ("ready", String::new()),
+            Ok(response) if response.status().is_success() => ("ready", product(response).await),
             // A product that we stand in for has no such path, but it answers.
             Ok(response) if [401, 403, 404].contains(&response.status().as_u16()) => {
                 ("ready", "answers, but has no /readyz".to_owned())
@@ -135,4 +141,15 @@ impl Platform {
     fn limit(&self) -> Duration {
         self.config.probe_timeout
     }
+}
+
+/// What a gateway calls itself; `/readyz` has no such words.
+async fn product(response: reqwest::Response) -> String {
+    let info: serde_json::Value = response.json().await.unwrap_or_default();
+    let said = |key: &str| info[key].as_str();
+    [said("productName"), said("version")]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -9,6 +9,7 @@ mod commands;
 mod exactly_once;
 mod growing_topic;
 mod newcomer;
+mod pages;
 mod refusals;
 mod secure;
 mod spark;

@@ -1,6 +1,6 @@
 // A live dashboard: one event stream for the page, a card per chart, filters that make a view of their own.
 
-import { clock, duration, el, format, getJson, number, table } from "./lib.js";
+import { duration, el, getJson, headline, number, table } from "./lib.js";
 import { option, Plot } from "./charts.js";
 
 const settings = JSON.parse(document.getElementById("settings").textContent);
@@ -124,12 +124,12 @@ class Card {
     if (!this.chart || error) {
       return this.replace(el("div", { class: "note error" }, el("strong", {}, "Not available"), el("code", {}, error || "the chart's dataset is missing")));
     }
-    if (this.asTable || this.chart.viz === "table") return this.replace(el("div", { class: "table-box", tabindex: "0" }, table(result.columns, result.rows)));
+    if (this.asTable || this.chart.viz === "table") return this.replace(el("div", { class: "table-box", tabindex: "0" }, this.table()));
     if (["pop_kpi", "big_number_total"].includes(this.chart.viz)) return this.replace(...this.number());
     if (this.chart.viz === "big_number") return this.trend();
     if (!result.rows.length) return this.replace(el("p", { class: "note" }, "No data in this time range yet"));
-    const drawn = option(this.chart, result);
-    if (!drawn) return this.replace(el("div", { class: "table-box", tabindex: "0" }, table(result.columns, result.rows)));
+    const drawn = option(this.chart, result, this.body.clientWidth);
+    if (!drawn) return this.replace(el("div", { class: "table-box", tabindex: "0" }, this.table()));
     if (!this.plot) {
       const box = el("div", { class: "plot", role: "img", "aria-label": this.chart.name });
       this.replace(box);
@@ -137,6 +137,11 @@ class Card {
       this.plot.chart.on("click", (point) => crossFilter(this.chart, point.seriesName && this.chart.params.groupby?.length && this.chart.viz.startsWith("echarts_") ? point.seriesName : point.name));
     }
     this.plot.show(drawn);
+  }
+
+  table() {
+    const { labels, params } = this.chart;
+    return table(this.last.result.columns, this.last.result.rows, { look: { labels, formats: params.column_config } });
   }
 
   replace(...children) {
@@ -148,21 +153,21 @@ class Card {
   number() {
     const { params } = this.chart;
     const now = number(this.last.result.rows[0]?.[0]);
-    const parts = [el("div", { class: "number" }, format(now ?? 0, params.y_axis_format))];
+    const parts = [el("div", { class: "number", title: now ?? 0 }, headline(now ?? 0, params.y_axis_format))];
     if (this.last.before) {
       const before = number(this.last.before.rows[0]?.[0]) ?? 0;
       const change = before ? ((now ?? 0) - before) / before : null;
-      const sign = change == null ? "" : change > 0 ? "up" : change < 0 ? "down" : "";
+      const sign = change == null || Math.abs(change) < 0.0005 ? "" : change > 0 ? "up" : "down";
       const arrow = { up: "▲ ", down: "▼ " }[sign] ?? "";
       parts.push(el("div", { class: "change" }, el("b", { class: sign }, change == null ? "new" : `${arrow}${Math.abs(change * 100).toFixed(Math.abs(change) < 0.1 ? 1 : 0)}%`),
-        ` from ${format(before, params.y_axis_format)} before`));
-    } else parts.push(el("div", { class: "change" }, params.subheader ?? ""));
+        ` from ${headline(before, params.y_axis_format)}`, el("span", { class: "wide" }, " before")));
+    } else parts.push(el("div", { class: "change" }, this.last.young ? "nothing earlier to compare with yet" : params.subheader ?? ""));
     return parts;
   }
 
   trend() {
     const rows = [...this.last.result.rows].sort((a, b) => String(a[0]).localeCompare(String(b[0])));
-    this.replace(el("div", { class: "number" }, format(rows.at(-1)?.[1] ?? 0, this.chart.params.y_axis_format)), el("div", { class: "change" }, this.chart.params.compare_suffix ?? ""));
+    this.replace(el("div", { class: "number", title: rows.at(-1)?.[1] ?? 0 }, headline(rows.at(-1)?.[1] ?? 0, this.chart.params.y_axis_format)), el("div", { class: "change" }, this.chart.params.compare_suffix ?? ""));
   }
 }
 

@@ -39,11 +39,12 @@ export function number(value) {
 
 export const isNumeric = (type) => /^(tinyint|smallint|integer|bigint|real|double|decimal)/.test(type);
 
-const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 2 });
+const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+const three = new Intl.NumberFormat("en", { notation: "compact", minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
 /** Superset's number formats, as far as they are used: SMART_NUMBER and d3's `$,.2f` family. */
-export function format(value, form = "SMART_NUMBER") {
+export function format(value, form = "SMART_NUMBER", large = short) {
   const as = number(value);
   if (as == null) return "–";
   const d3 = /^(\$?)(,?)(?:\.(\d))?([f%])$/.exec(form || "");
@@ -56,8 +57,11 @@ export function format(value, form = "SMART_NUMBER") {
     return currency + text;
   }
   if (Math.abs(as) < 1000 && !Number.isInteger(as)) return String(Math.round(as * 100) / 100);
-  return Math.abs(as) < 10000 ? whole.format(as) : short.format(as);
+  return Math.abs(as) < 10000 ? whole.format(as) : large.format(as);
 }
+
+/** A number that stands alone: always three digits, so that it does not change its width as it grows. */
+export const headline = (value, form) => format(value, form, three);
 
 export const count = (value) => (value == null ? "–" : whole.format(value));
 
@@ -81,26 +85,46 @@ export function duration(ms) {
 
 export const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour12: false });
 
-/** A cell's text: times in the viewer's zone and without empty fractions. */
+/** A span of time that was chosen rather than measured: 5 min, 1 h. */
+export function span(ms) {
+  const [unit, name] = [[3600000, "h"], [60000, "min"], [1000, "s"]].find(([unit]) => ms >= unit && ms % unit === 0) ?? [1, "ms"];
+  return `${ms / unit} ${name}`;
+}
+
+const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+
+/** A cell of a dashboard: times on the viewer's clock (the day only if it is another), numbers grouped or as the chart says. */
+export function shown(value, numeric, form) {
+  const at = millis(value);
+  if (at != null) {
+    const time = clock(at);
+    return new Date(at).toDateString() === new Date().toDateString() ? time : `${new Date(at).toLocaleDateString("en", { month: "short", day: "numeric" })}, ${time}`;
+  }
+  if (numeric && number(value) != null) return form ? format(value, form) : plain.format(Number(value));
+  return cell(value);
+}
+
+/** A cell's text as the engine wrote it, but for empty fractions of seconds. */
 export function cell(value) {
   if (value == null) return null;
   if (typeof value === "object") return JSON.stringify(value);
   return String(value).replace(/(\d\d:\d\d:\d\d\.\d*?)0+(?= |$)/, "$1").replace(/(\d\d:\d\d:\d\d)\.(?= |$)/, "$1");
 }
 
-/** A table of a result. `types` shows the columns' types. */
-export function table(columns, rows, { types = false, limit = 1000 } = {}) {
+/** A table of a result. `types` shows the columns' types; `look` (labels and formats by column) makes it one for reading. */
+export function table(columns, rows, { types = false, limit = 1000, look = null } = {}) {
   const numeric = columns.map((column) => isNumeric(column.type));
   const head = el("tr", {}, ...columns.map((column, i) =>
-    el("th", { scope: "col", class: numeric[i] ? "n" : null }, column.name, types ? el("small", {}, column.type) : null)));
+    el("th", { scope: "col", class: numeric[i] ? "n" : null }, look?.labels?.[column.name] ?? column.name, types ? el("small", {}, column.type) : null)));
   const body = el("tbody");
   const box = el("table", { class: "rows" }, el("thead", {}, head), body);
   box.append_rows = (more) => {
     for (const row of more) {
       if (body.rows.length >= limit) break;
       body.append(el("tr", {}, ...row.map((value, i) => {
-        const text = cell(value);
-        return el("td", { class: text == null ? "null" : numeric[i] ? "n" : null, title: text && text.length > 60 ? text : null }, text ?? "null");
+        const text = look ? shown(value, numeric[i], look.formats?.[columns[i].name]?.d3NumberFormat) : cell(value);
+        const title = look && text !== cell(value) ? cell(value) : text && text.length > 60 ? text : null;
+        return el("td", { class: [text == null && "null", numeric[i] && "n"].filter(Boolean).join(" ") || null, title }, text ?? (look ? "–" : "null"));
       })));
     }
   };

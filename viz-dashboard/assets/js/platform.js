@@ -1,25 +1,20 @@
 // The platform page: services, jobs with their graphs, tables, topics; each part asks for itself.
 
-import { bytes, clock, count, duration, el, getJson, millis } from "./lib.js";
+import { bytes, count, duration, el, getJson, millis } from "./lib.js";
 import { base } from "./charts.js";
+import { foldable, graph } from "./graph.js";
 
 const $ = (id) => document.getElementById(id);
-const SVG = "http://www.w3.org/2000/svg";
-const svg = (name, attributes, ...children) => {
-  const element = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(...children);
-  return element;
-};
-
 /** Asks again and again, each time only after the answer, and not while the page is hidden. */
 function every(ms, url, draw, box) {
+  let turns = 0;
   const turn = async () => {
     if (!document.hidden) {
       try { draw(await getJson(url)); }
       catch (error) { box.replaceChildren(el("p", { class: "quiet pad" }, error.message)); }
     }
-    setTimeout(turn, ms);
+    // The second time soon: rates need two answers.
+    setTimeout(turn, turns++ ? ms : Math.min(ms, 1000));
   };
   turn();
 }
@@ -30,9 +25,10 @@ const STATE = { ready: ["up", "ready"], "not ready": ["", "not ready"], down: ["
 every(3000, "/api/platform/services", ({ services }) => {
   $("services").replaceChildren(...services.map((service) => {
     const [sign, text] = STATE[service.state];
+    const said = [service.state === "ready" ? `${text} in ${duration(service.answered_ms)}` : text, service.detail].filter(Boolean).join(" · ");
     return el("div", { class: "card tile" }, el("span", { class: `dot ${sign === "up" ? "on" : sign === "down" ? "bad" : ""}`, "aria-hidden": "true" }),
       el("strong", {}, service.name), el("span", { class: "quiet" }, service.role),
-      el("span", { class: `quiet ${sign}`, title: service.detail }, `${text}${service.state === "ready" ? ` · ${duration(service.answered_ms)}` : ""}`), el("span", { class: "quiet" }, service.url));
+      el("span", { class: `quiet state ${sign}`, title: said }, said), el("span", { class: "quiet address" }, service.url.replace(/^http:\/\//, "").replace(/\/$/, "")));
   }));
 }, $("services"));
 
@@ -41,51 +37,35 @@ every(3000, "/api/platform/services", ({ services }) => {
 const before = new Map(); // operator -> [time, records in, records out]
 const plots = new Map(); // job -> chart
 
-/** A rate from Flink's own metric, else from two counts. */
-function rate(job, operator) {
-  const key = job.id + operator.id, now = Date.now();
-  const last = before.get(key);
-  before.set(key, [now, operator.records_in, operator.records_out]);
-  const own = (name, i, value) => operator.metrics[name] ?? (last && now > last[0] ? Math.max(0, ((value - last[i]) * 1000) / (now - last[0])) : null);
-  return [own("numRecordsInPerSecond", 1, operator.records_in), own("numRecordsOutPerSecond", 2, operator.records_out)];
+/** Rates of every operator, from Flink's own metric, else from two counts. */
+function rates(job) {
+  return new Map(job.operators.map((operator) => {
+    const key = job.id + operator.id, now = Date.now();
+    const last = before.get(key);
+    before.set(key, [now, operator.records_in, operator.records_out]);
+    const own = (name, i, value) => operator.metrics[name] ?? (last && now > last[0] ? Math.max(0, ((value - last[i]) * 1000) / (now - last[0])) : null);
+    return [operator.id, [own("numRecordsInPerSecond", 1, operator.records_in), own("numRecordsOutPerSecond", 2, operator.records_out)]];
+  }));
 }
 
-const W = 246, H = 84, GX = 56, GY = 18;
+const FACT = { "last checkpoint": (newest) => newest && `${duration(Date.now() - newest.at_ms)} ago`, "took": (newest) => newest && duration(newest.took_ms), "size": (newest) => newest && bytes(newest.bytes) };
+const inFull = new Set(); // jobs that are shown operator by operator
 
-/** Operators in layers by their longest way from a source. */
-function graph(job) {
-  const depth = new Map(job.operators.map((operator) => [operator.id, 0]));
-  for (let i = 0; i < job.operators.length; i++)
-    for (const [from, to] of job.edges) depth.set(to, Math.max(depth.get(to) ?? 0, (depth.get(from) ?? 0) + 1));
-  const layers = [];
-  for (const operator of job.operators) (layers[depth.get(operator.id)] ??= []).push(operator);
-  const tallest = Math.max(...layers.map((layer) => layer?.length ?? 0), 1);
-  const at = new Map();
-  layers.forEach((layer, x) => layer?.forEach((operator, y) => at.set(operator.id, [x * (W + GX), (y + (tallest - layer.length) / 2) * (H + GY)])));
-  const marker = svg("marker", { id: "tip", viewBox: "0 0 8 8", refX: 8, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" }, svg("path", { d: "M0 0 8 4 0 8z" }));
-  const box = svg("svg", { width: layers.length * (W + GX) - GX + 4, height: tallest * (H + GY), role: "img", "aria-label": `Operator graph of ${job.name}` }, svg("defs", {}, marker));
-  for (const [from, to] of job.edges) {
-    if (!at.has(from) || !at.has(to)) continue;
-    const [x1, y1] = at.get(from), [x2, y2] = at.get(to);
-    const [a, b, c, d] = [x1 + W, y1 + H / 2, x2, y2 + H / 2];
-    box.append(svg("path", { d: `M${a} ${b} C${a + GX / 2} ${b} ${c - GX / 2} ${d} ${c - 1} ${d}`, "marker-end": "url(#tip)" }));
-  }
-  for (const operator of job.operators) {
-    const [x, y] = at.get(operator.id);
-    const [rateIn, rateOut] = rate(job, operator);
-    const per = (value) => (value == null ? "–" : `${count(Math.round(value))}/s`);
-    const lines = [`×${operator.parallelism} · in ${per(rateIn)} · out ${per(rateOut)}`];
-    const watermark = operator.watermark_ms ? `watermark ${clock(operator.watermark_ms)} (−${duration(Date.now() - operator.watermark_ms)})` : null;
-    const lag = operator.metrics.pendingRecords != null ? `lag ${count(operator.metrics.pendingRecords)}` : null;
-    const late = operator.metrics.numLateRecordsDropped ? `late ${count(operator.metrics.numLateRecordsDropped)}` : null;
-    lines.push([watermark, lag, late].filter(Boolean).join(" · "));
-    const name = operator.name.length > 30 ? `${operator.name.slice(0, 29)}…` : operator.name;
-    const title = svg("title", {}, operator.name);
-    const group = svg("g", { class: operator.state.toLowerCase(), transform: `translate(${x},${y})` }, title, svg("rect", { x: 0.5, y: 0.5, width: W, height: H - 2, rx: 10 }), svg("text", { x: 12, y: 24, "font-weight": 600 }, name));
-    lines.forEach((line, i) => group.append(svg("text", { x: 12, y: 46 + i * 19, class: "sub" }, line)));
-    box.append(group);
-  }
-  return box;
+/** The graph and, where several operators are drawn as one, a button that shows each. */
+function drawing(job) {
+  const folded = foldable(job);
+  const full = inFull.has(job.id) || !folded;
+  const box = el("div", { class: "graph", tabindex: "0", role: "group", "aria-label": `Operator graph of ${job.name}`, "data-key": `graph ${job.id}` });
+  const toggle = folded ? el("button", { type: "button", class: "small", "data-key": `all ${job.id}`, "aria-pressed": full, onclick: () => {
+    if (!inFull.delete(job.id)) inFull.add(job.id);
+    box.replaceChildren(graph(job, inFull.has(job.id), found, box.clientWidth));
+    toggle.textContent = words();
+    toggle.setAttribute("aria-pressed", inFull.has(job.id));
+  } }) : null;
+  const words = () => (inFull.has(job.id) ? "Fold simple operators" : `Show all ${job.operators.length} operators`);
+  const found = rates(job);
+  if (toggle) toggle.textContent = words();
+  return { toggle, box, draw: () => box.replaceChildren(graph(job, full, found, box.clientWidth)) };
 }
 
 function checkpoints(job, box) {
@@ -102,26 +82,37 @@ function checkpoints(job, box) {
   });
 }
 
+/** A job's card, and what is drawn once the card stands on the page. */
+function jobCard(job) {
+  const newest = job.checkpoints?.history?.find((one) => one.status === "COMPLETED");
+  const watermarks = job.operators.map((operator) => operator.watermark_ms).filter(Boolean);
+  const sum = (metric) => job.operators.map((operator) => operator.metrics[metric]).filter((value) => value != null).reduce((a, b) => a + b, null);
+  const fact = (name, value) => el("div", {}, el("dt", {}, name), el("dd", {}, value ?? "–"));
+  const counts = job.checkpoints?.counts, lag = sum("pendingRecords"), late = sum("numLateRecordsDropped"), state = sum("stateSize");
+  const sign = job.state === "RUNNING" || job.state === "FINISHED" ? "up" : job.state === "FAILED" ? "down" : "";
+  const bars = el("div", { class: "checkpoints", role: "img", "aria-label": "Time of each checkpoint" });
+  const drawn = job.operators.length ? drawing(job) : null;
+  const any = job.checkpoints?.history?.length > 0;
+  const card = el("article", { class: "card job" },
+    el("header", {}, el("h3", {}, job.name || job.id), el("span", { class: `badge ${sign}` }, job.state.toLowerCase()), el("span", { class: "push" }), drawn?.toggle),
+    el("dl", { class: "facts" }, fact("up for", duration(job.duration_ms)), fact("watermark", watermarks.length ? `${duration(Date.now() - Math.min(...watermarks))} behind` : null),
+      fact("lag", lag == null ? null : `${count(lag)} records`), late == null ? null : fact("late", `${count(late)} records`), state == null ? null : fact("state", bytes(state)),
+      fact("checkpoints", counts ? `${count(counts.completed)}${counts.failed ? `, ${count(counts.failed)} failed` : ""}` : null), ...Object.entries(FACT).map(([name, of]) => fact(name, of(newest)))),
+    job.trouble ? el("p", { class: "quiet down" }, `last failure: ${job.trouble}`) : null,
+    drawn?.box, any ? el("h4", { class: "quiet" }, "Checkpoint times") : null, any ? bars : null);
+  return { card, draw: () => { drawn?.draw(); checkpoints(job, bars); } };
+}
+
 every(3000, "/api/platform/jobs", ({ jobs }) => {
-  const scrolled = [...document.querySelectorAll(".graph")].map((box) => box.scrollLeft);
-  if (!jobs.length) return $("jobs").replaceChildren(el("p", { class: "quiet" }, "No job has been submitted."));
-  $("jobs").replaceChildren(...jobs.map((job) => {
-    const newest = job.checkpoints?.history?.find((one) => one.status === "COMPLETED");
-    const watermarks = job.operators.map((operator) => operator.watermark_ms).filter(Boolean);
-    const lag = job.operators.map((operator) => operator.metrics.pendingRecords).filter((value) => value != null).reduce((a, b) => a + b, null);
-    const fact = (name, value) => el("span", {}, `${name} `, el("b", {}, value));
-    const counts = job.checkpoints?.counts;
-    const bars = el("div", { class: "checkpoints", role: "img", "aria-label": "Time of each checkpoint" });
-    const card = el("article", { class: "card job" },
-      el("header", {}, el("h2", {}, job.name || job.id), el("span", { class: `badge ${job.state === "RUNNING" || job.state === "FINISHED" ? "up" : job.state === "FAILED" ? "down" : ""}` }, job.state.toLowerCase())),
-      el("div", { class: "facts" }, fact("up for", duration(job.duration_ms)), fact("watermark", watermarks.length ? `${duration(Date.now() - Math.min(...watermarks))} behind` : "–"), fact("lag", lag == null ? "–" : `${count(lag)} records`),
-        fact("checkpoints", counts ? `${count(counts.completed)} done, ${count(counts.failed)} failed` : "–"), fact("last", newest ? `${duration(Date.now() - newest.at_ms)} ago, took ${duration(newest.took_ms)}, ${bytes(newest.bytes)}` : "–")),
-      job.trouble ? el("p", { class: "quiet down" }, `last failure: ${job.trouble}`) : null,
-      job.operators.length ? el("div", { class: "graph", tabindex: "0" }, graph(job)) : null, bars);
-    if (!job.checkpoints?.history?.length) bars.hidden = true; else queueMicrotask(() => checkpoints(job, bars));
-    return card;
-  }));
-  document.querySelectorAll(".graph").forEach((box, i) => { box.scrollLeft = scrolled[i] ?? 0; });
+  // What is drawn anew keeps its place and the keyboard's focus.
+  const scrolled = new Map([...document.querySelectorAll(".graph")].map((box) => [box.dataset.key, box.scrollLeft]));
+  const focused = document.activeElement?.dataset.key;
+  if (!jobs.length) return $("jobs").replaceChildren(el("p", { class: "card quiet empty" }, "No job has been submitted yet."));
+  const cards = jobs.map(jobCard);
+  $("jobs").replaceChildren(...cards.map(({ card }) => card));
+  for (const { draw } of cards) draw();
+  for (const box of document.querySelectorAll(".graph")) box.scrollLeft = scrolled.get(box.dataset.key) ?? 0;
+  if (focused) [...document.querySelectorAll("[data-key]")].find((one) => one.dataset.key === focused)?.focus({ preventScroll: true });
 }, $("jobs"));
 
 // === tables and topics ===
@@ -135,7 +126,7 @@ every(5000, "/api/platform/tables", ({ tables }) => {
     el("tbody", {}, ...tables.map((one) => {
       const at = millis(one.last_commit);
       return row([`${one.schema}.${one.name}`], [one.trouble ? "not available" : at ? `${duration(Date.now() - at)} ago` : "never", 0, one.trouble ?? one.last_commit], [one.operation ?? "–"], [count(one.snapshots), 1], [count(one.files), 1], [count(one.delete_files), 1], [count(one.records), 1], [bytes(one.bytes), 1], [one.files ? bytes(one.bytes / one.files) : "–", 1]);
-    }))) : el("p", { class: "quiet pad" }, "No tables yet."));
+    }))) : el("p", { class: "quiet empty" }, "No tables yet: they appear with a job's first commit."));
 }, $("tables"));
 
 const ends = new Map();
@@ -144,8 +135,9 @@ every(3000, "/api/platform/topics", ({ topics }) => {
     el("tbody", {}, ...topics.map((one) => {
       const last = ends.get(one.name), now = Date.now();
       ends.set(one.name, [now, one.end]);
-      const perSecond = last ? ((one.end - last[1]) * 1000) / (now - last[0]) : null;
-      const spans = one.partitions.map((part) => `${part.partition}: ${count(part.first)}–${count(part.end)}`).join("   ");
-      return row([one.name], [count(one.partitions.length), 1], [count(one.kept), 1], [count(one.end), 1], [perSecond == null ? "–" : count(Math.round(perSecond)), 1], [spans, 0, spans]);
-    }))) : el("p", { class: "quiet pad" }, "No topics yet."));
+      // At first by the records' own timestamps, then by what was written between two looks.
+      const perSecond = last ? ((one.end - last[1]) * 1000) / (now - last[0]) : one.per_second;
+      const spans = one.partitions.map((part) => el("span", { class: "chip", title: `partition ${part.partition}, led by ${part.leader ?? "none"}` }, el("b", {}, part.partition), ` ${count(part.first)} – ${count(part.end)}`));
+      return row([one.name], [count(one.partitions.length), 1], [count(one.kept), 1], [count(one.end), 1], [count(Math.round(perSecond)), 1], [el("span", { class: "chips" }, ...spans)]);
+    }))) : el("p", { class: "quiet empty" }, "No topics yet: they appear with the first record."));
 }, $("topics"));

@@ -24,7 +24,7 @@ const editor = new CM.EditorView({
     doc: new URLSearchParams(location.search).get("q") ?? localStorage.getItem("sql.text") ?? START,
     extensions: [
       CM.Prec.highest(CM.keymap.of([{ key: "Mod-Enter", run: () => { run(); return true; } }])),
-      CM.keymap.of([CM.indentWithTab]), CM.basicSetup, language.of(sqlLanguage({})), theme.of(themed()),
+      CM.keymap.of([CM.indentWithTab]), CM.basicSetup, CM.EditorView.lineWrapping, language.of(sqlLanguage({})), theme.of(themed()),
       CM.EditorView.contentAttributes.of({ "aria-label": "SQL statement" }),
       CM.EditorView.updateListener.of((update) => { if (update.docChanged) localStorage.setItem("sql.text", update.state.doc.toString()); }),
     ],

@@ -27,7 +27,16 @@ pub(crate) struct Chosen {
 pub(crate) struct Statements {
     pub(crate) main: String,
     /// For the span of time before, where the chart compares with it.
-    pub(crate) before: Option<String>,
+    pub(crate) before: Option<Before>,
+}
+
+/// How a chart compares with the span of time before its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Before {
+    pub(crate) sql: String,
+    /// Has a row only if there is data from before that span: otherwise the span is filled in part, and a change
+    /// against it would say only how young the table is.
+    pub(crate) reached: String,
 }
 
 /// The parts of one statement.
@@ -53,7 +62,10 @@ pub(crate) fn statements(
     let range = time_range(chart, chosen, now)?;
     let main = statement(chart, dataset, chosen, range)?;
     let before = match range.and_then(Range::before) {
-        Some(earlier) if compares => Some(statement(chart, dataset, chosen, Some(earlier))?),
+        Some(earlier) if compares => Some(Before {
+            sql: statement(chart, dataset, chosen, Some(earlier))?,
+            reached: reached(chart, dataset, earlier),
+        }),
         _ => None,
     };
     Ok(Statements { main, before })
@@ -329,12 +341,28 @@ impl Select<'_> {
     }
 }
 
+/// Whether the dataset has anything from before `range`, whatever is filtered.
+fn reached(chart: &Chart, dataset: &Dataset, range: Range) -> String {
+    let since = range.since.map(timestamp).unwrap_or_default();
+    let column =
+        temporal(chart).map(|filter| quote(filter["subject"].as_str().unwrap_or_default()));
+    let column = column.unwrap_or_default();
+    format!(
+        "SELECT {column} FROM {}\nWHERE {column} < {since}\nLIMIT 1",
+        from(dataset)
+    )
+}
+
+/// The chart's own filter on a time.
+fn temporal(chart: &Chart) -> Option<&Value> {
+    list(&chart.params["adhoc_filters"])
+        .into_iter()
+        .find(|filter| filter["operator"] == "TEMPORAL_RANGE")
+}
+
 /// The range that holds for the chart: the viewer's, or the one of its own filter; `None` when it has no such filter.
 fn time_range(chart: &Chart, chosen: &Chosen, now: NaiveDateTime) -> Result<Option<Range>, String> {
-    let own = list(&chart.params["adhoc_filters"])
-        .into_iter()
-        .find(|filter| filter["operator"] == "TEMPORAL_RANGE");
-    let Some(own) = own else {
+    let Some(own) = temporal(chart) else {
         return Ok(None);
     };
     let text = chosen

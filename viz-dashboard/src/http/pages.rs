@@ -135,12 +135,17 @@ fn settings(bundle: &Bundle, slug: &str) -> String {
         .charts_of(dashboard)
         .into_iter()
         .map(|(chart, dataset)| {
-            let labels: serde_json::Map<String, Value> = dataset
+            let metrics = dataset
                 .metrics
                 .iter()
-                .filter_map(|metric| {
-                    Some((metric.name.clone(), json!(metric.verbose_name.as_ref()?)))
-                })
+                .map(|metric| (&metric.name, &metric.verbose_name));
+            let columns = dataset
+                .columns
+                .iter()
+                .map(|column| (&column.name, &column.verbose_name));
+            let labels: serde_json::Map<String, Value> = metrics
+                .chain(columns)
+                .filter_map(|(name, verbose)| Some((name.clone(), json!(verbose.as_ref()?))))
                 .collect();
             let times: Vec<&str> = dataset
                 .columns

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use kafka_client::{Client, Isolation, OffsetSpec, Sasl, SaslMechanism};
 use serde::Serialize;
 
@@ -10,6 +11,9 @@ use crate::Config;
 
 /// Most topics that are looked into.
 const MAX_TOPICS: usize = 100;
+
+/// The time over which a topic's rate is taken.
+const RATE_SPAN: Duration = Duration::from_secs(10);
 
 /// A topic and how much it holds.
 #[derive(Debug, Serialize)]
@@ -20,6 +24,8 @@ pub(crate) struct Topic {
     kept: i64,
     /// The ends of all partitions together; its growth is the rate.
     end: i64,
+    /// Records per second of the last [`RATE_SPAN`], by their timestamps.
+    per_second: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -69,7 +75,18 @@ async fn topic(client: &Client, name: &str) -> Result<Topic, kafka_client::Error
     let info = client.topic(name).await?;
     let numbers: Vec<i32> = info.partitions.iter().map(|part| part.partition).collect();
     let ask = |spec| client.list_offsets(name, &numbers, spec, Isolation::ReadUncommitted);
-    let (first, end) = tokio::try_join!(ask(OffsetSpec::Earliest), ask(OffsetSpec::Latest))?;
+    let then = Utc::now() - RATE_SPAN;
+    let (first, end, recent) = tokio::try_join!(
+        ask(OffsetSpec::Earliest),
+        ask(OffsetSpec::Latest),
+        ask(OffsetSpec::AtTime(then.timestamp_millis())),
+    )?;
+    // A partition without a record so young has no such offset.
+    let young: i64 = recent
+        .iter()
+        .zip(&end)
+        .filter_map(|(recent, end)| Some((end.offset? - recent.offset?).max(0)))
+        .sum();
     let partitions: Vec<Partition> = info
         .partitions
         .iter()
@@ -85,6 +102,7 @@ async fn topic(client: &Client, name: &str) -> Result<Topic, kafka_client::Error
         name: name.to_owned(),
         kept: partitions.iter().map(|part| part.end - part.first).sum(),
         end: partitions.iter().map(|part| part.end).sum(),
+        per_second: young as f64 / RATE_SPAN.as_secs_f64(),
         partitions,
     })
 }

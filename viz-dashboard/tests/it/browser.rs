@@ -2,7 +2,11 @@
 
 use crate::server::Server;
 
-const SCRIPT: &str = include_str!("browser.py");
+const SCRIPT: &str = concat!(
+    include_str!("chromium.py"),
+    "\n\n",
+    include_str!("browser.py")
+);
 const CHROMIUM: &str = "/usr/bin/chromium";
 
 #[tokio::test]

@@ -69,6 +69,22 @@ async fn a_filter_reaches_the_charts_that_have_its_column() {
 }
 
 #[tokio::test]
+async fn a_number_is_compared_only_with_a_span_that_the_data_fill() {
+    let server = Server::start().await;
+    let last = |time: &str| format!("?time=DATEADD(DATETIME(%22now%22),-{time})+:+now");
+    // The events span a little more than two hours.
+    let hour = charts(&server, &last("45,minute"), 12).await;
+    assert!(hour[EVENTS]["before"]["rows"][0][0].as_u64().unwrap() > 0);
+    assert_eq!(hour[EVENTS]["young"], false);
+    let day = charts(&server, &last("2,hour"), 12).await;
+    assert_eq!(day[EVENTS]["before"], Value::Null);
+    assert_eq!(day[EVENTS]["young"], true);
+    let all = charts(&server, ALL, 12).await;
+    assert_eq!(all[EVENTS]["young"], false, "nothing was to be compared");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_new_snapshot_is_pushed_and_viewers_share_one_query() {
     let server = Server::start().await;
     let commit = server
@@ -203,7 +219,8 @@ async fn the_platform_is_told_part_by_part() {
         .iter()
         .map(|one| &one["state"])
         .collect();
-    assert_eq!(states, ["ready"; 5]);
+    assert_eq!(states, ["ready"; 6]);
+    assert_eq!(services["services"][2]["detail"], "Stand-in 2.1");
     let jobs = server.json("/api/platform/jobs").await;
     let job = &jobs["jobs"][0];
     assert_eq!(job["name"], "clickstream");

@@ -60,6 +60,7 @@ impl Server {
         let mut config = Config {
             trino_url: other.clone(),
             job_url: other.clone(),
+            gateway_url: other.clone(),
             kafka_admin_url: other.clone(),
             storage_url: other.clone(),
             catalog_url: other,

@@ -185,6 +185,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.page(query_id, int(token)) if query_id in queries else self.answer(404, {})
         if self.path == "/readyz":
             return self.answer(200, {})
+        if self.path == "/v1/info":
+            return self.answer(200, {"productName": "Stand-in", "version": "2.1"})
         if self.path == "/test/statements":
             return self.answer(200, requests_seen)
         if self.path == "/test/running":

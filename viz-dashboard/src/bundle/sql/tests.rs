@@ -183,10 +183,17 @@ fn a_comparison_asks_for_the_span_before() {
         &chart("pop_kpi", json!({"metric": "count"})),
         &Chosen::default(),
     );
+    let before = sent.before.unwrap();
     assert!(
-        sent.before.unwrap().contains(
+        before.sql.contains(
             "event_time >= CAST('2026-11-20 00:00:00.000000' AS TIMESTAMP) AND event_time < CAST('2026-11-21 00:00:00.000000' AS TIMESTAMP)"
         )
+    );
+    // Only if there is something from before that span is it a full one.
+    assert_eq!(
+        flat(&before.reached),
+        "SELECT event_time FROM iceberg.analytics.orders_live \
+         WHERE event_time < CAST('2026-11-20 00:00:00.000000' AS TIMESTAMP) LIMIT 1"
     );
 }
 
