@@ -25,6 +25,7 @@ use crate::{Error, Result, Table};
 use draft::Added;
 pub(crate) use draft::{manifest_writer, new_snapshot_id, replace_manifests};
 pub use progress::Progress;
+pub(crate) use progress::ancestors;
 
 /// How often and how long a commit is retried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -331,21 +332,22 @@ pub(crate) async fn apply(
     }
 }
 
-/// One attempt at `change` on exactly the version `table`.
-async fn publish(
+/// One attempt at `change` on exactly the version `table`. On failure what was prepared is handed back
+/// where the next attempt may use it.
+pub(crate) async fn publish(
     catalog: &RestCatalog,
     table: &Table,
     change: &Change,
     reused: Option<Added>,
 ) -> std::result::Result<(Table, i64), (Error, Option<Added>)> {
-    let added = match reused.filter(|added| added.fits(table)) {
+    let mut added = match reused.filter(|added| added.fits(table)) {
         Some(added) => added,
         None => draft::write_added(table, change)
             .await
             .map_err(|error| (error, None))?,
     };
     let snapshot = added.snapshot_id;
-    let updates = match draft::updates(table, change, &added).await {
+    let updates = match draft::updates(table, change, &mut added).await {
         Ok(updates) => updates,
         Err(error) => return Err((error, Some(added))),
     };
@@ -374,7 +376,7 @@ pub(crate) fn requirements(metadata: &TableMetadata) -> Vec<TableRequirement> {
 
 /// Whether `snapshot` is the current one or one of its ancestors that are still known.
 pub(crate) fn is_ancestor(metadata: &TableMetadata, snapshot: i64) -> bool {
-    progress::ancestors(metadata).any(|ancestor| ancestor.snapshot_id() == snapshot)
+    ancestors(metadata).any(|ancestor| ancestor.snapshot_id() == snapshot)
 }
 
 async fn pause(options: &CommitOptions, attempt: u32) {

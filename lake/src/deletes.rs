@@ -6,17 +6,22 @@
 //! engine, which must agree to the last row.
 
 use std::collections::HashMap;
+use std::io::Cursor;
+use std::pin::pin;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use arrow::row::{RowConverter, SortField};
-use futures::TryStreamExt;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use iceberg::arrow::type_to_arrow_type;
 use iceberg::spec::Schema;
+use object_store::ObjectStoreExt;
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
-use parquet::arrow::async_reader::{ParquetObjectReader, ParquetRecordBatchStream};
+use parquet::arrow::async_reader::{
+    AsyncFileReader, ParquetObjectReader, ParquetRecordBatchStream,
+};
 
 use crate::read::LiveFile;
 use crate::schema::cast;
@@ -25,6 +30,10 @@ use crate::{Error, Result, Table};
 
 /// Rows read from a file at once.
 const BATCH_ROWS: usize = 8192;
+/// Files up to this size are read whole, in one request.
+const SMALL_FILE: u64 = 1 << 20;
+/// Files opened ahead of the one that is read; a table has thousands of small ones before compaction.
+const OPENED_AHEAD: usize = 8;
 /// Bytes a key in the table of deleted keys costs besides itself.
 const KEY_OVERHEAD: usize = 48;
 
@@ -45,25 +54,43 @@ struct KeySet {
     keys: HashMap<Box<[u8]>, i64>,
 }
 
-/// Opens a Parquet file of the table for reading.
-pub async fn open(
-    table: &Table,
-    path: &str,
-    size: u64,
-) -> Result<ParquetRecordBatchStreamBuilder<ParquetObjectReader>> {
+/// The rows of a Parquet file that is being read, be it from memory or from the store.
+pub type Rows = ParquetRecordBatchStream<Box<dyn AsyncFileReader>>;
+
+/// Opens the files in their order, some ahead of the one that is read. A small file is in memory then.
+pub(crate) fn open_all<'a>(
+    table: &'a Table,
+    files: &'a [&'a LiveFile],
+) -> impl Stream<Item = Result<(&'a LiveFile, Rows)>> + Send + 'a {
+    stream::iter(files)
+        .map(move |file| async move { Ok((*file, open(table, file).await?)) })
+        .buffered(OPENED_AHEAD)
+}
+
+/// Opens a Parquet file of the table for reading; a small one is read into memory by it.
+pub async fn open(table: &Table, live: &LiveFile) -> Result<Rows> {
+    let (path, size) = (live.path(), live.file().file_size_in_bytes());
     let (store, key) = table.store().open(path)?;
-    let reader = ParquetObjectReader::new(store, key).with_file_size(size);
+    let reader: Box<dyn AsyncFileReader> = if size <= SMALL_FILE {
+        let whole = async { store.get(&key).await?.bytes().await };
+        Box::new(Cursor::new(
+            whole.await.map_err(Error::store("read", path))?,
+        ))
+    } else {
+        Box::new(ParquetObjectReader::new(store, key).with_file_size(size))
+    };
     ParquetRecordBatchStreamBuilder::new(reader)
         .await
+        .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
         .map_err(Error::parquet("open", path))
 }
 
 /// The positions of rows of `path` that the position delete files delete, sorted, each once.
 pub async fn positions(table: &Table, path: &str, deletes: &[&LiveFile]) -> Result<Vec<u64>> {
     let mut deleted = Vec::new();
-    for delete in deletes {
+    let mut opened = pin!(open_all(table, deletes));
+    while let Some((delete, mut rows)) = opened.try_next().await? {
         let file = delete.file();
-        let mut rows = stream(table, delete).await?;
         while let Some(batch) = rows
             .try_next()
             .await
@@ -91,7 +118,8 @@ impl DeletedKeys {
     /// Reads equality delete files. Fails when their keys would take more than `max_bytes`.
     pub async fn load(table: &Table, deletes: &[&LiveFile], max_bytes: usize) -> Result<Self> {
         let mut loaded = Self::default();
-        for delete in deletes {
+        let mut opened = pin!(open_all(table, deletes));
+        while let Some((delete, mut rows)) = opened.try_next().await? {
             let ids = delete.file().equality_ids().unwrap_or_default();
             if ids.is_empty() {
                 return Err(Error::Invalid(format!(
@@ -100,7 +128,6 @@ impl DeletedKeys {
                 )));
             }
             let set = loaded.set(table, ids)?;
-            let mut rows = stream(table, delete).await?;
             while let Some(batch) = rows
                 .try_next()
                 .await
@@ -235,18 +262,6 @@ pub fn index_of(schema: &SchemaRef, id: i32) -> Option<usize> {
             .and_then(|held| held.parse::<i32>().ok())
             .is_some_and(|held| held == id)
     })
-}
-
-async fn stream(
-    table: &Table,
-    delete: &LiveFile,
-) -> Result<ParquetRecordBatchStream<ParquetObjectReader>> {
-    let file = delete.file();
-    open(table, file.file_path(), file.file_size_in_bytes())
-        .await?
-        .with_batch_size(BATCH_ROWS)
-        .build()
-        .map_err(Error::parquet("open", file.file_path()))
 }
 
 fn column(batch: &RecordBatch, id: i32, data_type: &DataType, path: &str) -> Result<ArrayRef> {

@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::RestCatalog;
-use crate::committer::CommitOptions;
 use crate::error::one_line;
 use crate::read::ManifestCache;
 use crate::{Error, Result, Table};
@@ -70,8 +69,11 @@ pub struct Report {
     pub deleted_files: usize,
 }
 
-/// Attempts before a change is left for the next round.
-const ATTEMPTS: u32 = 4;
+/// Attempts before a change is left for the next round. An attempt on a newer version is cheap, while
+/// giving up throws a rewrite away.
+const ATTEMPTS: u32 = 20;
+/// Rounds in a row that a table may be left for the next one before it is worth a warning.
+const QUIET_FAILURES: u32 = 3;
 
 // === impl Policy ===
 
@@ -121,59 +123,93 @@ impl Policy {
 /// tried again in the next round; only a policy that makes no sense ends the loop.
 pub async fn run(catalog: RestCatalog, policy: Policy, shutdown: CancellationToken) -> Result<()> {
     policy.validate()?;
-    let cache = ManifestCache::new(usize_of(policy.manifest_cache));
-    let mut settled: HashMap<TableIdent, Option<i64>> = HashMap::new();
+    let mut upkeep = Upkeep {
+        catalog,
+        cache: ManifestCache::new(usize_of(policy.manifest_cache)),
+        policy,
+        settled: HashMap::new(),
+        failures: HashMap::new(),
+    };
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            () = tokio::time::sleep(policy.interval) => {}
+            () = tokio::time::sleep(upkeep.policy.interval) => {}
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            () = round(&catalog, &policy, &cache, &mut settled) => {}
+            () = upkeep.round() => {}
         }
     }
 }
 
-async fn round(
-    catalog: &RestCatalog,
-    policy: &Policy,
-    cache: &ManifestCache,
-    settled: &mut HashMap<TableIdent, Option<i64>>,
-) {
-    let tables = match all_tables(catalog).await {
-        Ok(tables) => tables,
-        Err(error) => {
-            tracing::debug!(error = one_line(&error), "the catalog could not be listed");
-            return;
-        }
-    };
-    settled.retain(|ident, _| tables.contains(ident));
-    for ident in tables {
-        let table = match catalog.load_table(&ident).await {
-            Ok(table) => table,
+/// The upkeep of a catalog from round to round.
+struct Upkeep {
+    catalog: RestCatalog,
+    policy: Policy,
+    cache: ManifestCache,
+    /// Tables in which there was nothing to do, at the snapshot looked at.
+    settled: HashMap<TableIdent, Option<i64>>,
+    /// Rounds in a row in which a table was left for the next one.
+    failures: HashMap<TableIdent, u32>,
+}
+
+// === impl Upkeep ===
+
+impl Upkeep {
+    async fn round(&mut self) {
+        let tables = match all_tables(&self.catalog).await {
+            Ok(tables) => tables,
             Err(error) => {
-                tracing::debug!(table = %ident, error = one_line(&error), "table could not be loaded");
-                continue;
+                tracing::debug!(error = one_line(&error), "the catalog could not be listed");
+                return;
             }
         };
-        if settled.get(&ident) == Some(&table.metadata().current_snapshot_id()) {
-            continue;
+        self.settled.retain(|ident, _| tables.contains(ident));
+        self.failures.retain(|ident, _| tables.contains(ident));
+        for ident in tables {
+            let table = match self.catalog.load_table(&ident).await {
+                Ok(table) => table,
+                Err(error) => {
+                    tracing::debug!(table = %ident, error = one_line(&error), "table could not be loaded");
+                    continue;
+                }
+            };
+            if self.settled.get(&ident) == Some(&table.metadata().current_snapshot_id()) {
+                continue;
+            }
+            let result = maintain(&self.catalog, &table, &self.policy, &self.cache).await;
+            self.note(ident, &table, result);
         }
-        match maintain(catalog, &table, policy, cache).await {
-            // Snapshots over the number kept still have to grow old enough to go.
-            Ok(report)
-                if report == Report::default()
-                    && table.metadata().snapshots().len() <= policy.keep_snapshots =>
-            {
-                settled.insert(ident, table.metadata().current_snapshot_id());
+    }
+
+    fn note(&mut self, ident: TableIdent, table: &Table, result: Result<Report>) {
+        match result {
+            Ok(report) => {
+                self.failures.remove(&ident);
+                // Snapshots over the number kept still have to grow old enough to go.
+                let n_snapshots = table.metadata().snapshots().len();
+                if report != Report::default() {
+                    tracing::debug!(table = %ident, ?report, "table maintained");
+                } else if n_snapshots <= self.policy.keep_snapshots {
+                    self.settled
+                        .insert(ident, table.metadata().current_snapshot_id());
+                }
             }
-            Ok(report) if report == Report::default() => {}
-            Ok(report) => tracing::debug!(table = %ident, ?report, "table maintained"),
-            Err(error) if error.is_retryable() => {
-                tracing::debug!(table = %ident, error = one_line(&error), "left for the next round");
+            Err(error) if error.is_retryable() || matches!(error, Error::StateUnknown { .. }) => {
+                let rounds = self.failures.entry(ident.clone()).or_default();
+                *rounds += 1;
+                let (rounds, error) = (*rounds, one_line(&error));
+                if rounds < QUIET_FAILURES {
+                    tracing::debug!(table = %ident, error, "left for the next round");
+                } else {
+                    tracing::warn!(
+                        table = %ident,
+                        rounds,
+                        error,
+                        "table not maintained for some rounds: its small files make reads slower"
+                    );
+                }
             }
-            Err(Error::StateUnknown { .. }) => {}
             Err(error) => {
                 tracing::warn!(table = %ident, error = one_line(&error), "table not maintained");
             }
@@ -181,7 +217,8 @@ async fn round(
     }
 }
 
-/// Does everything that `policy` asks for on one table, once.
+/// Does everything that `policy` asks for on one table, once. A rewrite that lost against writers keeps
+/// nothing else from being done; its error is returned at the end.
 pub async fn maintain(
     catalog: &RestCatalog,
     table: &Table,
@@ -193,12 +230,21 @@ pub async fn maintain(
         return Ok(report);
     }
     let mut table = table.clone();
+    let mut lost = None;
     // Row lineage (version 3) would have to be carried through a rewrite, which is not done yet.
     if table.metadata().format_version() == iceberg::spec::FormatVersion::V2 {
-        if let Some((newer, rewritten)) = compact::compact(catalog, &table, policy, cache).await? {
-            table = newer;
-            report.rewritten_files = rewritten.files;
-            report.dropped_deletes = rewritten.dropped_deletes;
+        match compact::compact(catalog, &table, policy, cache).await {
+            Ok(Some((newer, rewritten))) => {
+                table = newer;
+                report.rewritten_files = rewritten.files;
+                report.dropped_deletes = rewritten.dropped_deletes;
+            }
+            Ok(None) => {}
+            Err(error) if error.is_retryable() => {
+                lost = Some(error);
+                table = catalog.refresh(&table).await?;
+            }
+            Err(error) => return Err(error),
         }
         if let Some((newer, merged)) = manifests::merge(catalog, &table, policy, cache).await? {
             table = newer;
@@ -208,7 +254,7 @@ pub async fn maintain(
     let expired = expire::expire(catalog, &table, policy, cache).await?;
     report.expired_snapshots = expired.snapshots;
     report.deleted_files = expired.files;
-    Ok(report)
+    lost.map_or(Ok(report), Err)
 }
 
 async fn all_tables(catalog: &RestCatalog) -> Result<Vec<TableIdent>> {
@@ -219,13 +265,6 @@ async fn all_tables(catalog: &RestCatalog) -> Result<Vec<TableIdent>> {
         namespaces.extend(catalog.namespaces(Some(&namespace)).await?);
     }
     Ok(tables)
-}
-
-fn commit_options() -> CommitOptions {
-    CommitOptions {
-        attempts: ATTEMPTS,
-        ..CommitOptions::default()
-    }
 }
 
 fn usize_of(size: ByteSize) -> usize {

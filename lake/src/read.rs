@@ -17,7 +17,7 @@ use crate::writer::deletes::FILE_PATH_ID;
 use crate::{Error, Result, Table};
 
 /// Manifests read at once.
-const READS_IN_FLIGHT: usize = 8;
+pub(crate) const READS_IN_FLIGHT: usize = 8;
 /// Parsed size of a manifest, as a multiple of its size on disk.
 const PARSED_FACTOR: usize = 12;
 

@@ -1,12 +1,14 @@
 //! Writes the manifests and the manifest list of a snapshot that is about to be committed.
 //!
 //! Manifests of added files do not depend on the version they are committed on (sequence numbers are
-//! inherited), so one attempt can hand them to the next; only the list, and manifests that files are
-//! removed from, are written anew.
+//! inherited), and manifests never change, so one attempt hands the next what it has written and what
+//! it has found in the manifests that files are removed from; only the list is written anew. So an
+//! attempt that lost against a faster writer costs little more than reading what that writer added.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::Utc;
+use futures::{StreamExt, TryStreamExt, stream};
 use iceberg::TableUpdate;
 use iceberg::spec::{
     DataFile, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestEntryRef, ManifestFile,
@@ -18,6 +20,7 @@ use uuid::Uuid;
 use super::Change;
 use super::summary::Counts;
 use crate::committable::Content;
+use crate::read::READS_IN_FLIGHT;
 use crate::{Error, Result, Table};
 
 /// Manifests of added files, ready to be listed by a snapshot with this id.
@@ -28,6 +31,17 @@ pub(crate) struct Added {
     schema_id: i32,
     manifests: Vec<ManifestFile>,
     files: Vec<(i32, DataFile)>,
+    /// What the removal of files makes of each manifest looked at so far, by its path.
+    removals: HashMap<String, Removal>,
+}
+
+/// What is left of a manifest that files are removed from.
+#[derive(Debug)]
+enum Removal {
+    /// It lists none of them.
+    Untouched,
+    /// The manifest that stands for it, and the removed files that it listed.
+    Rewritten(Box<ManifestFile>, Vec<DataFile>),
 }
 
 impl Added {
@@ -92,6 +106,7 @@ pub(super) async fn write_added(table: &Table, change: &Change) -> Result<Added>
         schema_id: metadata.current_schema_id(),
         manifests,
         files,
+        removals: HashMap::new(),
     })
 }
 
@@ -99,7 +114,7 @@ pub(super) async fn write_added(table: &Table, change: &Change) -> Result<Added>
 pub(super) async fn updates(
     table: &Table,
     change: &Change,
-    added: &Added,
+    added: &mut Added,
 ) -> Result<Vec<TableUpdate>> {
     let metadata = table.metadata();
     let mut counts = Counts::default();
@@ -107,7 +122,7 @@ pub(super) async fn updates(
         counts.add(*spec_id, file);
     }
     let mut manifests = added.manifests.clone();
-    manifests.extend(kept(table, change, added.snapshot_id, &mut counts).await?);
+    manifests.extend(kept(table, change, added, &mut counts).await?);
     let mut snapshot = publish_list(table, added.snapshot_id, manifests).await?;
     let mut lines = counts.lines(metadata.current_snapshot().map(AsRef::as_ref));
     lines.insert("engine-name".to_owned(), "streamforge".to_owned());
@@ -224,7 +239,7 @@ async fn publish_list(
 async fn kept(
     table: &Table,
     change: &Change,
-    snapshot_id: i64,
+    added: &mut Added,
     counts: &mut Counts,
 ) -> Result<Vec<ManifestFile>> {
     let metadata = table.metadata();
@@ -235,46 +250,75 @@ async fn kept(
             Err(gone(table, &change.removed))
         };
     };
-    let list = crate::read::manifest_list(table, snapshot).await?;
+    let mut list = crate::read::manifest_list(table, snapshot).await?;
+    list.retain(|manifest| manifest.has_added_files() || manifest.has_existing_files());
+    if change.removed.is_empty() {
+        return Ok(list);
+    }
+    let unseen: Vec<&ManifestFile> = list
+        .iter()
+        .filter(|manifest| !added.removals.contains_key(&manifest.manifest_path))
+        .collect();
+    let snapshot_id = added.snapshot_id;
+    let mut looks = Vec::with_capacity(unseen.len());
+    for manifest in unseen {
+        looks.push(async move {
+            let removal = remove(table, snapshot_id, manifest, &change.removed).await?;
+            Ok::<_, Error>((manifest.manifest_path.clone(), removal))
+        });
+    }
+    let looked: Vec<(String, Removal)> = stream::iter(looks)
+        .buffer_unordered(READS_IN_FLIGHT)
+        .try_collect()
+        .await?;
+    added.removals.extend(looked);
     let mut missing = change.removed.clone();
     let mut kept = Vec::with_capacity(list.len());
     for manifest in list {
-        if !manifest.has_added_files() && !manifest.has_existing_files() {
-            continue;
-        }
-        if missing.is_empty() {
-            kept.push(manifest);
-            continue;
-        }
-        let entries = manifest
-            .load_manifest(table.file_io())
-            .await
-            .map_err(Error::iceberg(format!(
-                "read manifest `{}`",
-                manifest.manifest_path
-            )))?
-            .into_parts()
-            .0;
-        let touched = entries
-            .iter()
-            .any(|entry| entry.is_alive() && missing.contains(entry.file_path()));
-        if !touched {
-            kept.push(manifest);
-            continue;
-        }
-        for entry in entries.iter().filter(|entry| entry.is_alive()) {
-            if missing.remove(entry.file_path()) {
-                counts.remove(manifest.partition_spec_id, entry.data_file());
+        match added.removals.get(&manifest.manifest_path) {
+            Some(Removal::Rewritten(rewritten, removed)) => {
+                for file in removed {
+                    missing.remove(file.file_path());
+                    counts.remove(manifest.partition_spec_id, file);
+                }
+                kept.push(rewritten.as_ref().clone());
             }
+            Some(Removal::Untouched) | None => kept.push(manifest),
         }
-        let rewritten = without(table, snapshot_id, &manifest, &entries, &change.removed).await?;
-        kept.push(rewritten);
     }
     if missing.is_empty() {
         Ok(kept)
     } else {
         Err(gone(table, &missing))
     }
+}
+
+/// Looks for the files `removed` in `manifest`, and writes it again without them if it lists any.
+async fn remove(
+    table: &Table,
+    snapshot_id: i64,
+    manifest: &ManifestFile,
+    removed: &HashSet<String>,
+) -> Result<Removal> {
+    let entries = manifest
+        .load_manifest(table.file_io())
+        .await
+        .map_err(Error::iceberg(format!(
+            "read manifest `{}`",
+            manifest.manifest_path
+        )))?
+        .into_parts()
+        .0;
+    let found: Vec<DataFile> = entries
+        .iter()
+        .filter(|entry| entry.is_alive() && removed.contains(entry.file_path()))
+        .map(|entry| entry.data_file().clone())
+        .collect();
+    if found.is_empty() {
+        return Ok(Removal::Untouched);
+    }
+    let rewritten = without(table, snapshot_id, manifest, &entries, removed).await?;
+    Ok(Removal::Rewritten(Box::new(rewritten), found))
 }
 
 /// Writes `manifest` again with the files `removed` marked as deleted.

@@ -82,7 +82,7 @@ pub(super) fn properties(writer: &Writer, progress: &Progress) -> Result<HashMap
 }
 
 /// The current snapshot and its ancestors that are still in the metadata, newest first.
-pub(super) fn ancestors(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef> {
+pub(crate) fn ancestors(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef> {
     std::iter::successors(metadata.current_snapshot(), |snapshot| {
         snapshot
             .parent_snapshot_id()

@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -13,11 +14,11 @@ use arrow::datatypes::{DataType, SchemaRef};
 use futures::TryStreamExt;
 use iceberg::spec::{Operation, Snapshot, Struct};
 
-use super::{Policy, commit_options, property, usize_of};
+use super::{Policy, property, usize_of};
 use crate::catalog::RestCatalog;
 use crate::committable::NewFile;
 use crate::committer::{self, Change};
-use crate::deletes::{self, DeletedKeys};
+use crate::deletes::{self, DeletedKeys, Rows};
 use crate::read::{Deletes, LiveFile, ManifestCache, SnapshotFiles};
 use crate::schema::{RowShape, cast};
 use crate::writer::{TableWriter, WriterOptions};
@@ -90,22 +91,21 @@ async fn commit(
 ) -> Result<Table> {
     let mut attempt = 0;
     let mut current = table.clone();
+    let mut prepared = None;
     loop {
-        // One attempt at a time: each newer version has to be looked at before it is built upon.
-        let once = committer::CommitOptions {
-            attempts: 1,
-            ..commit_options()
-        };
-        let error = match committer::apply(catalog, &current, change, &once, |_| Ok(())).await {
-            Ok(table) => return Ok(table),
-            Err(error @ Error::StateUnknown { .. }) => return Err(error),
-            Err(error) => error,
-        };
+        let (error, reusable) =
+            match committer::publish(catalog, &current, change, prepared.take()).await {
+                Ok((table, _)) => return Ok(table),
+                Err((error @ Error::StateUnknown { .. }, _)) => return Err(error),
+                Err(failed) => failed,
+            };
         attempt += 1;
         if !error.is_retryable() || attempt >= super::ATTEMPTS {
             discard(table, &change.added).await;
             return Err(error);
         }
+        prepared = reusable;
+        // Each newer version has to be looked at before it is built upon.
         current = catalog.refresh(&current).await?;
         if let Some(path) = newly_deleted_from(&current, base, replaced, cache).await? {
             discard(table, &change.added).await;
@@ -272,9 +272,10 @@ async fn rewrite(
     }
     let mut writer = TableWriter::new(table, options)?;
     let shape = RowShape::new(table.metadata().current_schema())?;
-    let mut keys: HashMap<Vec<String>, DeletedKeys> = HashMap::new();
-    for file in chosen {
-        let result = rewrite_one(table, live, file, &shape, &mut keys, policy, &mut writer).await;
+    for partition in
+        chosen.chunk_by(|one, other| one.file().partition() == other.file().partition())
+    {
+        let result = rewrite_partition(table, live, partition, &shape, policy, &mut writer).await;
         if let Err(error) = result {
             let written = writer.finish().await.unwrap_or_default();
             discard(table, &written).await;
@@ -284,35 +285,38 @@ async fn rewrite(
     writer.finish().await
 }
 
-async fn rewrite_one(
+/// Writes the files of one partition. Their deleted keys are read once: those that reach the oldest of
+/// them include those of the others, and each key says up to which commit it deletes.
+async fn rewrite_partition(
     table: &Table,
     live: &SnapshotFiles,
-    file: &LiveFile,
+    files: &[&LiveFile],
     shape: &RowShape,
-    keys: &mut HashMap<Vec<String>, DeletedKeys>,
     policy: &Policy,
     writer: &mut TableWriter,
 ) -> Result<()> {
-    let applied = live.deletes_of(file);
-    let gone = deletes::positions(table, file.path(), &applied.positions).await?;
-    // Files of one partition share most of their delete files; the keys are read once for a set.
-    let set: Vec<String> = applied
-        .equality
-        .iter()
-        .map(|delete| delete.path().to_owned())
-        .collect();
-    if !keys.contains_key(&set) {
-        keys.clear();
-        let bound = usize_of(policy.max_deleted_keys);
-        let loaded = DeletedKeys::load(table, &applied.equality, bound).await?;
-        keys.insert(set.clone(), loaded);
+    let Some(oldest) = files.iter().min_by_key(|file| file.sequence) else {
+        return Ok(());
+    };
+    let bound = usize_of(policy.max_deleted_keys);
+    let reached = live.deletes_of(oldest).equality;
+    let keys = DeletedKeys::load(table, &reached, bound).await?;
+    let mut opened = pin!(deletes::open_all(table, files));
+    while let Some((file, rows)) = opened.try_next().await? {
+        let gone = deletes::positions(table, file.path(), &live.deletes_of(file).positions).await?;
+        rewrite_one(file, rows, &keys, &gone, shape, writer).await?;
     }
-    let deleted_keys = keys.get(&set);
-    let size = file.file().file_size_in_bytes();
-    let mut rows = deletes::open(table, file.path(), size)
-        .await?
-        .build()
-        .map_err(Error::parquet("open", file.path()))?;
+    Ok(())
+}
+
+async fn rewrite_one(
+    file: &LiveFile,
+    mut rows: Rows,
+    deleted_keys: &DeletedKeys,
+    gone: &[u64],
+    shape: &RowShape,
+    writer: &mut TableWriter,
+) -> Result<()> {
     let mut position = 0_u64;
     while let Some(batch) = rows
         .try_next()
@@ -320,17 +324,14 @@ async fn rewrite_one(
         .map_err(Error::parquet("read", file.path()))?
     {
         let n_rows = batch.num_rows();
-        let mut kept = match deleted_keys {
-            Some(keys) if !keys.is_empty() => keys
-                .kept(n_rows, file.sequence, |id| {
-                    let index = deletes::index_of(batch.schema_ref(), id)?;
-                    Some(batch.column(index).clone())
-                })?
-                .iter()
-                .map(|kept| kept.unwrap_or(false))
-                .collect(),
-            _ => vec![true; n_rows],
-        };
+        let mut kept: Vec<bool> = deleted_keys
+            .kept(n_rows, file.sequence, |id| {
+                let index = deletes::index_of(batch.schema_ref(), id)?;
+                Some(batch.column(index).clone())
+            })?
+            .iter()
+            .map(|kept| kept.unwrap_or(false))
+            .collect();
         let end = position + n_rows as u64;
         let first = gone.partition_point(|row| *row < position);
         for row in gone[first..].iter().take_while(|row| **row < end) {

@@ -8,14 +8,14 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::Utc;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use iceberg::TableUpdate;
-use iceberg::spec::{ManifestFile, SnapshotRef, SnapshotRetention};
+use iceberg::spec::{ManifestFile, SnapshotRef, SnapshotRetention, TableMetadata};
 
 use super::{Policy, property};
 use crate::catalog::RestCatalog;
-use crate::committer::requirements;
-use crate::read::{ManifestCache, manifest_list};
+use crate::committer::{ancestors, requirements};
+use crate::read::{ManifestCache, READS_IN_FLIGHT, manifest_list};
 use crate::{Result, Table};
 
 /// Deletions under way at once.
@@ -137,44 +137,14 @@ async fn unreachable(
     left: &[SnapshotRef],
     cache: &ManifestCache,
 ) -> Result<Vec<String>> {
-    let mut candidates: HashMap<String, ManifestFile> = HashMap::new();
-    for snapshot in expired {
-        for manifest in manifest_list(table, snapshot).await? {
-            candidates.insert(manifest.manifest_path.clone(), manifest);
-        }
-    }
-    let mut held: HashMap<String, ManifestFile> = HashMap::new();
-    for snapshot in left {
-        for manifest in cache.list(newer, snapshot).await?.iter() {
-            candidates.remove(&manifest.manifest_path);
-            held.entry(manifest.manifest_path.clone())
-                .or_insert_with(|| manifest.clone());
-        }
-    }
-    let mut files: HashSet<String> = HashSet::new();
-    for manifest in candidates.values() {
-        let entries =
-            manifest
-                .load_manifest(table.file_io())
-                .await
-                .map_err(crate::Error::iceberg(
-                    "read a manifest of an expired snapshot",
-                ))?;
-        files.extend(
-            entries
-                .entries()
-                .iter()
-                .filter(|entry| entry.is_alive())
-                .map(|entry| entry.file_path().to_owned()),
-        );
-    }
+    let mut candidates = manifests_of(table, expired.iter()).await?;
+    let asked = witnesses(table.metadata(), expired, newer.metadata(), left);
+    let held = manifests_of(newer, asked).await?;
+    candidates.retain(|path, _| !held.contains_key(path));
+    let mut files = live_paths(table, &candidates, cache).await?;
     if !files.is_empty() {
-        for manifest in held.values() {
-            for entry in cache.manifest(newer, manifest).await?.iter() {
-                if entry.is_alive() {
-                    files.remove(entry.file_path());
-                }
-            }
+        for path in live_paths(newer, &held, cache).await? {
+            files.remove(&path);
         }
     }
     files.extend(candidates.into_keys());
@@ -184,4 +154,77 @@ async fn unreachable(
             .map(|snapshot| snapshot.manifest_list().to_owned()),
     );
     Ok(files.into_iter().collect())
+}
+
+/// The snapshots among those left that have to be asked whether they need a file of an expired one.
+///
+/// Along one line of history a file that has gone does not come back. So if the expired ones lie on the
+/// main line, what the oldest one left on it does not need, none between it and the current one does;
+/// the current one is asked too, should someone have added a removed path again. Snapshots off the line
+/// are all asked. A stream keeps hundreds of snapshots, and to read them all in each round would take
+/// longer than the round.
+fn witnesses<'a>(
+    before: &TableMetadata,
+    expired: &[SnapshotRef],
+    after: &TableMetadata,
+    left: &'a [SnapshotRef],
+) -> impl Iterator<Item = &'a SnapshotRef> {
+    let ids = |metadata| -> Vec<i64> {
+        ancestors(metadata)
+            .map(|snapshot| snapshot.snapshot_id())
+            .collect()
+    };
+    let once: HashSet<i64> = ids(before).into_iter().collect();
+    let line = ids(after);
+    let ends = [line.first().copied(), line.last().copied()];
+    let between: HashSet<i64> = if expired
+        .iter()
+        .all(|snapshot| once.contains(&snapshot.snapshot_id()))
+    {
+        line.into_iter()
+            .filter(|id| !ends.contains(&Some(*id)))
+            .collect()
+    } else {
+        HashSet::new()
+    };
+    left.iter()
+        .filter(move |snapshot| !between.contains(&snapshot.snapshot_id()))
+}
+
+/// The manifests of `snapshots` by their path. They are not worth a place in the cache.
+async fn manifests_of<'a>(
+    table: &Table,
+    snapshots: impl Iterator<Item = &'a SnapshotRef>,
+) -> Result<HashMap<String, ManifestFile>> {
+    let mut reads = Vec::new();
+    for snapshot in snapshots {
+        reads.push(manifest_list(table, snapshot));
+    }
+    let lists: Vec<Vec<ManifestFile>> = stream::iter(reads)
+        .buffer_unordered(READS_IN_FLIGHT)
+        .try_collect()
+        .await?;
+    let manifests = lists.into_iter().flatten();
+    Ok(manifests
+        .map(|manifest| (manifest.manifest_path.clone(), manifest))
+        .collect())
+}
+
+/// The paths of the live files that `manifests` list.
+async fn live_paths(
+    table: &Table,
+    manifests: &HashMap<String, ManifestFile>,
+    cache: &ManifestCache,
+) -> Result<HashSet<String>> {
+    let mut reads = Vec::with_capacity(manifests.len());
+    for manifest in manifests.values() {
+        reads.push(cache.manifest(table, manifest));
+    }
+    let mut paths = HashSet::new();
+    let mut lists = stream::iter(reads).buffer_unordered(READS_IN_FLIGHT);
+    while let Some(entries) = lists.try_next().await? {
+        let alive = entries.iter().filter(|entry| entry.is_alive());
+        paths.extend(alive.map(|entry| entry.file_path().to_owned()));
+    }
+    Ok(paths)
 }

@@ -327,11 +327,8 @@ pub(crate) async fn read(catalog: &RestCatalog, name: &str) -> Vec<(i64, String,
         let gone = lake::deletes::positions(&table, file.path(), &deletes.positions)
             .await
             .unwrap();
-        let size = file.file().file_size_in_bytes();
-        let opened = lake::deletes::open(&table, file.path(), size)
-            .await
-            .unwrap();
-        let batches: Vec<RecordBatch> = opened.build().unwrap().try_collect().await.unwrap();
+        let opened = lake::deletes::open(&table, file).await.unwrap();
+        let batches: Vec<RecordBatch> = opened.try_collect().await.unwrap();
         let mut position = 0;
         for batch in batches {
             let kept = keys

@@ -173,6 +173,53 @@ async fn upserts_keep_their_meaning_while_files_are_rewritten() {
     lakehouse.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_of_upserts_is_joined_in_one_round() {
+    let lakehouse = Lakehouse::start().await;
+    let catalog = lakehouse.catalog().await;
+    let table = make_table(&catalog, "backlog", false).await;
+    let mut committer = committer(&lakehouse, "backlog").await;
+    let mut writer = UpsertWriter::new(
+        &table,
+        &["id".to_owned()],
+        ChangeMode::Upsert,
+        WriterOptions::default(),
+        1 << 20,
+    )
+    .unwrap();
+    // Each commit replaces the row of the one before and adds one, so each data file is reached by
+    // another set of delete files.
+    for checkpoint in 1..=60_u64 {
+        let id = i64::try_from(checkpoint).unwrap();
+        let kinds = [RowKind::UpdateAfter, RowKind::Insert];
+        writer
+            .write(&rows(&[(id - 1, "a", id), (id, "a", 0)]), &kinds)
+            .await
+            .unwrap();
+        let mut committable = Committable::new(checkpoint);
+        committable.files = writer.finish().await.unwrap();
+        committer.commit(vec![committable]).await.unwrap();
+    }
+    let expected: Vec<(i64, String, i64)> = (0..=60)
+        .map(|id| (id, "a".to_owned(), if id < 60 { id + 1 } else { 0 }))
+        .collect();
+    assert_eq!(read(&catalog, "backlog").await, expected);
+    let cache = ManifestCache::new(1 << 20);
+    let current = catalog.load_table(&ident("backlog")).await.unwrap();
+    let report = maintain(&catalog, &current, &Policy::default(), &cache)
+        .await
+        .unwrap();
+    assert_eq!((report.rewritten_files, report.dropped_deletes), (60, 60));
+    assert_eq!(read(&catalog, "backlog").await, expected);
+    let current = catalog.load_table(&ident("backlog")).await.unwrap();
+    let snapshot = current.metadata().current_snapshot().unwrap();
+    let live = SnapshotFiles::load(&current, snapshot, &cache, |_| true)
+        .await
+        .unwrap();
+    assert_eq!((live.data().len(), live.deletes().len()), (1, 0));
+    lakehouse.stop().await;
+}
+
 /// Waits until upkeep has brought the table to rest: no deletes and one snapshot. Returns its files.
 async fn at_rest(catalog: &RestCatalog) -> usize {
     testkit::wait_until("no delete files", Duration::from_secs(40), || async {
