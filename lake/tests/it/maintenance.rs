@@ -1,9 +1,11 @@
 //! Upkeep leaves the rows as they are, while writers go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::TryStreamExt;
+use iceberg::TableUpdate;
+use iceberg::spec::{SnapshotReference, SnapshotRetention};
 use lake::catalog::RestCatalog;
 use lake::committable::{Committable, Writer};
 use lake::committer::{CommitOptions, Committer};
@@ -170,6 +172,68 @@ async fn upserts_keep_their_meaning_while_files_are_rewritten() {
     while let Some(ended) = upkeep.join_next().await {
         ended.unwrap().unwrap();
     }
+    lakehouse.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_keeps_its_files_when_the_snapshots_around_it_go() {
+    let lakehouse = Lakehouse::start().await;
+    let catalog = lakehouse.catalog().await;
+    let table = make_table(&catalog, "tagged", false).await;
+    let mut committer = committer(&lakehouse, "tagged").await;
+    let mut writer = TableWriter::new(&table, WriterOptions::default()).unwrap();
+    for checkpoint in 1..=4_u64 {
+        let id = i64::try_from(checkpoint).unwrap();
+        writer.write(&rows(&[(id, "a", id)])).await.unwrap();
+        let mut committable = Committable::new(checkpoint);
+        committable.files = writer.finish().await.unwrap();
+        committer.commit(vec![committable]).await.unwrap();
+        if checkpoint == 2 {
+            let current = catalog.load_table(&ident("tagged")).await.unwrap();
+            let tag = TableUpdate::SetSnapshotRef {
+                ref_name: "second".to_owned(),
+                reference: SnapshotReference::new(
+                    current.metadata().current_snapshot_id().unwrap(),
+                    SnapshotRetention::Tag {
+                        max_ref_age_ms: None,
+                    },
+                ),
+            };
+            catalog.commit(&current, &[], &[tag]).await.unwrap();
+        }
+    }
+    let cache = ManifestCache::new(1 << 20);
+    // The second round expires the snapshot that the rewrite of the first replaced.
+    for _ in 0..2 {
+        let current = catalog.load_table(&ident("tagged")).await.unwrap();
+        maintain(&catalog, &current, &eager(), &cache)
+            .await
+            .unwrap();
+    }
+    let current = catalog.load_table(&ident("tagged")).await.unwrap();
+    let mut needed = BTreeSet::new();
+    let mut n_files = Vec::new();
+    for snapshot in current.metadata().snapshots() {
+        let live = SnapshotFiles::load(&current, snapshot, &cache, |_| true)
+            .await
+            .unwrap();
+        n_files.push(live.data().len());
+        needed.extend(live.data().iter().map(|file| file.path().to_owned()));
+    }
+    n_files.sort_unstable();
+    assert_eq!(n_files, [1, 2], "the joined file, and the two of the tag");
+    let (store, prefix) = current.store().open(current.metadata().location()).unwrap();
+    let objects: Vec<_> = store.list(Some(&prefix)).try_collect().await.unwrap();
+    let held: BTreeSet<String> = objects
+        .iter()
+        .map(|object| object.location.to_string())
+        .filter(|path| path.ends_with(".parquet"))
+        .collect();
+    let needed: BTreeSet<String> = needed
+        .iter()
+        .map(|path| current.store().open(path).unwrap().1.to_string())
+        .collect();
+    assert_eq!(held, needed);
     lakehouse.stop().await;
 }
 
