@@ -233,8 +233,9 @@ FROM (
 )
 WHERE row_num = 1;
 
+-- Accounts and pages are read once, so they are kept for as long as the job runs: no time to live.
 CREATE TEMPORARY VIEW enriched AS
-SELECT
+SELECT /*+ STATE_TTL('a' = '0 s', 'p' = '0 s') */
   e.event_identifier, e.account_id, e.action_name, e.source_path, e.session_token, e.platform_type,
   CAST(e.event_time AS TIMESTAMP(6)) AS event_time, e.latitude, e.longitude, e.monetary_value,
   a.country, a.segment, p.page_title, p.page_category

@@ -12,4 +12,5 @@ pub(crate) mod keys;
 pub(crate) mod saved;
 pub(crate) mod session;
 pub(crate) mod temporal;
+pub(crate) mod ttl;
 pub(crate) mod window;

@@ -2,7 +2,8 @@
 //! time (when the watermark has passed it), or the last by either (updating).
 //!
 //! The fingerprint is XXH3-128 over the key's typed bytes, cut to 96 bits: two keys of a billion alive share one with
-//! a probability of 10⁻¹¹. State of processing time is forgotten after `table.exec.state.ttl`, in quarters of it.
+//! a probability of 10⁻¹¹. The first by processing time is forgotten after `table.exec.state.ttl`, in quarters of it;
+//! the others by the rules of [`super::ttl`], except that a first row by event time is not forgotten while it waits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use twox_hash::XxHash3_128;
 
 use super::calc::keep_rows;
 use super::keys::{Encoder, batch_of, column, damaged, failed, state_batch, take_rows};
+use super::ttl::{TimeToLive, UNTIMED, Written};
 use crate::batch::{ChangeBatch, RowKind};
 use crate::error::Error;
 use crate::graph::OperatorFactory;
@@ -53,6 +55,7 @@ impl OperatorFactory for Dedup {
             watermark: EventTime::MIN,
             pending: BTreeMap::new(),
             held: HashMap::default(),
+            ttl: TimeToLive::new(self.ttl),
         }))
     }
 }
@@ -267,12 +270,21 @@ struct Ordered {
     /// First by event time: keys that wait for the watermark, by their row's time.
     pending: BTreeMap<i64, Vec<Box<[u8]>>>,
     held: HashMap<Box<[u8]>, Held, ahash::RandomState>,
+    ttl: TimeToLive,
 }
 
 struct Held {
     time: i64,
     /// Empty once emitted, when only the key still matters.
     row: Box<[u8]>,
+    written: Written,
+}
+
+impl Held {
+    /// Whether the row is waiting for the watermark or was written lately.
+    fn is_known(&self, ttl: TimeToLive, waits: bool) -> bool {
+        (waits && !self.row.is_empty()) || ttl.is_alive(self.written)
+    }
 }
 
 impl Ordered {
@@ -297,13 +309,15 @@ impl Ordered {
             let key = keys.row(row);
             let better = match self.held.get(key.as_ref()) {
                 None => true,
+                Some(held) if !held.is_known(self.ttl, true) => true,
                 Some(held) => !held.row.is_empty() && time < held.time,
             };
             if better {
                 let key: Box<[u8]> = key.as_ref().into();
                 self.pending.entry(time).or_default().push(key.clone());
                 let row = rows.row(row).as_ref().into();
-                self.held.insert(key, Held { time, row });
+                let written = self.ttl.now();
+                self.held.insert(key, Held { time, row, written });
             }
         }
         if late.is_empty() {
@@ -345,21 +359,25 @@ impl Ordered {
         for row in 0..batch.num_rows() {
             let time = times.value(row);
             let new: Box<[u8]> = rows.row(row).as_ref().into();
-            match self.held.get_mut(keys.row(row).as_ref()) {
+            let ttl = self.ttl;
+            let held = self
+                .held
+                .get_mut(keys.row(row).as_ref())
+                .filter(|held| held.is_known(ttl, false));
+            match held {
                 None => {
                     let key = keys.row(row).as_ref().into();
-                    self.held.insert(
-                        key,
-                        Held {
-                            time,
-                            row: new.clone(),
-                        },
-                    );
+                    let held = Held {
+                        time,
+                        row: new.clone(),
+                        written: ttl.now(),
+                    };
+                    self.held.insert(key, held);
                     kinds.push(RowKind::Insert);
                 }
                 Some(held) if time >= held.time => {
                     out.push(std::mem::replace(&mut held.row, new.clone()));
-                    held.time = time;
+                    (held.time, held.written) = (time, ttl.now());
                     kinds.extend([RowKind::UpdateBefore, RowKind::UpdateAfter]);
                 }
                 Some(_) => continue,
@@ -397,6 +415,14 @@ pub(crate) fn millis(array: &ArrayRef) -> Result<Int64Array, Error> {
 }
 
 impl Operator for Ordered {
+    fn on_processing_time(&mut self, now: i64, _: &mut dyn Output) -> Result<(), Error> {
+        if self.ttl.tick(now) {
+            let (ttl, waits) = (self.ttl, !self.plan.keep_last);
+            self.held.retain(|_, held| held.is_known(ttl, waits));
+        }
+        Ok(())
+    }
+
     fn on_batch(
         &mut self,
         _: usize,
@@ -455,6 +481,10 @@ impl Operator for Ordered {
             ("time".to_owned(), times),
             ("live".to_owned(), Arc::new(live) as ArrayRef),
         ];
+        if self.ttl.expires() {
+            let written: Int64Array = self.held.values().map(|held| Some(held.written)).collect();
+            columns.push(("written".to_owned(), Arc::new(written)));
+        }
         for (index, value) in values.iter().enumerate() {
             columns.push((
                 format!("value_{index}"),
@@ -501,8 +531,13 @@ impl Operator for Ordered {
             let live = column(&batch, "live")?
                 .as_boolean_opt()
                 .ok_or_else(damaged)?;
+            // A checkpoint of a job without a time to live has no such column.
+            let written = column(&batch, "written")
+                .ok()
+                .and_then(|written| written.as_primitive_opt::<Int64Type>());
             for row in 0..batch.num_rows() {
                 let key: Box<[u8]> = keys.row(row).as_ref().into();
+                let written = written.map_or(UNTIMED, |written| written.value(row));
                 let time = times.value(row);
                 let bytes = if live.value(row) {
                     rows.row(row).as_ref().into()
@@ -512,7 +547,12 @@ impl Operator for Ordered {
                 if live.value(row) && !self.plan.keep_last {
                     self.pending.entry(time).or_default().push(key.clone());
                 }
-                self.held.insert(key, Held { time, row: bytes });
+                let held = Held {
+                    time,
+                    row: bytes,
+                    written,
+                };
+                self.held.insert(key, held);
             }
         }
         Ok(())

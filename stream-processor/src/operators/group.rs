@@ -1,15 +1,20 @@
 //! Aggregation without windows: a result a key, updated as rows come. Without aggregates it is DISTINCT.
+//!
+//! A group that got no row for the time to live begins anew with its next one, and a retraction that finds no group is
+//! dropped, as in Flink.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use hashbrown::HashMap;
 
 use super::aggregate::{AggregateCall, State};
+use super::calc::keep_rows;
 use super::keys::{
     Encoder, batch_of, column, damaged, failed, loaded_column, saved_column, state_batch,
 };
+use super::ttl::{TimeToLive, UNTIMED, Written};
 use super::window::{additions, named, spread};
 use crate::batch::{ChangeBatch, RowKind};
 use crate::error::Error;
@@ -22,6 +27,8 @@ pub(crate) struct GroupAggregate {
     pub(crate) input: SchemaRef,
     pub(crate) keys: Vec<usize>,
     pub(crate) calls: Vec<AggregateCall>,
+    /// How long a group is kept without a row, in milliseconds.
+    pub(crate) ttl: Option<i64>,
     pub(crate) output: SchemaRef,
 }
 
@@ -33,6 +40,8 @@ impl OperatorFactory for GroupAggregate {
             index: HashMap::default(),
             keys: Vec::new(),
             counts: Vec::new(),
+            written: Vec::new(),
+            ttl: TimeToLive::new(self.ttl),
             states: vec![Vec::new(); self.calls.len()],
         }))
     }
@@ -45,6 +54,8 @@ struct Groups {
     keys: Vec<Box<[u8]>>,
     /// How many rows each group has.
     counts: Vec<i64>,
+    written: Vec<Written>,
+    ttl: TimeToLive,
     states: Vec<Vec<State>>,
 }
 
@@ -60,17 +71,67 @@ impl Groups {
     }
 
     fn group(&mut self, key: &[u8]) -> u32 {
-        if let Some(group) = self.index.get(key) {
-            return *group;
+        if let Some(group) = self.index.get(key).copied() {
+            let at = group as usize;
+            if !self.ttl.is_alive(self.written[at]) {
+                self.counts[at] = 0;
+                for (call, states) in self.plan.calls.iter().zip(&mut self.states) {
+                    states[at] = call.empty();
+                }
+            }
+            self.written[at] = self.ttl.now();
+            return group;
         }
         let group = self.keys.len() as u32;
         self.index.insert(key.into(), group);
         self.keys.push(key.into());
         self.counts.push(0);
+        self.written.push(self.ttl.now());
         for (call, states) in self.plan.calls.iter().zip(&mut self.states) {
             states.push(call.empty());
         }
         group
+    }
+
+    /// Lets go of the groups whose time is over, and of those that have no rows any more.
+    fn sweep(&mut self) {
+        let alive: Vec<bool> = self
+            .written
+            .iter()
+            .zip(&self.counts)
+            .map(|(written, count)| *count != 0 && self.ttl.is_alive(*written))
+            .collect();
+        if alive.iter().all(|alive| *alive) {
+            return;
+        }
+        retain(&mut self.keys, &alive);
+        retain(&mut self.counts, &alive);
+        retain(&mut self.written, &alive);
+        for states in &mut self.states {
+            retain(states, &alive);
+        }
+        self.index = (0..)
+            .zip(&self.keys)
+            .map(|(group, key)| (key.clone(), group))
+            .collect();
+    }
+
+    /// Counts the rows in, and gives those that are not retracted from a group without rows.
+    fn count(&mut self, batch: ChangeBatch, groups: &mut Vec<u32>) -> Result<ChangeBatch, Error> {
+        let Some(additions) = additions(&batch) else {
+            for group in groups {
+                self.counts[*group as usize] += 1;
+            }
+            return Ok(batch);
+        };
+        let mut known = Vec::with_capacity(groups.len());
+        for (group, add) in groups.iter().zip(additions) {
+            let count = &mut self.counts[*group as usize];
+            known.push(add || *count > 0);
+            *count += i64::from(add) - i64::from(!add && *count > 0);
+        }
+        retain(groups, &known);
+        keep_rows(batch, &BooleanArray::from(known))
     }
 
     /// Keys and results of `groups`.
@@ -134,6 +195,12 @@ impl Groups {
     }
 }
 
+/// Keeps the items at which `kept` is true.
+fn retain<T>(items: &mut Vec<T>, kept: &[bool]) {
+    let mut kept = kept.iter();
+    items.retain(|_| kept.next().copied().unwrap_or(true));
+}
+
 /// Which rows have the same results before and after.
 fn unchanged(old: &RecordBatch, new: &RecordBatch, n_keys: usize) -> Result<Vec<bool>, Error> {
     let mut same = vec![true; old.num_rows()];
@@ -153,7 +220,7 @@ impl Operator for Groups {
         batch: ChangeBatch,
         output: &mut dyn Output,
     ) -> Result<(), Error> {
-        let groups = self.groups_of(&batch.rows)?;
+        let mut groups = self.groups_of(&batch.rows)?;
         let mut touched = groups.clone();
         touched.sort_unstable();
         touched.dedup();
@@ -162,15 +229,19 @@ impl Operator for Groups {
             .map(|group| self.counts[*group as usize] > 0)
             .collect();
         let old = self.rows(&touched)?;
+        let batch = self.count(batch, &mut groups)?;
         let additions = additions(&batch);
-        for (row, group) in groups.iter().enumerate() {
-            let add = additions.as_ref().is_none_or(|additions| additions[row]);
-            self.counts[*group as usize] += if add { 1 } else { -1 };
-        }
         for (call, states) in self.plan.calls.iter().zip(&mut self.states) {
             call.update(states, &groups, &batch.rows, additions.as_deref())?;
         }
         self.emit(&touched, &before, &old, output)
+    }
+
+    fn on_processing_time(&mut self, now: i64, _: &mut dyn Output) -> Result<(), Error> {
+        if self.ttl.tick(now) {
+            self.sweep();
+        }
+        Ok(())
     }
 
     fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<StateTable>, Error> {
@@ -184,6 +255,13 @@ impl Operator for Groups {
                 .collect::<Int64Array>(),
         );
         let mut columns = vec![("count".to_owned(), counts)];
+        if self.ttl.expires() {
+            let written: Int64Array = live
+                .iter()
+                .map(|group| Some(self.written[*group as usize]))
+                .collect();
+            columns.push(("written".to_owned(), Arc::new(written)));
+        }
         for (index, key) in keys.iter().enumerate() {
             columns.push((format!("key_{index}"), key.clone()));
         }
@@ -210,8 +288,14 @@ impl Operator for Groups {
                 self.groups_of(&spread(&self.plan.input, &self.plan.keys, keys)?)?
             };
             let saved = named(&batch, "state", self.plan.calls.len())?;
+            // A checkpoint of a job without a time to live has no such column.
+            let written = column(&batch, "written")
+                .ok()
+                .and_then(|written| written.as_primitive_opt::<Int64Type>());
             for (row, group) in groups.iter().enumerate() {
                 self.counts[*group as usize] += counts.value(row);
+                self.written[*group as usize] =
+                    written.map_or(UNTIMED, |written| written.value(row));
             }
             for (call, (into, column)) in self
                 .plan
@@ -234,3 +318,6 @@ impl Operator for Groups {
             .sum()
     }
 }
+
+#[cfg(test)]
+mod tests;

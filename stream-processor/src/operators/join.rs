@@ -2,7 +2,8 @@
 //!
 //! Each side keeps its rows by key. When one input has ended for ever and the join is inner, the other side's rows can
 //! meet nothing new any more and are forgotten: a bounded side input costs only its own size. The rows of a side that
-//! has ended are laid out as columns, from which matches are taken without decoding.
+//! has ended are laid out as columns, from which matches are taken without decoding. A row that was not written for the
+//! time to live of its side is gone, ended or not, as in Flink; nothing is corrected for it.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use hashbrown::HashMap;
 
 use super::calc::evaluate;
 use super::keys::{Encoder, batch_of, column, damaged, state_batch, take_rows};
+use super::ttl::{TimeToLive, UNTIMED, Written};
 use super::window::named;
 use crate::batch::{ChangeBatch, RowKind};
 use crate::error::Error;
@@ -28,6 +30,8 @@ pub(crate) struct Join {
     /// Left rows without a match come with NULLs.
     pub(crate) outer: bool,
     pub(crate) condition: Option<Arc<dyn PhysicalExpr>>,
+    /// How long a side keeps a row that is not written again, in milliseconds.
+    pub(crate) ttl: [Option<i64>; 2],
     pub(crate) output: SchemaRef,
 }
 
@@ -41,6 +45,7 @@ impl OperatorFactory for Join {
                 arranged: None,
                 ended: false,
                 bytes: 0,
+                ttl: TimeToLive::new(self.ttl[port]),
             })
         };
         Ok(Box::new(Joiner {
@@ -58,6 +63,7 @@ struct Held {
     count: i64,
     /// Outer joins: how many rows of the other side match.
     matches: i64,
+    written: Written,
 }
 
 struct Side {
@@ -68,6 +74,7 @@ struct Side {
     arranged: Option<Arranged>,
     ended: bool,
     bytes: usize,
+    ttl: TimeToLive,
 }
 
 /// The rows of a side that has ended: they change no more.
@@ -108,7 +115,7 @@ impl Side {
             if arranged.saved.is_none() && arranged.rows.num_rows() > 0 {
                 let ones = vec![1; arranged.rows.num_rows()];
                 let zeros = vec![0; arranged.rows.num_rows()];
-                let saved = saved_rows(keys, arranged.rows.columns(), ones, zeros)?;
+                let saved = saved_rows(keys, arranged.rows.columns(), ones, zeros, None)?;
                 arranged.saved = Some(saved);
             }
             return Ok(arranged.saved.clone());
@@ -120,24 +127,58 @@ impl Side {
         let rows = self.rows.decode_bytes(all.iter().map(|held| &*held.row))?;
         let counts = all.iter().map(|held| held.count).collect();
         let matches = all.iter().map(|held| held.matches).collect();
-        saved_rows(keys, &rows, counts, matches).map(Some)
+        let written = all.iter().map(|held| held.written).collect();
+        let written = self.ttl.expires().then_some(written);
+        saved_rows(keys, &rows, counts, matches, written).map(Some)
     }
 
     fn add(&mut self, key: &[u8], row: &[u8], matches: i64) {
-        self.bytes += row.len() + 40;
-        let held = Held {
-            row: row.into(),
-            count: 1,
-            matches,
-        };
-        if let Some(rows) = self.held.get_mut(key) {
-            match rows.iter_mut().find(|held| *held.row == *row) {
-                Some(held) => held.count += 1,
-                None => rows.push(held),
+        let written = self.ttl.now();
+        if let Some(rows) = self.held.get_mut(key)
+            && let Some(held) = rows.iter_mut().find(|held| *held.row == *row)
+        {
+            if self.ttl.is_alive(held.written) {
+                held.count += 1;
+            } else {
+                (held.count, held.matches) = (1, matches);
             }
+            held.written = written;
             return;
         }
-        self.held.insert(key.into(), vec![held]);
+        self.put(
+            key,
+            Held {
+                row: row.into(),
+                count: 1,
+                matches,
+                written,
+            },
+        );
+    }
+
+    /// Takes in a row that is not held yet.
+    fn put(&mut self, key: &[u8], held: Held) {
+        self.bytes += held.row.len() + HELD_OVERHEAD;
+        if let Some(rows) = self.held.get_mut(key) {
+            rows.push(held);
+        } else {
+            self.held.insert(key.into(), vec![held]);
+        }
+    }
+
+    /// Lets go of the rows whose time is over.
+    fn sweep(&mut self) {
+        let (ttl, bytes) = (self.ttl, &mut self.bytes);
+        self.held.retain(|_, rows| {
+            rows.retain(|held| {
+                let is_alive = ttl.is_alive(held.written);
+                if !is_alive {
+                    *bytes = bytes.saturating_sub(held.row.len() + HELD_OVERHEAD);
+                }
+                is_alive
+            });
+            !rows.is_empty()
+        });
     }
 
     fn remove(&mut self, key: &[u8], row: &[u8]) {
@@ -145,10 +186,13 @@ impl Side {
             return;
         };
         if let Some(at) = rows.iter().position(|held| *held.row == *row) {
-            rows[at].count -= 1;
-            if rows[at].count <= 0 {
+            let held = &mut rows[at];
+            held.count -= 1;
+            let stays = held.count > 0 && self.ttl.is_alive(held.written);
+            held.written = self.ttl.now();
+            if !stays {
                 rows.swap_remove(at);
-                self.bytes = self.bytes.saturating_sub(row.len() + 40);
+                self.bytes = self.bytes.saturating_sub(row.len() + HELD_OVERHEAD);
             }
         }
         if rows.is_empty() {
@@ -156,6 +200,9 @@ impl Side {
         }
     }
 }
+
+/// Bytes a held row costs besides itself.
+const HELD_OVERHEAD: usize = 48;
 
 struct Joiner {
     plan: Join,
@@ -198,7 +245,8 @@ impl Pairs {
                 }
             }
             (None, There::Bytes(there)) => {
-                for held in side.held.get(key).into_iter().flatten() {
+                let rows = side.held.get(key).into_iter().flatten();
+                for held in rows.filter(|held| side.ttl.is_alive(held.written)) {
                     there.extend((0..held.count).map(|_| held.row.clone()));
                     self.here.extend((0..held.count).map(|_| here));
                 }
@@ -271,10 +319,12 @@ impl Joiner {
             return;
         }
         let change = if kind.is_addition() { 1 } else { -1 };
+        let ttl = self.sides[0].ttl;
         if let Some(lefts) = self.sides[0].held.get_mut(key) {
-            for left in lefts {
+            for left in lefts.iter_mut().filter(|left| ttl.is_alive(left.written)) {
                 let before = left.matches;
                 left.matches += change;
+                left.written = ttl.now();
                 let kind = match (before, left.matches) {
                     (0, 1) => RowKind::Delete,
                     (1, 0) => RowKind::Insert,
@@ -288,12 +338,12 @@ impl Joiner {
     }
 
     /// Lays out the side at `port` if it has ended and is still asked. The left rows of an outer join go on counting
-    /// their matches.
+    /// their matches, and rows with a time to live go on getting older.
     fn arrange(&mut self, port: usize) -> Result<(), Error> {
         let counts = self.plan.outer && port == 0;
         let asked = !self.sides[1 - port].ended;
         let side = &mut self.sides[port];
-        if side.ended && asked && !counts && side.arranged.is_none() {
+        if side.ended && asked && !counts && !side.ttl.expires() && side.arranged.is_none() {
             side.arrange(&self.plan.sides[port])?;
         }
         Ok(())
@@ -344,18 +394,22 @@ impl Joiner {
     }
 }
 
-/// Rows of a side with how often each is there and how many matches it has.
+/// Rows of a side with how often each is there, how many matches it has, and when it was last written.
 fn saved_rows(
     keys: &[usize],
     rows: &[ArrayRef],
     counts: Vec<i64>,
     matches: Vec<i64>,
+    written: Option<Vec<Written>>,
 ) -> Result<RecordBatch, Error> {
     let keys: Vec<ArrayRef> = keys.iter().map(|key| rows[*key].clone()).collect();
     let mut columns: Vec<(String, ArrayRef)> = vec![
         ("count".to_owned(), Arc::new(Int64Array::from(counts))),
         ("matches".to_owned(), Arc::new(Int64Array::from(matches))),
     ];
+    if let Some(written) = written {
+        columns.push(("written".to_owned(), Arc::new(Int64Array::from(written))));
+    }
     for (index, column) in rows.iter().enumerate() {
         columns.push((format!("value_{index}"), column.clone()));
     }
@@ -403,6 +457,15 @@ impl Operator for Joiner {
             }
         }
         self.emit_outer(false, output)
+    }
+
+    fn on_processing_time(&mut self, now: i64, _: &mut dyn Output) -> Result<(), Error> {
+        for side in &mut self.sides {
+            if side.ttl.tick(now) {
+                side.sweep();
+            }
+        }
+        Ok(())
     }
 
     fn on_end_of_input(&mut self, port: usize, _: &mut dyn Output) -> Result<(), Error> {
@@ -459,16 +522,20 @@ impl Operator for Joiner {
                         .clone())
                 };
                 let (counts, matches) = (number("count")?, number("matches")?);
+                // A checkpoint of a job without a time to live has no such column.
+                let written = number("written").ok();
                 let values = batch_of(&schema, named(&batch, "value", schema.fields().len())?)?;
                 let (keys, rows) = (side.keys.encode(&values)?, side.rows.encode(&values)?);
                 for row in 0..batch.num_rows() {
-                    for _ in 0..counts.value(row) {
-                        side.add(
-                            keys.row(row).as_ref(),
-                            rows.row(row).as_ref(),
-                            matches.value(row),
-                        );
-                    }
+                    let held = Held {
+                        row: rows.row(row).as_ref().into(),
+                        count: counts.value(row),
+                        matches: matches.value(row),
+                        written: written
+                            .as_ref()
+                            .map_or(UNTIMED, |written| written.value(row)),
+                    };
+                    side.put(keys.row(row).as_ref(), held);
                 }
             }
         }
@@ -487,3 +554,6 @@ impl Operator for Joiner {
             .sum()
     }
 }
+
+#[cfg(test)]
+mod tests;

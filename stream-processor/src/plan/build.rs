@@ -54,11 +54,13 @@ pub(super) struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     pub(super) fn new(settings: &'a Settings, zone: Tz) -> Result<Self, Error> {
+        let batch = settings.job_config()?.batch;
         Ok(Builder {
             settings,
             zone,
             parallelism: settings.parallelism()?,
-            ttl: settings.state_ttl()?,
+            // A batch job sees its whole input: Flink keeps its state to the end too.
+            ttl: settings.state_ttl()?.filter(|_| !batch),
             steps: Vec::new(),
             known: HashMap::new(),
             targets: Vec::new(),

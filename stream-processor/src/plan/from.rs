@@ -1,5 +1,6 @@
 //! FROM: tables, views, subqueries, window functions and joins.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Planner;
@@ -12,6 +13,7 @@ use crate::error::{Error, Position};
 use crate::graph::ChangelogMode;
 use crate::sql::Relation;
 use crate::sql::ast::{Expr, Hint, Ident, JoinKind, TableKind, TableRef, WindowCall};
+use crate::sql::parse_duration;
 use crate::table::{SqlType, TableDefinition, TypeRoot};
 
 /// A step and the names its columns have.
@@ -35,6 +37,61 @@ pub(super) fn with_hints(
         table.options.extend(hint.options.clone());
     }
     Ok(changed.map_or(table, Arc::new))
+}
+
+/// The `STATE_TTL('name'='1 d', …)` hints of a SELECT: milliseconds by the name of a joined table. A name that is
+/// not joined there is refused, as in Flink.
+pub(super) fn state_ttl(hints: &[Hint], from: &TableRef) -> Result<BTreeMap<String, i64>, Error> {
+    let mut named = BTreeMap::new();
+    let mut joined = Vec::new();
+    joined_names(from, &mut joined);
+    for hint in hints {
+        if hint.name != "STATE_TTL" {
+            return Err(Error::unsupported(
+                format!("the hint {}", hint.name),
+                hint.position,
+                "",
+            ));
+        }
+        for (name, value) in &hint.options {
+            if !joined.contains(&name.as_str()) {
+                return Err(Error::validation(
+                    format!("STATE_TTL names `{name}`, which is no table of a join in this FROM"),
+                    hint.position,
+                ));
+            }
+            let ttl = parse_duration(value).ok_or_else(|| {
+                Error::validation(
+                    format!("STATE_TTL of `{name}` cannot be `{value}`: a duration like `1 d`"),
+                    hint.position,
+                )
+            })?;
+            let millis = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
+            named.insert(name.clone(), millis);
+        }
+    }
+    Ok(named)
+}
+
+/// The names of the direct inputs of the regular joins in `table`.
+fn joined_names<'a>(table: &'a TableRef, names: &mut Vec<&'a str>) {
+    if let TableKind::Join { left, right, .. } = &table.kind {
+        joined_names(left, names);
+        if !matches!(right.kind, TableKind::Named { as_of: Some(_), .. }) {
+            names.extend([left, right].into_iter().filter_map(|side| name_of(side)));
+        }
+    }
+}
+
+/// What a table in FROM is called, if it is no join.
+fn name_of(table: &TableRef) -> Option<&str> {
+    let own = match &table.kind {
+        TableKind::Named { path, .. } => path.last(),
+        TableKind::Join { .. } => return None,
+        _ => None,
+    };
+    let name = table.alias.as_ref().or(own)?;
+    Some(&name.value)
 }
 
 impl Planner<'_> {
@@ -111,6 +168,7 @@ impl Planner<'_> {
                     catalog: view.catalog.clone(),
                     database: view.database.clone(),
                     depth: env.depth + 1,
+                    state_ttl: BTreeMap::new(),
                 };
                 rename(self.query(&view.query, &inside)?, &view.columns)
             }
@@ -276,6 +334,8 @@ impl Planner<'_> {
                 "; LEFT and INNER are",
             ));
         }
+        let hinted = |side| name_of(side).and_then(|name| env.state_ttl.get(name).copied());
+        let ttl = [hinted(left), hinted(right)];
         let left = self.from(left, env)?;
         if let TableKind::Named {
             path,
@@ -293,7 +353,7 @@ impl Planner<'_> {
             return self.temporal(left, (rel, Scope { columns }), kind, on, as_of, at);
         }
         let right = self.from(right, env)?;
-        self.regular(left, right, kind, on, at)
+        self.regular(left, right, kind, on, ttl, at)
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "both sides are used up")]
@@ -303,6 +363,7 @@ impl Planner<'_> {
         right: Source,
         kind: JoinKind,
         on: Option<&Expr>,
+        ttl: [Option<i64>; 2],
         at: Position,
     ) -> Result<Source, Error> {
         let outer = kind == JoinKind::Left;
@@ -348,6 +409,7 @@ impl Planner<'_> {
             left_keys,
             right_keys,
             condition,
+            ttl,
         };
         let rel = assemble(
             [left_rel, right_rel],

@@ -1,5 +1,6 @@
 //! SELECT: filters, grouping, row numbers, projection, and set operations.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::logical_expr::Operator;
@@ -25,6 +26,8 @@ pub(super) struct Env {
     pub(super) database: String,
     /// How many views deep.
     pub(super) depth: usize,
+    /// The times to live that the `STATE_TTL` hints of this SELECT give, by the names of tables in its FROM.
+    pub(super) state_ttl: BTreeMap<String, i64>,
 }
 
 impl Env {
@@ -35,6 +38,7 @@ impl Env {
             catalog: catalog.to_owned(),
             database: database.to_owned(),
             depth: 0,
+            state_ttl: BTreeMap::new(),
         }
     }
 
@@ -102,19 +106,16 @@ impl Planner<'_> {
     }
 
     fn select(&self, select: &Select, env: &Env) -> Result<Arc<Rel>, Error> {
-        if let Some(hint) = select.hints.first() {
-            return Err(Error::unsupported(
-                format!("the hint {}", hint.name),
-                hint.position,
-                "",
-            ));
-        }
         let Some(from) = &select.from else {
             return Err(Error::unsupported(
                 "SELECT without FROM",
                 select.position,
                 "",
             ));
+        };
+        let env = &Env {
+            state_ttl: super::from::state_ttl(&select.hints, from)?,
+            ..env.clone()
         };
         let (mut rel, mut scope) = self.from(from, env)?;
         if let Some(filter) = &select.filter {
@@ -470,6 +471,7 @@ fn apply_filter(rel: Arc<Rel>, filter: Typed) -> Arc<Rel> {
         kind: kind @ JoinKind::Cross,
         left_keys,
         condition: None,
+        ttl,
         ..
     } = &rel.op
         && left_keys.is_empty()
@@ -492,6 +494,7 @@ fn apply_filter(rel: Arc<Rel>, filter: Typed) -> Arc<Rel> {
                     left_keys: columns.iter().map(|(left, _)| *left).collect(),
                     right_keys: columns.iter().map(|(_, right)| *right).collect(),
                     condition: None,
+                    ttl: *ttl,
                 },
                 ..(*rel).clone()
             });

@@ -146,6 +146,8 @@ pub(crate) enum Op {
         right_keys: Vec<usize>,
         /// Over the columns of both sides.
         condition: Option<Typed>,
+        /// What a `STATE_TTL` hint says of each side, in milliseconds; 0 keeps for ever.
+        ttl: [Option<i64>; 2],
     },
     TemporalJoin {
         outer: bool,

@@ -235,12 +235,51 @@ async fn what_is_not_offered_is_named_with_its_place() {
             "`n` is no time attribute",
         ),
         (
+            "SELECT /*+ STATE_TTL('c' = '1 d') */ * FROM t a JOIN t b ON a.id = b.id",
+            "STATE_TTL names `c`, which is no table of a join in this FROM at line 3, column 9",
+        ),
+        (
+            "SELECT /*+ STATE_TTL('b' = 'soon') */ * FROM t a JOIN t b ON a.id = b.id",
+            "STATE_TTL of `b` cannot be `soon`: a duration like `1 d`",
+        ),
+        (
+            "SELECT /*+ BROADCAST(b) */ * FROM t a JOIN t b ON a.id = b.id",
+            "the hint BROADCAST is not supported",
+        ),
+        (
             "SELECT id, ROW_NUMBER() OVER (PARTITION BY id ORDER BY ts) FROM t",
             "ROW_NUMBER without a condition",
         ),
     ] {
         let error = refused(&format!("\n{query}")).await;
         assert!(error.contains(message), "{query}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_hint_gives_the_sides_of_a_join_their_own_time_to_live() {
+    for (settings, expected) in [
+        ("", "ttl: [Some(86400000), None]"),
+        (
+            "SET 'table.exec.state.ttl' = '1 h';",
+            "ttl: [Some(86400000), Some(3600000)]",
+        ),
+        (
+            "SET 'table.exec.state.ttl' = '1 h'; SET 'execution.runtime-mode' = 'batch';",
+            "ttl: [Some(86400000), None]",
+        ),
+    ] {
+        let graph = last_job(&format!(
+            "{settings}{SOURCE} SELECT /*+ STATE_TTL('a' = '1 d') */ a.id FROM t a JOIN t b ON a.id = b.id"
+        ))
+        .await
+        .unwrap();
+        let join = graph
+            .nodes
+            .iter()
+            .find(|node| node.name.starts_with("Join"));
+        let join = format!("{:?}", join.unwrap().kind);
+        assert!(join.contains(expected), "{settings}: {join}");
     }
 }
 

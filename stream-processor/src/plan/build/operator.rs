@@ -153,6 +153,7 @@ impl Builder<'_> {
                     input: schemas[0].clone(),
                     keys: at(keys),
                     calls: moved_calls,
+                    ttl: self.ttl,
                     output,
                 };
                 (
@@ -184,6 +185,7 @@ impl Builder<'_> {
                 left_keys,
                 right_keys,
                 condition,
+                ttl,
             } => {
                 let right = &inputs[1];
                 let keys = [
@@ -192,6 +194,7 @@ impl Builder<'_> {
                 ];
                 let condition = self.condition(condition.as_ref(), first, right, &output)?;
                 let join = Join {
+                    ttl: ttl.map(|hint| hint.map_or(self.ttl, |ttl| (ttl > 0).then_some(ttl))),
                     sides: [schemas[0].clone(), schemas[1].clone()],
                     keys: keys.clone(),
                     outer: *kind == JoinKind::Left,
