@@ -8,6 +8,7 @@ pub mod deletes;
 mod dictionary;
 mod file;
 mod stats;
+mod upload;
 
 use std::collections::HashMap;
 use std::sync::Arc;

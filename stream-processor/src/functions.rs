@@ -23,7 +23,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use chrono_tz::Tz;
-use datafusion::common::{DataFusionError, Result as DfResult};
+use datafusion_common::{DataFusionError, Result as DfResult};
 
 use crate::error::{Error, Position};
 use crate::plan::coerce::{is_numeric, is_text};

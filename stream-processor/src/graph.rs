@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
-use datafusion::physical_plan::PhysicalExpr;
+use datafusion_physical_expr::PhysicalExpr;
 
 use crate::error::Error;
 use crate::operator::{Operator, Subtask};
+use crate::operators::calc::Extraction;
 use crate::table::TableDefinition;
 
 /// Index of a node in [`StreamGraph::nodes`].
@@ -133,11 +134,13 @@ pub struct SourceSpec {
     pub table: Arc<TableDefinition>,
     /// Indices into `table.columns` of the physical and metadata columns to decode, after projection push-down.
     pub read: Vec<usize>,
-    /// Computed columns, each over `read` and the computed ones before it.
+    /// What is read from JSON texts among `read`, in one walk over each text; its columns stand behind those of `read`.
+    pub(crate) extractions: Vec<Extraction>,
+    /// Computed columns, each over `read`, the extracted columns and the computed ones before it.
     pub computed: Vec<ComputedColumn>,
-    /// Evaluated over `read` and all computed columns.
+    /// Evaluated over all of them.
     pub watermark: Option<Watermark>,
-    /// Which of `read` and the computed columns are emitted, in this order.
+    /// Which of `read`, the extracted and the computed columns are emitted, in this order.
     pub output: Vec<usize>,
 }
 

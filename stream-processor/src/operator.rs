@@ -4,7 +4,11 @@
 //! order, and it emits through [`Output`]. It reads no clock and does no IO, so every operator is tested without the
 //! runtime. Operators of one task are chained; what crosses tasks is decided by [`crate::graph::Partitioning`].
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 
 use crate::batch::ChangeBatch;
 use crate::error::Error;
@@ -61,9 +65,10 @@ pub trait Output {
 /// Keyed or plain state as Arrow tables with logical columns, so that neither hash seeds nor layouts are persisted.
 ///
 /// A table whose first column is `__key_group` (UInt16) is split by it when the job is rescaled; a table without it is
-/// given whole to every instance, which keeps what concerns it. A batch that is still the same (the same arrays by
+/// given whole to every instance, which keeps what concerns it. A batch whose first column is still the same array (by
 /// pointer) as in the snapshot before is not written again: state that grows should be kept as a list of batches and
-/// give only what is new as a further batch, folding them together now and then.
+/// give only what is new as a further batch, folding them together now and then. Of a batch that has been given once,
+/// [`StateTable::stub`] is enough from then on.
 #[derive(Debug, Clone)]
 pub struct StateTable {
     /// Unique within the operator; chosen by it and stable across versions.
@@ -71,6 +76,28 @@ pub struct StateTable {
     /// The rows; the schema may differ between tables, not between batches of one table.
     pub rows: Vec<RecordBatch>,
 }
+
+impl StateTable {
+    /// What stands for `batch` in snapshots after the one it was given to: its first column, and a mark that the rest
+    /// is with the checkpoints.
+    pub fn stub(batch: &RecordBatch) -> RecordBatch {
+        if Self::is_stub(batch) {
+            return batch.clone();
+        }
+        let mark = HashMap::from([(STUB.to_owned(), String::new())]);
+        let schema = Schema::new_with_metadata(vec![batch.schema().field(0).clone()], mark);
+        RecordBatch::try_new(Arc::new(schema), vec![batch.column(0).clone()])
+            .expect("one column of a batch is a batch")
+    }
+
+    /// Whether `batch` only stands for one that was given before.
+    pub(crate) fn is_stub(batch: &RecordBatch) -> bool {
+        batch.schema_ref().metadata().contains_key(STUB)
+    }
+}
+
+/// Metadata key that marks stubs.
+const STUB: &str = "streamforge.stub";
 
 /// One stateful step of a job. Ports number the inputs in the order of [`crate::graph::Node::inputs`].
 pub trait Operator: Send {

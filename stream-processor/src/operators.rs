@@ -6,6 +6,7 @@ pub(crate) mod aggregate;
 pub(crate) mod calc;
 pub(crate) mod cell;
 pub(crate) mod dedup;
+pub(crate) mod fingerprint;
 pub(crate) mod group;
 pub(crate) mod join;
 pub(crate) mod keys;

@@ -56,6 +56,21 @@ pub struct TableDefinition {
     pub options: BTreeMap<String, String>,
 }
 
+impl TableDefinition {
+    /// Whether reading it ends by itself.
+    pub(crate) fn is_bounded(&self) -> bool {
+        let option = |key: &str| self.options.get(key).map(String::as_str);
+        match option("connector") {
+            Some("filesystem") => true,
+            Some("datagen") => self.options.iter().any(|(key, value)| {
+                key == "number-of-rows" || (key.ends_with(".kind") && value == "sequence")
+            }),
+            Some("kafka") => option("scan.bounded.mode").is_some_and(|mode| mode != "unbounded"),
+            _ => false,
+        }
+    }
+}
+
 /// One column of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {

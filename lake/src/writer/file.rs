@@ -1,32 +1,31 @@
 //! One Parquet file on its way to the object store.
 //!
-//! Row groups are encoded in memory and uploaded as they close: one PUT for a small file, a multipart
-//! upload with bounded parts for a large one. Shared by data files and both kinds of delete files.
+//! Row groups are encoded in memory and handed to [`super::upload`] as they close. Shared by data files and both kinds
+//! of delete files.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, Float32Array, Float64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use iceberg::spec::{DataFileBuilder, DataFileFormat, Schema};
-use object_store::buffered::BufWriter;
-use parquet::arrow::AsyncArrowWriter;
+use parquet::arrow::ArrowWriter;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use uuid::Uuid;
 
+use super::upload::{Chunks, Upload};
 use super::{WriterOptions, dictionary, stats};
 use crate::partition::Partition;
 use crate::{Error, Result, Table};
 
 /// Rows in a row group, whatever their size.
 const MAX_ROW_GROUP_ROWS: usize = 1 << 20;
-/// Parts of one upload in flight.
-const UPLOADS_IN_FLIGHT: usize = 2;
 
 /// A Parquet file being written.
 pub(crate) struct ParquetFile {
     path: Arc<str>,
     partition: Arc<Partition>,
-    writer: AsyncArrowWriter<BufWriter>,
+    writer: ArrowWriter<Chunks>,
+    upload: Upload,
     rows: u64,
     row_group_size: usize,
     schema: SchemaRef,
@@ -53,8 +52,7 @@ impl ParquetFile {
             Uuid::now_v7()
         );
         let (store, key) = table.store().open(&path)?;
-        let upload = BufWriter::with_capacity(store, key, options.part_size)
-            .with_max_concurrency(UPLOADS_IN_FLIGHT);
+        let upload = Upload::new(store, key, options.part_size);
         let mut properties = WriterProperties::builder()
             .set_writer_version(WriterVersion::PARQUET_1_0)
             .set_compression(options.compression)
@@ -66,12 +64,13 @@ impl ParquetFile {
             properties = properties.set_column_dictionary_enabled(column.into(), false);
         }
         let properties = properties.build();
-        let writer = AsyncArrowWriter::try_new(upload, Arc::clone(&schema), Some(properties))
+        let writer = ArrowWriter::try_new(Chunks::default(), Arc::clone(&schema), Some(properties))
             .map_err(Error::parquet("begin", &path))?;
         Ok(Self {
             path: path.into(),
             partition,
             writer,
+            upload,
             rows: 0,
             row_group_size: options.row_group_size,
             nans: vec![0; schema.fields().len()],
@@ -106,8 +105,8 @@ impl ParquetFile {
         }
         self.writer
             .write(rows)
-            .await
             .map_err(Error::parquet("write", &self.path))?;
+        self.send().await?;
         self.rows += rows.num_rows() as u64;
         if self.writer.in_progress_size() >= self.row_group_size {
             self.flush().await?;
@@ -119,8 +118,20 @@ impl ParquetFile {
     pub(crate) async fn flush(&mut self) -> Result<()> {
         self.writer
             .flush()
+            .map_err(Error::parquet("write", &self.path))?;
+        self.send().await
+    }
+
+    /// Sends on what row groups have left behind.
+    async fn send(&mut self) -> Result<()> {
+        let pieces = self.writer.inner_mut().take_full();
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        self.upload
+            .send(pieces)
             .await
-            .map_err(Error::parquet("write", &self.path))
+            .map_err(Error::store("write", &self.path))
     }
 
     /// Completes the file and describes it; `None` if it has no rows (and then does not exist).
@@ -132,8 +143,12 @@ impl ParquetFile {
         let metadata = self
             .writer
             .finish()
-            .await
             .map_err(Error::parquet("complete", &self.path))?;
+        let pieces = self.writer.inner_mut().take_all();
+        self.upload
+            .finish(pieces)
+            .await
+            .map_err(Error::store("complete", &self.path))?;
         let stats = stats::of(&metadata, schema);
         let mut entry = DataFileBuilder::default();
         entry
@@ -154,8 +169,7 @@ impl ParquetFile {
 
     /// Gives the upload up.
     pub(crate) async fn abort(self) {
-        let mut upload = self.writer.into_inner();
-        if let Err(error) = upload.abort().await {
+        if let Err(error) = self.upload.abort().await {
             tracing::debug!(path = %self.path, %error, "upload could not be aborted");
         }
     }

@@ -14,8 +14,9 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
+use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::physical_plan::{ExecutionPlan, displayable};
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::{DataFrame, Expr, SessionConfig, SessionContext, col, lit};
 use lake::Table;
 use lake::catalog::{CatalogConfig, NewTable, RestCatalog};
 use lake::committable::{Committable, Writer};
@@ -192,13 +193,29 @@ fn context(table: &Table, pin: &SnapshotPin) -> SessionContext {
     context
 }
 
-async fn query(context: &SessionContext, sql: &str) -> String {
-    let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
+async fn all(context: &SessionContext) -> DataFrame {
+    context.table("t").await.unwrap()
+}
+
+async fn filtered(context: &SessionContext, condition: Expr) -> DataFrame {
+    all(context).await.filter(condition).unwrap()
+}
+
+async fn counted(context: &SessionContext) -> DataFrame {
+    let aggregates = vec![count(lit(1)).alias("n")];
+    all(context)
+        .await
+        .aggregate(Vec::new(), aggregates)
+        .unwrap()
+}
+
+async fn shown(frame: DataFrame) -> String {
+    let batches = frame.collect().await.unwrap();
     pretty_format_batches(&batches).unwrap().to_string()
 }
 
-/// The files that the plan of `sql` reads.
-async fn n_files(context: &SessionContext, sql: &str) -> usize {
+/// The files that the plan of `frame` reads.
+async fn n_files(frame: DataFrame) -> usize {
     fn count(plan: &Arc<dyn ExecutionPlan>) -> usize {
         let here = plan.downcast_ref::<DataSourceExec>().map_or(0, |scan| {
             scan.data_source()
@@ -216,15 +233,7 @@ async fn n_files(context: &SessionContext, sql: &str) -> usize {
         });
         here + plan.children().into_iter().map(count).sum::<usize>()
     }
-    count(
-        &context
-            .sql(sql)
-            .await
-            .unwrap()
-            .create_physical_plan()
-            .await
-            .unwrap(),
-    )
+    count(&frame.create_physical_plan().await.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -235,27 +244,36 @@ async fn files_are_pruned_by_partition_and_by_bounds_and_counts_need_no_file() {
         .await;
     let table = lake.append("t", 2, &rows(&[(Some(3), "a", 30)])).await;
     let context = context(&table, &SnapshotPin::Current);
-    assert_eq!(n_files(&context, "SELECT * FROM t").await, 3);
-    assert_eq!(
-        n_files(&context, "SELECT * FROM t WHERE kind = 'b'").await,
-        1
-    );
-    assert_eq!(
-        n_files(&context, "SELECT * FROM t WHERE value >= 20 AND kind = 'a'").await,
-        1
-    );
-    assert_eq!(
-        n_files(&context, "SELECT * FROM t WHERE value > 30").await,
-        0
-    );
-    assert_eq!(n_files(&context, "SELECT count(*) FROM t").await, 0);
+    assert_eq!(n_files(all(&context).await).await, 3);
+    let (kind, value) = (|| col("kind"), || col("value"));
+    for (condition, expected) in [
+        (kind().eq(lit("b")), 1),
+        (value().gt_eq(lit(20i64)).and(kind().eq(lit("a"))), 1),
+        (value().gt(lit(30i64)), 0),
+    ] {
+        let shown = condition.to_string();
+        let found = n_files(filtered(&context, condition).await).await;
+        assert_eq!(found, expected, "{shown}");
+    }
+    assert_eq!(n_files(counted(&context).await).await, 0);
     expect_test::expect![[r"
         +---+----+
         | n | s  |
         +---+----+
         | 3 | 60 |
         +---+----+"]]
-    .assert_eq(&query(&context, "SELECT count(*) AS n, sum(value) AS s FROM t").await);
+    .assert_eq(
+        &shown(
+            all(&context)
+                .await
+                .aggregate(
+                    Vec::new(),
+                    vec![count(lit(1)).alias("n"), sum(value()).alias("s")],
+                )
+                .unwrap(),
+        )
+        .await,
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,7 +311,13 @@ async fn both_kinds_of_deletes_take_rows_out_and_null_equals_null() {
         .await
         .unwrap();
     let after = lake.commit("t", 2, writer.finish().await.unwrap()).await;
-    let sql = "SELECT kind, value FROM t ORDER BY value";
+    let ordered = async |context: &SessionContext| {
+        let columns = all(context)
+            .await
+            .select_columns(&["kind", "value"])
+            .unwrap();
+        shown(columns.sort_by(vec![col("value")]).unwrap()).await
+    };
     expect_test::expect![[r"
         +------+-------+
         | kind | value |
@@ -303,7 +327,7 @@ async fn both_kinds_of_deletes_take_rows_out_and_null_equals_null() {
         | a    | 3     |
         | b    | 40    |
         +------+-------+"]]
-    .assert_eq(&query(&context(&before, &SnapshotPin::Current), sql).await);
+    .assert_eq(&ordered(&context(&before, &SnapshotPin::Current)).await);
     let current = context(&after, &SnapshotPin::Current);
     expect_test::expect![[r"
         +------+-------+
@@ -313,22 +337,19 @@ async fn both_kinds_of_deletes_take_rows_out_and_null_equals_null() {
         | c    | 10    |
         | b    | 40    |
         +------+-------+"]]
-    .assert_eq(&query(&current, sql).await);
-    let plan = current.sql("SELECT count(*) FROM t").await.unwrap();
-    let plan = plan.create_physical_plan().await.unwrap();
+    .assert_eq(&ordered(&current).await);
+    let plan = counted(&current)
+        .await
+        .create_physical_plan()
+        .await
+        .unwrap();
     assert!(
         displayable(plan.as_ref())
             .indent(false)
             .to_string()
             .contains("EqualityDeletesExec")
     );
-    let counted = current
-        .sql("SELECT count(*) FROM t")
-        .await
-        .unwrap()
-        .collect()
-        .await
-        .unwrap();
+    let counted = counted(&current).await.collect().await.unwrap();
     assert_eq!(counted[0].column(0).as_primitive::<Int64Type>().value(0), 3);
 }
 
@@ -359,13 +380,11 @@ async fn columns_are_found_by_id_after_a_rename_and_a_name_used_again() {
         +-------+-------+----+
         |       | a     | 1  |
         +-------+-------+----+"]]
-    .assert_eq(&query(&context(&table, &SnapshotPin::Current), "SELECT * FROM t").await);
-    let filtered = "SELECT id FROM t WHERE label = 'a' AND value IS NULL";
-    assert!(
-        query(&context(&table, &SnapshotPin::Current), filtered)
-            .await
-            .contains("| 1  |")
-    );
+    .assert_eq(&shown(all(&context(&table, &SnapshotPin::Current)).await).await);
+    let condition = col("label").eq(lit("a")).and(col("value").is_null());
+    let found = filtered(&context(&table, &SnapshotPin::Current), condition).await;
+    let found = shown(found.select_columns(&["id"]).unwrap()).await;
+    assert!(found.contains("| 1  |"), "{found}");
     // A look at the old snapshot has the old columns.
     let id = table.metadata().current_snapshot_id().unwrap();
     expect_test::expect![[r"
@@ -374,7 +393,7 @@ async fn columns_are_found_by_id_after_a_rename_and_a_name_used_again() {
         +----+------+-------+
         | 1  | a    | 10    |
         +----+------+-------+"]]
-    .assert_eq(&query(&context(&table, &SnapshotPin::Id(id)), "SELECT * FROM t").await);
+    .assert_eq(&shown(all(&context(&table, &SnapshotPin::Id(id))).await).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -391,13 +410,7 @@ async fn a_query_reads_the_snapshot_it_names() {
         (SnapshotPin::Ref("main".to_owned()), 2),
     ] {
         let context = context(&table, &pin);
-        let counted = context
-            .sql("SELECT * FROM t")
-            .await
-            .unwrap()
-            .count()
-            .await
-            .unwrap();
+        let counted = all(&context).await.count().await.unwrap();
         assert_eq!(counted, expected, "{pin:?}");
     }
     let caches = Arc::new(ScanCaches::new(ScanBounds::default()));

@@ -93,6 +93,8 @@ impl Incoming {
     async fn flush(&mut self) -> Result<(), Error> {
         self.settle().await?;
         let chunk: Bytes = self.buffer.split().freeze();
+        // A body of one chunk mostly has another, which need not grow to its size.
+        self.buffer.reserve(CHUNK);
         let (Some(mut digester), writer) = (self.digester.take(), self.writer.take()) else {
             return Err(Error::Stopped);
         };

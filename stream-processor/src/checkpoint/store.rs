@@ -33,7 +33,7 @@ pub(crate) struct JobStore {
 
 type TableKey = (String, usize, String);
 
-/// A file and the batches it was made from.
+/// A file and the batches it was made from, as [`StateTable::stub`]s.
 struct Written {
     batches: Vec<RecordBatch>,
     segment: Segment,
@@ -220,7 +220,7 @@ impl JobStore {
                 let key = (uid.to_owned(), table.subtask, table.name.clone());
                 let written = table.segments.iter().zip(files);
                 let written = written.map(|(segment, batches)| Written {
-                    batches,
+                    batches: batches.iter().map(StateTable::stub).collect(),
                     segment: segment.clone(),
                 });
                 self.written.insert(key, written.collect());
@@ -275,6 +275,7 @@ impl JobStore {
             let this = &*self;
             let upload = async move {
                 let segment = this.write_segment(path, &batches).await?;
+                let batches = batches.iter().map(StateTable::stub).collect();
                 Ok((key, place, Written { batches, segment }))
             };
             uploads.push(upload.boxed());
@@ -327,6 +328,11 @@ impl JobStore {
     }
 
     async fn write_segment(&self, path: String, batches: &[RecordBatch]) -> Result<Segment, Error> {
+        if batches.iter().any(StateTable::is_stub) {
+            return Err(Error::failed(
+                "an operator keeps a stub of state that no checkpoint has",
+            ));
+        }
         let shared = batches.to_vec();
         let file = tokio::task::spawn_blocking(move || state::encode(&shared))
             .await

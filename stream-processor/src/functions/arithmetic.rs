@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int64Array};
 use arrow::compute::cast;
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
-use datafusion::common::Result as DfResult;
+use datafusion_common::Result as DfResult;
 
 use super::{cast as casts, decimal, failed};
 use crate::error::{Error, Position};

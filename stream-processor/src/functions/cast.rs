@@ -11,7 +11,7 @@ use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
 };
 use chrono_tz::Tz;
-use datafusion::common::{DataFusionError, Result as DfResult};
+use datafusion_common::{DataFusionError, Result as DfResult};
 
 use super::{decimal, failed, text, time};
 use crate::error::{Error, Position};

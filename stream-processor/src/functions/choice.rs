@@ -1,6 +1,6 @@
 //! COALESCE, NULLIF, IF, IFNULL, GREATEST, LEAST: all in terms of CASE and comparison.
 
-use datafusion::logical_expr::Operator;
+use datafusion_expr_common::operator::Operator;
 
 use super::Invocation;
 use crate::error::Error;

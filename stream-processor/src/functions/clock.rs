@@ -122,7 +122,7 @@ fn wall_clock(call: &mut Invocation<'_>, at: usize) -> Result<Typed, Error> {
     cast::explicit(arg, &ty, false, call.zone, call.at)
 }
 
-fn millis_of(array: &ArrayRef) -> datafusion::common::Result<Vec<Option<i64>>> {
+fn millis_of(array: &ArrayRef) -> datafusion_common::Result<Vec<Option<i64>>> {
     let nanos = time::nanos(array)?;
     Ok(nanos
         .into_iter()
@@ -345,10 +345,10 @@ fn to_timestamp_ltz(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     }
     let digits = match call.args.get(1).map(|arg| &arg.kind) {
         None
-        | Some(crate::plan::typed::TypedKind::Literal(datafusion::common::ScalarValue::Int32(
+        | Some(crate::plan::typed::TypedKind::Literal(datafusion_common::ScalarValue::Int32(
             Some(3),
         ))) => 3,
-        Some(crate::plan::typed::TypedKind::Literal(datafusion::common::ScalarValue::Int32(
+        Some(crate::plan::typed::TypedKind::Literal(datafusion_common::ScalarValue::Int32(
             Some(0),
         ))) => 0,
         _ => return Err(call.wrong("the precision must be the literal 0 or 3")),

@@ -276,7 +276,7 @@ fn writable(root: &TypeRoot) -> bool {
 fn text_column(
     array: &arrow::array::ArrayRef,
     root: &TypeRoot,
-) -> datafusion::common::Result<arrow::array::ArrayRef> {
+) -> datafusion_common::Result<arrow::array::ArrayRef> {
     if crate::plan::coerce::is_text(root) {
         return Ok(array.clone());
     }

@@ -125,7 +125,7 @@ fn keep(
     array: &ArrayRef,
     from: &TypeRoot,
     to: &TypeRoot,
-) -> datafusion::common::Result<ArrayRef> {
+) -> datafusion_common::Result<ArrayRef> {
     if let TypeRoot::Decimal(precision, scale) = *from {
         let unit = 10_i128.pow(u32::from(scale.unsigned_abs()));
         let values = array.as_primitive::<Decimal128Type>();
@@ -175,7 +175,7 @@ fn round(call: &mut Invocation<'_>) -> Result<Typed, Error> {
         match &digits.kind {
             crate::plan::typed::TypedKind::Literal(value) => {
                 match value.cast_to(&DataType::Int64) {
-                    Ok(datafusion::common::ScalarValue::Int64(Some(digits))) => {
+                    Ok(datafusion_common::ScalarValue::Int64(Some(digits))) => {
                         digits.clamp(-38, 38) as i8
                     }
                     _ => return Err(call.wrong("the number of digits must be a whole literal")),
@@ -212,7 +212,7 @@ fn round_column(
     from: &TypeRoot,
     to: &TypeRoot,
     digits: i8,
-) -> datafusion::common::Result<ArrayRef> {
+) -> datafusion_common::Result<ArrayRef> {
     match (from, to) {
         (TypeRoot::Decimal(_, scale), TypeRoot::Decimal(precision, kept)) => {
             let values: Decimal128Array =

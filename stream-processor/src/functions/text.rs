@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, Int64Type};
 use chrono_tz::Tz;
-use datafusion::common::Result as DfResult;
+use datafusion_common::Result as DfResult;
 
 use super::{decimal, failed, time};
 use crate::table::TypeRoot;

@@ -7,7 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimeUnit as ArrowUnit};
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::Tz;
-use datafusion::common::Result as DfResult;
+use datafusion_common::Result as DfResult;
 
 use super::failed;
 use crate::sql::ast::TimeUnit;

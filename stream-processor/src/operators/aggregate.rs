@@ -10,7 +10,8 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 
-use super::cell::{Cell, Distinct, Seen};
+use super::cell::{Cell, Distinct, Seen, Wide};
+use super::fingerprint::Prints;
 use crate::error::Error;
 use crate::functions::decimal;
 use crate::table::{SqlType, TypeRoot};
@@ -119,14 +120,16 @@ pub(crate) enum State {
     },
     /// `None` after an overflow.
     Decimal {
-        sum: Option<i128>,
+        sum: Option<Wide>,
         count: i64,
     },
     Best(Option<Cell>),
     /// Every value and how often it is there, in order.
     Bag(BTreeMap<Cell, i64>),
     /// Every value and how often it is there, for counting and adding up.
-    Distinct(Distinct),
+    Distinct(Box<Distinct>),
+    /// Every value, where they are only counted and none is taken back.
+    Prints(Box<Prints>),
     Pick(Option<Cell>),
     List(Vec<Box<str>>),
 }
@@ -140,7 +143,10 @@ impl AggregateCall {
                 Function::Count | Function::Sum | Function::Avg
             )
         {
-            return State::Distinct(Distinct::default());
+            if self.function == Function::Count && !self.retracts {
+                return State::Prints(Box::default());
+            }
+            return State::Distinct(Box::default());
         }
         match self.function {
             Function::Count => State::Count(0),
@@ -155,7 +161,7 @@ impl AggregateCall {
     fn empty_sum(&self) -> State {
         match self.argument.as_ref().map(|(_, ty)| &ty.root) {
             Some(TypeRoot::Decimal(..)) => State::Decimal {
-                sum: Some(0),
+                sum: Some(0.into()),
                 count: 0,
             },
             Some(TypeRoot::Float | TypeRoot::Double) => State::Double { sum: 0.0, count: 0 },
@@ -197,13 +203,23 @@ impl AggregateCall {
                 *count += sign;
             }
             (State::Decimal { sum, count }, Column::Decimal(array)) => {
-                *sum = sum.and_then(|sum| {
-                    decimal::fits(sum.checked_add(i128::from(sign) * array.value(row))?, 38)
-                });
+                *sum = sum.and_then(|sum| add_wide(sum, i128::from(sign) * array.value(row)));
                 *count += sign;
             }
-            (State::Best(best), _) => self.best(best, column.cell(row)),
+            (State::Best(best), _) => {
+                // Most values are no better, and need not be copied.
+                let seen = column.seen(row);
+                if best
+                    .as_ref()
+                    .is_none_or(|best| self.is_better(seen, best.seen()))
+                {
+                    *best = Some(seen.to_cell());
+                }
+            }
             (State::Distinct(set), _) => set.add(column.seen(row), sign),
+            (State::Prints(prints), _) => {
+                prints.insert(column.seen(row).print());
+            }
             (State::Bag(bag), _) => {
                 let cell = column.cell(row);
                 let count = bag.entry(cell.clone()).or_insert(0);
@@ -225,13 +241,10 @@ impl AggregateCall {
         }
     }
 
-    fn best(&self, best: &mut Option<Cell>, cell: Cell) {
-        let better = best.as_ref().is_none_or(|best| match self.function {
-            Function::Min => cell < *best,
-            _ => cell > *best,
-        });
-        if better {
-            *best = Some(cell);
+    fn is_better(&self, new: Seen<'_>, best: Seen<'_>) -> bool {
+        match self.function {
+            Function::Min => new.order(best).is_lt(),
+            _ => new.order(best).is_gt(),
         }
     }
 
@@ -268,13 +281,25 @@ impl AggregateCall {
             ) => {
                 *sum = sum
                     .zip(more)
-                    .and_then(|(sum, more)| decimal::fits(sum.checked_add(more)?, 38));
+                    .and_then(|(sum, more)| add_wide(sum, more.into()));
                 *count += seen;
             }
-            (State::Best(best), State::Best(Some(cell))) => self.best(best, cell),
+            (State::Best(best), State::Best(Some(cell))) => {
+                if best
+                    .as_ref()
+                    .is_none_or(|best| self.is_better(cell.seen(), best.seen()))
+                {
+                    *best = Some(cell);
+                }
+            }
             (State::Bag(bag), State::Bag(more)) => {
                 for (cell, seen) in more {
                     *bag.entry(cell).or_insert(0) += seen;
+                }
+            }
+            (State::Prints(prints), State::Prints(more)) => {
+                for print in more.iter() {
+                    prints.insert(*print);
                 }
             }
             (State::Distinct(set), State::Distinct(more)) => {
@@ -314,6 +339,7 @@ impl AggregateCall {
             State::Distinct(set) if self.function == Function::Count => {
                 Some(Cell::Int(set.len() as i64))
             }
+            State::Prints(prints) => Some(Cell::Int(prints.len() as i64)),
             State::Bag(bag) if self.function == Function::Min => bag.keys().next().cloned(),
             State::Bag(bag) => bag.keys().next_back().cloned(),
             State::Distinct(set) => {
@@ -340,7 +366,7 @@ impl AggregateCall {
                 Some(Cell::Double(sum / *count as f64))
             }
             State::Double { sum, .. } => Some(Cell::Double(*sum)),
-            State::Decimal { sum, count } => self.decimal_result((*sum)?, *count, argument),
+            State::Decimal { sum, count } => self.decimal_result((*sum)?.into(), *count, argument),
             State::Best(cell) | State::Pick(cell) => cell.clone(),
             State::List(list) if list.is_empty() => None,
             State::List(list) => Some(Cell::Text(list.join(&self.separator).into())),
@@ -358,8 +384,13 @@ impl AggregateCall {
         } else {
             sum
         };
-        Some(Cell::Decimal(value))
+        Some(Cell::Decimal(value.into()))
     }
+}
+
+/// `None` when it no longer fits 38 digits.
+fn add_wide(sum: Wide, more: i128) -> Option<Wide> {
+    decimal::fits(i128::from(sum).checked_add(more)?, 38).map(Wide::from)
 }
 
 fn add_cell(state: &mut State, cell: &Cell) {
@@ -373,7 +404,7 @@ fn add_cell(state: &mut State, cell: &Cell) {
             *count += 1;
         }
         (State::Decimal { sum, count }, Cell::Decimal(value)) => {
-            *sum = sum.and_then(|sum| sum.checked_add(*value));
+            *sum = sum.and_then(|sum| add_wide(sum, (*value).into()));
             *count += 1;
         }
         _ => {}
@@ -397,7 +428,7 @@ fn cells_to_array(
         TypeRoot::Decimal(precision, scale) => {
             let values: Decimal128Array = cells
                 .map(|cell| match cell {
-                    Some(Cell::Decimal(value)) => Some(value),
+                    Some(Cell::Decimal(value)) => Some(value.into()),
                     _ => None,
                 })
                 .collect();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringBuilder};
 use arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::physical_plan::PhysicalExpr;
+use datafusion_physical_expr::PhysicalExpr;
 
 use super::keys::batch_of;
 use crate::batch::{ChangeBatch, RowKind};
@@ -20,7 +20,7 @@ use crate::plan::typed::{Typed, TypedKind};
 
 /// The paths that are read from one column.
 #[derive(Debug, Clone)]
-struct Extraction {
+pub(crate) struct Extraction {
     column: usize,
     paths: json::Paths,
     n_paths: usize,
@@ -48,8 +48,9 @@ pub(crate) struct Calc {
 }
 
 /// Columns that are computed before the filter and the expressions, which then read them.
-struct Widening {
-    fields: Vec<Arc<Field>>,
+pub(crate) struct Widening {
+    /// The input, the extracted columns and the shared ones.
+    pub(crate) fields: Vec<Arc<Field>>,
     extracted: Extracted,
     /// Where the extracted columns of each input column begin.
     starts: Vec<usize>,
@@ -99,7 +100,7 @@ impl Calc {
 }
 
 impl Widening {
-    fn new<'e>(input: &SchemaRef, exprs: impl Iterator<Item = &'e Typed>) -> Self {
+    pub(crate) fn new<'e>(input: &Schema, exprs: impl Iterator<Item = &'e Typed>) -> Self {
         let mut extracted = Extracted::new();
         exprs.for_each(|expr| collect(expr, &mut extracted));
         let mut fields: Vec<_> = input.fields().iter().cloned().collect();
@@ -120,7 +121,7 @@ impl Widening {
     }
 
     /// Adds a column for each subexpression that stands at several places and cannot fail.
-    fn share<'e>(
+    pub(crate) fn share<'e>(
         &mut self,
         exprs: impl Iterator<Item = &'e Typed>,
     ) -> Result<Vec<Arc<dyn PhysicalExpr>>, Error> {
@@ -151,7 +152,7 @@ impl Widening {
     }
 
     /// `expr` with what has been computed read from its column.
-    fn replace(&self, expr: &Typed) -> Typed {
+    pub(crate) fn replace(&self, expr: &Typed) -> Typed {
         let extracted = expr.rewrite(&mut |inner| {
             let (column, name, _) = extraction(inner)?;
             let known = |(known, _): &(usize, _)| *known == column;
@@ -165,7 +166,7 @@ impl Widening {
         extracted.rewrite(&mut |inner| self.column_of(inner))
     }
 
-    fn extractions(&self) -> Vec<Extraction> {
+    pub(crate) fn extractions(&self) -> Vec<Extraction> {
         let extracted = self.extracted.iter();
         extracted
             .map(|(column, paths)| Extraction {
@@ -177,8 +178,8 @@ impl Widening {
     }
 }
 
-/// A JSON_VALUE of a column with a literal path and no clauses.
-fn extraction(expr: &Typed) -> Option<(usize, String, Vec<Step>)> {
+/// A JSON_VALUE of a column with a literal path and no clauses: the column, the path as written and as steps.
+pub(crate) fn extraction(expr: &Typed) -> Option<(usize, String, Vec<Step>)> {
     let TypedKind::Call(kernel, args) = &expr.kind else {
         return None;
     };
@@ -233,7 +234,7 @@ impl Calc {
         if !self.extractions.is_empty() {
             let mut columns = batch.columns().to_vec();
             for extraction in &self.extractions {
-                extraction.run(batch.column(extraction.column), &mut columns);
+                extraction.run(&mut columns);
             }
             batch = self.first_columns(columns)?;
         }
@@ -313,13 +314,20 @@ pub(crate) fn evaluate(
     expr.evaluate(rows)
         .and_then(|value| value.into_array(rows.num_rows()))
         .map_err(|error| match error {
-            datafusion::common::DataFusionError::Execution(message) => Error::failed(message),
+            datafusion_common::DataFusionError::Execution(message) => Error::failed(message),
             other => Error::caused("could not evaluate an expression", other),
         })
 }
 
 impl Extraction {
-    fn run(&self, texts: &ArrayRef, columns: &mut Vec<ArrayRef>) {
+    /// How many columns it appends.
+    pub(crate) fn width(&self) -> usize {
+        self.n_paths
+    }
+
+    /// Appends the extracted columns to `columns`, among which the texts are.
+    pub(crate) fn run(&self, columns: &mut Vec<ArrayRef>) {
+        let texts = columns[self.column].clone();
         let texts = texts.as_string::<i32>();
         let mut builders: Vec<StringBuilder> = (0..self.n_paths)
             .map(|_| StringBuilder::with_capacity(texts.len(), texts.len() * 24))

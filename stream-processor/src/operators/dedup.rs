@@ -1,29 +1,26 @@
 //! One row a key: the first by processing time (and nothing kept but a fingerprint of the key), the first by event
 //! time (when the watermark has passed it), or the last by either (updating).
 //!
-//! The fingerprint is XXH3-128 over the key's typed bytes, cut to 96 bits: two keys of a billion alive share one with
-//! a probability of 10⁻¹¹. The first by processing time is forgotten after `table.exec.state.ttl`, in quarters of it;
-//! the others by the rules of [`super::ttl`], except that a first row by event time is not forgotten while it waits.
+//! The first by processing time is [`first_seen`]. The others are forgotten by the rules of [`super::ttl`], except that
+//! a first row by event time is not forgotten while it waits.
+
+mod first_seen;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, SchemaRef, UInt32Type};
-use hashbrown::{HashMap, HashSet};
-use twox_hash::XxHash3_128;
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use first_seen::FirstSeen;
+use hashbrown::HashMap;
 
-use super::calc::keep_rows;
 use super::keys::{Encoder, batch_of, column, damaged, failed, state_batch, take_rows};
 use super::ttl::{TimeToLive, UNTIMED, Written};
 use crate::batch::{ChangeBatch, RowKind};
 use crate::error::Error;
 use crate::graph::OperatorFactory;
 use crate::operator::{CheckpointId, EventTime, Operator, Output, StateTable, Subtask};
-
-/// How many generations a time to live is cut into.
-const GENERATIONS: i64 = 4;
 
 /// What to keep.
 #[derive(Debug, Clone)]
@@ -41,12 +38,7 @@ impl OperatorFactory for Dedup {
     fn create(&self, _: Subtask) -> Result<Box<dyn Operator>, Error> {
         let keys = Encoder::new(&self.schema, &self.keys)?;
         if self.order.is_none() && !self.keep_last {
-            return Ok(Box::new(FirstSeen {
-                plan: self.clone(),
-                keys,
-                now: None,
-                generations: vec![Generation::default()],
-            }));
+            return Ok(Box::new(FirstSeen::new(self.clone(), keys)));
         }
         Ok(Box::new(Ordered {
             plan: self.clone(),
@@ -57,207 +49,6 @@ impl OperatorFactory for Dedup {
             held: HashMap::default(),
             ttl: TimeToLive::new(self.ttl),
         }))
-    }
-}
-
-type Print = [u32; 3];
-
-/// Keys first seen in one quarter of the time to live.
-#[derive(Default)]
-struct Generation {
-    since: i64,
-    prints: HashSet<Print, ahash::RandomState>,
-    /// What was seen since the last checkpoint, with key groups.
-    fresh: Vec<(u16, Print)>,
-    /// What checkpoints have already written, unchanged from one to the next.
-    sealed: Vec<RecordBatch>,
-}
-
-/// First by processing time.
-struct FirstSeen {
-    plan: Dedup,
-    keys: Encoder,
-    now: Option<i64>,
-    generations: Vec<Generation>,
-}
-
-fn print(bytes: &[u8]) -> Print {
-    let hash = XxHash3_128::oneshot(bytes);
-    [hash as u32, (hash >> 32) as u32, (hash >> 64) as u32]
-}
-
-impl FirstSeen {
-    fn prints(&self, rows: &RecordBatch) -> Result<Vec<Print>, Error> {
-        // One text column, the usual case, needs no encoding.
-        if let [key] = self.plan.keys[..]
-            && let Some(texts) = rows.column(key).as_string_opt::<i32>()
-            && texts.null_count() == 0
-        {
-            return Ok(texts
-                .iter()
-                .flatten()
-                .map(|text| print(text.as_bytes()))
-                .collect());
-        }
-        let encoded = self.keys.encode(rows)?;
-        Ok(encoded.iter().map(|row| print(row.as_ref())).collect())
-    }
-
-    fn block(fresh: &[(u16, Print)]) -> Result<RecordBatch, Error> {
-        let groups: ArrayRef = Arc::new(
-            fresh
-                .iter()
-                .map(|(group, _)| *group)
-                .collect::<arrow::array::UInt16Array>(),
-        );
-        let part = |at: usize| -> ArrayRef {
-            Arc::new(
-                fresh
-                    .iter()
-                    .map(|(_, print)| print[at])
-                    .collect::<UInt32Array>(),
-            )
-        };
-        RecordBatch::try_from_iter([
-            ("__key_group", groups),
-            ("print_0", part(0)),
-            ("print_1", part(1)),
-            ("print_2", part(2)),
-        ])
-        .map_err(failed)
-    }
-}
-
-impl Operator for FirstSeen {
-    fn on_batch(
-        &mut self,
-        _: usize,
-        batch: ChangeBatch,
-        output: &mut dyn Output,
-    ) -> Result<(), Error> {
-        let prints = self.prints(&batch.rows)?;
-        let keys: Vec<ArrayRef> = self
-            .plan
-            .keys
-            .iter()
-            .map(|key| batch.rows.column(*key).clone())
-            .collect();
-        let groups = crate::key_group::key_groups(&keys, batch.num_rows())?;
-        let mut keep = Vec::with_capacity(prints.len());
-        let Some((current, older)) = self.generations.split_last_mut() else {
-            return Err(Error::failed("a deduplication without a generation"));
-        };
-        for (print, group) in prints.into_iter().zip(groups) {
-            let new = !older
-                .iter()
-                .any(|generation| generation.prints.contains(&print))
-                && current.prints.insert(print);
-            if new {
-                current.fresh.push((group, print));
-            }
-            keep.push(new);
-        }
-        let kept = keep_rows(batch, &BooleanArray::from(keep))?;
-        if kept.num_rows() == 0 {
-            return Ok(());
-        }
-        output.emit(kept)
-    }
-
-    fn on_processing_time(&mut self, now: i64, _: &mut dyn Output) -> Result<(), Error> {
-        let Some(ttl) = self.plan.ttl else {
-            return Ok(());
-        };
-        if self.now.is_none() {
-            for generation in &mut self.generations {
-                if generation.since == 0 {
-                    generation.since = now;
-                }
-            }
-        }
-        self.now = Some(now);
-        let step = (ttl / GENERATIONS).max(1);
-        if self
-            .generations
-            .last()
-            .is_some_and(|last| now - last.since >= step)
-        {
-            self.generations.push(Generation {
-                since: now,
-                ..Generation::default()
-            });
-        }
-        // The youngest key of a generation is as old as the next one's beginning.
-        while self.generations.len() > 1 && now - self.generations[1].since >= ttl {
-            self.generations.remove(0);
-        }
-        Ok(())
-    }
-
-    fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<StateTable>, Error> {
-        let mut tables = Vec::new();
-        for generation in &mut self.generations {
-            if !generation.fresh.is_empty() {
-                generation
-                    .sealed
-                    .push(Self::block(&std::mem::take(&mut generation.fresh))?);
-            }
-            // Small blocks are folded together, so that a checkpoint has few files.
-            while let [.., a, b] = &generation.sealed[..]
-                && (a.num_rows() <= b.num_rows() * 2)
-            {
-                let folded = arrow::compute::concat_batches(&a.schema(), [a, b]).map_err(failed)?;
-                generation.sealed.truncate(generation.sealed.len() - 2);
-                generation.sealed.push(folded);
-            }
-            tables.push(StateTable {
-                name: format!("seen-{}", generation.since),
-                rows: generation.sealed.clone(),
-            });
-        }
-        Ok(tables)
-    }
-
-    fn restore(&mut self, tables: Vec<StateTable>) -> Result<(), Error> {
-        for table in tables {
-            let since = table
-                .name
-                .strip_prefix("seen-")
-                .and_then(|since| since.parse().ok());
-            let mut generation = Generation {
-                since: since.ok_or_else(damaged)?,
-                ..Generation::default()
-            };
-            for batch in table.rows {
-                let part = |name: &str| -> Result<UInt32Array, Error> {
-                    Ok(column(&batch, name)?
-                        .as_primitive_opt::<UInt32Type>()
-                        .ok_or_else(damaged)?
-                        .clone())
-                };
-                let parts = [part("print_0")?, part("print_1")?, part("print_2")?];
-                generation.prints.extend(
-                    (0..batch.num_rows())
-                        .map(|row| [0, 1, 2].map(|at: usize| parts[at].value(row))),
-                );
-                generation.sealed.push(batch);
-            }
-            self.generations.push(generation);
-        }
-        self.generations
-            .retain(|generation| generation.since != 0 || !generation.prints.is_empty());
-        self.generations.sort_by_key(|generation| generation.since);
-        if self.generations.is_empty() {
-            self.generations.push(Generation::default());
-        }
-        Ok(())
-    }
-
-    fn state_size(&self) -> usize {
-        self.generations
-            .iter()
-            .map(|generation| generation.prints.capacity() * 13)
-            .sum()
     }
 }
 

@@ -4,13 +4,16 @@
 //! meet nothing new any more and are forgotten: a bounded side input costs only its own size. The rows of a side that
 //! has ended are laid out as columns, from which matches are taken without decoding. A row that was not written for the
 //! time to live of its side is gone, ended or not, as in Flink; nothing is corrected for it.
+//!
+//! A stream can also be joined where it is, without an exchange by key: then each instance gets the whole right side.
+//! Barriers are aligned, so all instances have the same of it at a checkpoint, and the first one writes it for all.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{Int64Type, SchemaRef};
-use datafusion::physical_plan::PhysicalExpr;
+use datafusion_physical_expr::PhysicalExpr;
 use hashbrown::HashMap;
 
 use super::calc::evaluate;
@@ -29,6 +32,8 @@ pub(crate) struct Join {
     pub(crate) keys: [Vec<usize>; 2],
     /// Left rows without a match come with NULLs.
     pub(crate) outer: bool,
+    /// The right side goes to all instances, the rows of the left side to any.
+    pub(crate) side_to_all: bool,
     pub(crate) condition: Option<Arc<dyn PhysicalExpr>>,
     /// How long a side keeps a row that is not written again, in milliseconds.
     pub(crate) ttl: [Option<i64>; 2],
@@ -36,7 +41,7 @@ pub(crate) struct Join {
 }
 
 impl OperatorFactory for Join {
-    fn create(&self, _: Subtask) -> Result<Box<dyn Operator>, Error> {
+    fn create(&self, subtask: Subtask) -> Result<Box<dyn Operator>, Error> {
         let side = |port: usize| -> Result<Side, Error> {
             Ok(Side {
                 keys: Encoder::new(&self.sides[port], &self.keys[port])?,
@@ -51,6 +56,7 @@ impl OperatorFactory for Join {
         Ok(Box::new(Joiner {
             sides: [side(0)?, side(1)?],
             plan: self.clone(),
+            subtask,
             buffered: Vec::new(),
         }))
     }
@@ -110,7 +116,8 @@ impl Side {
     }
 
     /// The rows as a checkpoint keeps them, if there are any.
-    fn saved(&mut self, keys: &[usize]) -> Result<Option<RecordBatch>, Error> {
+    /// With `keys`, each instance of a restored job gets those of its key groups, otherwise each gets all.
+    fn saved(&mut self, keys: Option<&[usize]>) -> Result<Option<RecordBatch>, Error> {
         if let Some(arranged) = &mut self.arranged {
             if arranged.saved.is_none() && arranged.rows.num_rows() > 0 {
                 let ones = vec![1; arranged.rows.num_rows()];
@@ -206,6 +213,7 @@ const HELD_OVERHEAD: usize = 48;
 
 struct Joiner {
     plan: Join,
+    subtask: Subtask,
     sides: [Side; 2],
     /// Left rows with NULLs for the right, to be emitted with the results.
     buffered: Vec<(Arc<[u8]>, RowKind)>,
@@ -396,13 +404,12 @@ impl Joiner {
 
 /// Rows of a side with how often each is there, how many matches it has, and when it was last written.
 fn saved_rows(
-    keys: &[usize],
+    keys: Option<&[usize]>,
     rows: &[ArrayRef],
     counts: Vec<i64>,
     matches: Vec<i64>,
     written: Option<Vec<Written>>,
 ) -> Result<RecordBatch, Error> {
-    let keys: Vec<ArrayRef> = keys.iter().map(|key| rows[*key].clone()).collect();
     let mut columns: Vec<(String, ArrayRef)> = vec![
         ("count".to_owned(), Arc::new(Int64Array::from(counts))),
         ("matches".to_owned(), Arc::new(Int64Array::from(matches))),
@@ -413,7 +420,18 @@ fn saved_rows(
     for (index, column) in rows.iter().enumerate() {
         columns.push((format!("value_{index}"), column.clone()));
     }
-    state_batch(&keys, columns)
+    match keys {
+        Some(keys) => {
+            let keys: Vec<ArrayRef> = keys.iter().map(|key| rows[*key].clone()).collect();
+            state_batch(&keys, columns)
+        }
+        None => RecordBatch::try_from_iter_with_nullable(
+            columns
+                .into_iter()
+                .map(|(name, column)| (name, column, true)),
+        )
+        .map_err(super::keys::failed),
+    }
 }
 
 /// Which rows have no NULL among the columns `keys`: NULL joins nothing.
@@ -488,7 +506,12 @@ impl Operator for Joiner {
                     RecordBatch::try_from_iter([("ended", ended)]).map_err(super::keys::failed)?,
                 ],
             });
-            let rows = side.saved(&self.plan.keys[port])?;
+            let to_all = self.plan.side_to_all && port == 1;
+            if to_all && self.subtask.index > 0 {
+                continue;
+            }
+            let keys = (!to_all).then_some(&*self.plan.keys[port]);
+            let rows = side.saved(keys)?;
             tables.extend(rows.map(|rows| StateTable {
                 name: format!("rows-{port}"),
                 rows: vec![rows],

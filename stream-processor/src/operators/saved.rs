@@ -37,6 +37,11 @@ pub(crate) fn save(state: &State, out: &mut Vec<u8>) {
             out.push(8);
             save_counts(set.len(), set.iter(), out);
         }
+        State::Prints(prints) => {
+            out.push(9);
+            out.extend((prints.len() as u64).to_le_bytes());
+            prints.iter().for_each(|print| out.extend(print));
+        }
         State::Pick(cell) => {
             out.push(6);
             save_cell(cell.as_ref(), out);
@@ -83,7 +88,7 @@ fn save_cell(cell: Option<&Cell>, out: &mut Vec<u8>) {
         }
         Some(Cell::Decimal(value)) => {
             out.push(3);
-            out.extend(value.to_le_bytes());
+            out.extend(i128::from(*value).to_le_bytes());
         }
         Some(Cell::Text(value)) => {
             out.push(4);
@@ -117,7 +122,12 @@ pub(crate) fn load(bytes: &mut &[u8]) -> Option<State> {
         }
         4 => State::Best(load_cell(bytes)?),
         5 => State::Bag(load_counts(bytes)?.into_iter().collect()),
-        8 => State::Distinct(load_counts(bytes)?.into_iter().collect()),
+        8 => State::Distinct(Box::new(load_counts(bytes)?.into_iter().collect())),
+        9 => {
+            let length = u64::from_le_bytes(take(bytes)?);
+            let prints = (0..length).map(|_| take(bytes)).collect::<Option<_>>()?;
+            State::Prints(Box::new(prints))
+        }
         6 => State::Pick(load_cell(bytes)?),
         7 => {
             let mut list = Vec::new();
@@ -139,7 +149,7 @@ fn load_cell(bytes: &mut &[u8]) -> Option<Option<Cell>> {
         0 => None,
         1 => Some(Cell::Int(i64::from_le_bytes(take(bytes)?))),
         2 => Some(Cell::Double(f64::from_le_bytes(take(bytes)?))),
-        3 => Some(Cell::Decimal(i128::from_le_bytes(take(bytes)?))),
+        3 => Some(Cell::Decimal(i128::from_le_bytes(take(bytes)?).into())),
         4 => {
             let length = usize::try_from(u64::from_le_bytes(take(bytes)?)).ok()?;
             let (text, rest) = bytes.split_at_checked(length)?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use chrono_tz::Tz;
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 use super::aggregate::{AggregateCall, State};
 use super::dedup::millis;
@@ -45,12 +45,15 @@ impl OperatorFactory for SessionAggregate {
             encoder: Encoder::new(&self.input, &self.keys)?,
             plan: self.clone(),
             watermark: EventTime::MIN,
-            open: HashMap::default(),
-            timers: BTreeMap::new(),
+            sessions: Vec::new(),
             states: vec![Vec::new(); self.calls.len()],
             free: Vec::new(),
+            first: HashTable::new(),
+            hasher: ahash::RandomState::new(),
+            timers: BTreeMap::new(),
             meeting: Vec::new(),
             changed: Vec::new(),
+            gone: Vec::new(),
             written: Vec::new(),
         }))
     }
@@ -58,14 +61,21 @@ impl OperatorFactory for SessionAggregate {
 
 type Key = Box<[u8]>;
 
+/// No slot.
+const NONE: u32 = u32::MAX;
+
+/// An open session of a key. Many are open at once, so it is small: others point to it by its slot.
 struct Session {
+    /// Empty bytes in a slot that is free.
+    key: Key,
     /// Wall clock if the time column is TIMESTAMP_LTZ.
     start: i64,
     end: i64,
-    /// Where its states lie.
-    slot: u32,
-    /// The timer that will look at it: at its end, or before it if the session grew since.
+    /// When it is looked at: at its end, or before it if the session grew since.
     timer: i64,
+    /// The slot of another session of the same key, which does not touch this one.
+    next: u32,
+    is_open: bool,
     /// Its key is among the changed ones.
     changed: bool,
 }
@@ -74,18 +84,23 @@ struct Sessions {
     plan: SessionAggregate,
     encoder: Encoder,
     watermark: EventTime,
-    /// A key's open sessions, which do not touch.
-    open: HashMap<Key, Vec<Session>, ahash::RandomState>,
-    /// Keys that may have a session to close, by its last millisecond.
-    timers: BTreeMap<i64, Vec<Key>>,
+    /// By slot.
+    sessions: Vec<Session>,
     /// One list a call, one state a slot.
     states: Vec<Vec<State>>,
     /// Slots of no session, with empty states.
     free: Vec<u32>,
+    /// The first slot of each key.
+    first: HashTable<u32>,
+    hasher: ahash::RandomState,
+    /// Slots that may have a session to close, by its last millisecond.
+    timers: BTreeMap<i64, Vec<u32>>,
     /// Slots of sessions that a row has joined: the second is to be merged into the first.
     meeting: Vec<(u32, u32)>,
-    /// Keys whose sessions are not as the last checkpoint has them, some of them twice.
-    changed: Vec<Key>,
+    /// Slots whose keys are not as the last checkpoint has them; of those that are no longer marked nothing is to do.
+    changed: Vec<u32>,
+    /// Keys that have no session any more, and that a checkpoint may have.
+    gone: Vec<Key>,
     /// What checkpoints have: all sessions, then changes.
     written: Vec<RecordBatch>,
 }
@@ -101,76 +116,149 @@ struct Placed {
 }
 
 impl Sessions {
+    fn first_of(&self, key: &[u8]) -> Option<u32> {
+        let same = |slot: &u32| *self.sessions[*slot as usize].key == *key;
+        self.first.find(self.hasher.hash_one(key), same).copied()
+    }
+
+    /// The slots of the sessions that come with the one at `first`.
+    fn chain(&self, first: u32) -> impl Iterator<Item = u32> {
+        std::iter::successors(Some(first), |slot| {
+            Some(self.sessions[*slot as usize].next).filter(|next| *next != NONE)
+        })
+    }
+
     /// The slot of the session of `key` that `time` belongs to; `None` if it is late.
     fn place(&mut self, key: &[u8], time: i64) -> Option<u32> {
         let (mut start, mut end) = (time, time + self.plan.gap);
-        // Sessions that touch exactly do merge.
-        let touches =
-            |session: &Session, start: i64, end: i64| session.start <= end && start <= session.end;
-        if let Some(sessions) = self.open.get_mut(key)
-            && let Some(first) = sessions
-                .iter()
-                .position(|session| touches(session, start, end))
-        {
-            // A session that is open ends behind the watermark, and so does what it grows to.
-            let mut at = first + 1;
-            while let Some(other) = sessions.get(at) {
-                if touches(other, start, end) {
-                    let other = sessions.swap_remove(at);
-                    (start, end) = (start.min(other.start), end.max(other.end));
-                    self.meeting.push((sessions[first].slot, other.slot));
-                } else {
-                    at += 1;
-                }
+        let first = self.first_of(key);
+        let mut joined: Option<u32> = None;
+        let mut before = NONE;
+        let mut at = first.unwrap_or(NONE);
+        while at != NONE {
+            let session = &self.sessions[at as usize];
+            let next = session.next;
+            // Sessions that touch exactly do merge. One that is open ends behind the watermark, and so does what it
+            // grows to.
+            if session.start > end || start > session.end {
+                before = at;
+            } else if let Some(joined) = joined {
+                (start, end) = (start.min(session.start), end.max(session.end));
+                self.meeting.push((joined, at));
+                self.sessions[at as usize].is_open = false;
+                // The joined one comes before it.
+                self.sessions[before as usize].next = next;
+            } else {
+                (start, end) = (start.min(session.start), end.max(session.end));
+                joined = Some(at);
+                before = at;
             }
-            let session = &mut sessions[first];
-            session.start = session.start.min(start);
-            session.end = session.end.max(end);
-            if !std::mem::replace(&mut session.changed, true) {
-                self.changed.push(key.into());
-            }
-            return Some(session.slot);
+            at = next;
+        }
+        if let Some(slot) = joined {
+            let session = &mut self.sessions[slot as usize];
+            (session.start, session.end) = (start, end);
+            self.mark(slot);
+            return Some(slot);
         }
         let timer = super::window::close_time(end, self.plan.zone);
         if timer <= self.watermark.0 {
             return None;
         }
-        let slot = self.slot();
-        let session = Session {
-            start,
-            end,
-            slot,
-            timer,
-            changed: true,
-        };
-        self.changed.push(key.into());
-        self.open.entry_ref(key).or_default().push(session);
-        self.timers.entry(timer).or_default().push(key.into());
+        let slot = self.open(key, (start, end), timer);
+        self.mark(slot);
         Some(slot)
     }
 
-    /// A slot with empty states.
-    fn slot(&mut self) -> u32 {
-        if let Some(slot) = self.free.pop() {
-            return slot;
+    /// Notes that the sessions of a key are other than the last checkpoint has them.
+    fn mark(&mut self, slot: u32) {
+        if !std::mem::replace(&mut self.sessions[slot as usize].changed, true) {
+            self.changed.push(slot);
         }
-        for (call, states) in self.plan.calls.iter().zip(&mut self.states) {
-            states.push(call.empty());
+    }
+
+    /// A new session, with empty states.
+    fn open(&mut self, key: &[u8], (start, end): (i64, i64), timer: i64) -> u32 {
+        let first = self.first_of(key);
+        let session = Session {
+            key: key.into(),
+            start,
+            end,
+            timer,
+            next: NONE,
+            is_open: true,
+            changed: false,
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.sessions[slot as usize] = session;
+                slot
+            }
+            None => {
+                for (call, states) in self.plan.calls.iter().zip(&mut self.states) {
+                    states.push(call.empty());
+                }
+                self.sessions.push(session);
+                self.sessions.len() as u32 - 1
+            }
+        };
+        match first {
+            // Behind the first one, so that the table need not change.
+            Some(first) => {
+                let next = std::mem::replace(&mut self.sessions[first as usize].next, slot);
+                self.sessions[slot as usize].next = next;
+            }
+            None => {
+                let (hasher, sessions) = (&self.hasher, &self.sessions);
+                let hash_of = |slot: &u32| hasher.hash_one(&*sessions[*slot as usize].key);
+                self.first
+                    .insert_unique(hasher.hash_one(key), slot, hash_of);
+            }
         }
-        self.states
-            .first()
-            .map_or(0, |states| states.len() as u32 - 1)
+        self.timers.entry(timer).or_default().push(slot);
+        slot
     }
 
     /// Takes the states out of a slot, which is free then.
     fn release(&mut self, slot: u32) -> Vec<State> {
         self.free.push(slot);
+        let session = &mut self.sessions[slot as usize];
+        (session.is_open, session.changed) = (false, false);
+        session.key = Key::default();
         self.plan
             .calls
             .iter()
             .zip(&mut self.states)
             .map(|(call, states)| std::mem::replace(&mut states[slot as usize], call.empty()))
             .collect()
+    }
+
+    /// Takes a session out of those of its key.
+    fn unlink(&mut self, slot: u32) {
+        let session = &self.sessions[slot as usize];
+        let next = session.next;
+        let hash = self.hasher.hash_one(&*session.key);
+        if let Ok(entry) = self.first.find_entry(hash, |first| *first == slot) {
+            if next == NONE {
+                entry.remove();
+                let key = std::mem::take(&mut self.sessions[slot as usize].key);
+                self.gone.push(key);
+                return;
+            }
+            *entry.into_mut() = next;
+            self.mark(next);
+            return;
+        }
+        let Some(first) = self.first_of(&self.sessions[slot as usize].key) else {
+            return;
+        };
+        let before = self
+            .chain(first)
+            .find(|at| self.sessions[*at as usize].next == slot);
+        if let Some(before) = before {
+            self.sessions[before as usize].next = next;
+        }
+        self.mark(first);
     }
 
     /// Takes placed rows into the states of their sessions.
@@ -197,25 +285,37 @@ impl Sessions {
         }
     }
 
-    /// Writes the sessions of `keys` for checkpoints; a key without one gets a row that says so.
-    fn write(&mut self, keys: &[Key]) -> Result<(), Error> {
-        let mut rows: Vec<(&Key, Option<Written>)> = Vec::with_capacity(keys.len());
-        for key in keys {
-            let Some(sessions) = self.open.get_mut(key) else {
-                rows.push((key, None));
+    /// Writes the sessions of the keys of `slots` for checkpoints, and a row for each key that has none any more.
+    fn write(&mut self, slots: &[u32]) -> Result<(), Error> {
+        let gone = std::mem::take(&mut self.gone);
+        let mut rows: Vec<(&[u8], Option<Written>)> = Vec::with_capacity(slots.len() + gone.len());
+        let mut of_keys: Vec<u32> = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let session = &self.sessions[*slot as usize];
+            if !session.is_open || !session.changed {
+                continue;
+            }
+            let Some(first) = self.first_of(&session.key) else {
                 continue;
             };
-            for session in sessions {
-                session.changed = false;
-                rows.push((key, Some((session.start, session.end, session.slot))));
+            let begin = of_keys.len();
+            of_keys.extend(self.chain(first));
+            for slot in &of_keys[begin..] {
+                self.sessions[*slot as usize].changed = false;
             }
         }
+        for slot in of_keys {
+            let session = &self.sessions[slot as usize];
+            rows.push((&session.key, Some((session.start, session.end, slot))));
+        }
+        let no_more = gone.iter().filter(|key| self.first_of(key).is_none());
+        rows.extend(no_more.map(|key| (&**key, None)));
         if rows.is_empty() {
             return Ok(());
         }
         let keys = self
             .encoder
-            .decode_bytes(rows.iter().map(|(key, _)| &***key))?;
+            .decode_bytes(rows.iter().map(|(key, _)| *key))?;
         let sessions = || rows.iter().map(|(_, session)| *session);
         let number = |of: fn(Written) -> i64| -> ArrayRef {
             Arc::new(
@@ -245,44 +345,49 @@ impl Sessions {
         Ok(())
     }
 
-    fn fire(&mut self, output: &mut dyn Output) -> Result<(), Error> {
+    /// Takes out the sessions that the watermark has passed, each with its key.
+    fn closed(&mut self) -> Vec<(Key, u32)> {
         let later = match self.watermark.0.checked_add(1) {
             Some(next) => self.timers.split_off(&next),
             None => BTreeMap::new(),
         };
-        let mut closed: Vec<(Key, Session)> = Vec::new();
-        for (due, keys) in std::mem::replace(&mut self.timers, later) {
-            for key in keys {
-                let Some(sessions) = self.open.get_mut(&key) else {
+        let mut closed = Vec::new();
+        for (due, slots) in std::mem::replace(&mut self.timers, later) {
+            for slot in slots {
+                let session = &mut self.sessions[slot as usize];
+                // The session that set the timer may be over, and its slot another's.
+                if !session.is_open || session.timer != due {
                     continue;
-                };
-                let (watermark, zone) = (self.watermark.0, self.plan.zone);
-                let ended = |session: &mut Session| {
-                    super::window::close_time(session.end, zone) <= watermark
-                };
-                for session in sessions.extract_if(.., ended) {
-                    closed.push((key.clone(), session));
                 }
-                for session in sessions.iter_mut().filter(|session| session.timer <= due) {
-                    session.timer = super::window::close_time(session.end, zone);
-                    self.timers
-                        .entry(session.timer)
-                        .or_default()
-                        .push(key.clone());
+                let ends = super::window::close_time(session.end, self.plan.zone);
+                if ends > self.watermark.0 {
+                    session.timer = ends;
+                    self.timers.entry(ends).or_default().push(slot);
+                    continue;
                 }
-                if sessions.is_empty() {
-                    self.open.remove(&key);
-                }
+                session.is_open = false;
+                closed.push((session.key.clone(), slot));
+                self.unlink(slot);
             }
         }
+        closed
+    }
+
+    fn fire(&mut self, output: &mut dyn Output) -> Result<(), Error> {
+        let closed = self.closed();
         if closed.is_empty() {
             return Ok(());
         }
         let mut columns = self
             .encoder
             .decode_bytes(closed.iter().map(|(key, _)| &**key))?;
-        let starts: Vec<i64> = closed.iter().map(|(_, session)| session.start).collect();
-        let ends: Vec<i64> = closed.iter().map(|(_, session)| session.end).collect();
+        let sessions = || {
+            closed
+                .iter()
+                .map(|(_, slot)| &self.sessions[*slot as usize])
+        };
+        let starts: Vec<i64> = sessions().map(|session| session.start).collect();
+        let ends: Vec<i64> = sessions().map(|session| session.end).collect();
         let [start, end, last] = window_columns(&starts, &ends, self.plan.zone)?;
         for window in &self.plan.windows {
             columns.push(match window {
@@ -291,21 +396,12 @@ impl Sessions {
                 SessionColumn::Time => last.clone(),
             });
         }
-        for (index, call) in self.plan.calls.iter().enumerate() {
-            let states = &self.states[index];
-            columns.push(
-                call.finish(
-                    closed
-                        .iter()
-                        .map(|(_, session)| &states[session.slot as usize]),
-                )?,
-            );
+        for (call, states) in self.plan.calls.iter().zip(&self.states) {
+            let states = closed.iter().map(|(_, slot)| &states[*slot as usize]);
+            columns.push(call.finish(states)?);
         }
-        for (key, session) in closed {
-            self.release(session.slot);
-            if !session.changed {
-                self.changed.push(key);
-            }
+        for (_, slot) in closed {
+            self.release(slot);
         }
         output.emit(ChangeBatch::inserts(batch_of(&self.plan.output, columns)?))
     }
@@ -352,14 +448,17 @@ impl Operator for Sessions {
     }
 
     fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<StateTable>, Error> {
-        self.changed.sort_unstable();
-        self.changed.dedup();
         let changed = std::mem::take(&mut self.changed);
         let later = self.written.iter().skip(1).map(RecordBatch::num_rows);
-        if self.written.is_empty() || later.sum::<usize>() + changed.len() > self.open.len() {
-            let keys: Vec<Key> = self.open.keys().cloned().collect();
+        let n_changes = later.sum::<usize>() + changed.len() + self.gone.len();
+        if self.written.is_empty() || n_changes > self.first.len() {
             self.written.clear();
-            self.write(&keys)?;
+            self.gone.clear();
+            let all: Vec<u32> = (0..self.sessions.len() as u32).collect();
+            for session in self.sessions.iter_mut().filter(|session| session.is_open) {
+                session.changed = true;
+            }
+            self.write(&all)?;
         } else {
             self.write(&changed)?;
         }
@@ -370,6 +469,7 @@ impl Operator for Sessions {
                 rows: self.written.clone(),
             });
         }
+        self.written = self.written.iter().map(StateTable::stub).collect();
         Ok(tables)
     }
 
@@ -411,8 +511,9 @@ impl Operator for Sessions {
                 encoded.iter().map(|row| row.as_ref().into()).collect()
             };
             for key in &keys {
-                for session in self.open.remove(key).unwrap_or_default() {
-                    self.release(session.slot);
+                while let Some(slot) = self.first_of(key) {
+                    self.unlink(slot);
+                    self.release(slot);
                 }
             }
             let mut states = named(&batch, "state", self.plan.calls.len())?
@@ -426,28 +527,26 @@ impl Operator for Sessions {
                 }
                 let (start, end) = (starts.value(row), ends.value(row));
                 let close = super::window::close_time(end, self.plan.zone);
-                self.timers.entry(close).or_default().push(key.clone());
-                let slot = self.slot();
+                let slot = self.open(&key, (start, end), close);
                 for (own, saved) in self.states.iter_mut().zip(saved) {
                     own[slot as usize] = saved;
                 }
-                self.open.entry(key).or_default().push(Session {
-                    start,
-                    end,
-                    slot,
-                    timer: close,
-                    changed: false,
-                });
             }
         }
+        // They are as the checkpoint has them.
+        for session in &mut self.sessions {
+            session.changed = false;
+        }
+        (self.changed, self.gone) = (Vec::new(), Vec::new());
         Ok(())
     }
 
     fn state_size(&self) -> usize {
-        // Each session with its key, here and among the timers; keys of one operator are of about one size.
-        let key = self.open.keys().next().map_or(0, |key| key.len());
-        let n_sessions = self.states.first().map_or(0, Vec::len) - self.free.len();
-        self.open.len() * key * 2 + n_sessions * (72 + 48 * self.plan.calls.len())
+        // Keys of one operator are of about one size.
+        let first = self.sessions.iter().find(|session| session.is_open);
+        let key = first.map_or(0, |session| session.key.len());
+        let states = size_of::<State>() * self.plan.calls.len();
+        self.sessions.len() * (size_of::<Session>() + key + states + 16)
     }
 }
 

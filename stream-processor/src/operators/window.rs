@@ -1,4 +1,8 @@
 //! Windows of fixed length: assigning rows to them, and aggregating what is in each until the watermark closes it.
+//!
+//! The aggregation runs in one phase, over rows, or in two, the second over what [`local`] has added up.
+
+pub(crate) mod local;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -149,23 +153,30 @@ pub(crate) fn close_time(end: i64, zone: Option<Tz>) -> i64 {
 #[derive(Debug, Clone)]
 pub(crate) struct WindowAggregate {
     pub(crate) input: SchemaRef,
-    pub(crate) end: usize,
-    pub(crate) zone: Option<Tz>,
+    pub(crate) of: Phase,
     pub(crate) keys: Vec<usize>,
     pub(crate) calls: Vec<AggregateCall>,
     pub(crate) output: SchemaRef,
 }
 
+/// What is aggregated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Phase {
+    /// Rows, whose window ends at column `end`, a wall clock of `zone` if there is one.
+    Rows { end: usize, zone: Option<Tz> },
+    /// What [`local`] passes on: the keys are the first columns.
+    Partials,
+}
+
 impl OperatorFactory for WindowAggregate {
     fn create(&self, _: Subtask) -> Result<Box<dyn Operator>, Error> {
-        Ok(Box::new(Windows {
-            encoder: Encoder::new(&self.input, &self.keys)?,
-            plan: self.clone(),
-            watermark: EventTime::MIN,
-            open: BTreeMap::new(),
-        }))
+        Ok(Box::new(Windows::new(self)?))
     }
 }
+
+/// When the window of a saved state closes, and the states themselves; no columns of a query have such names.
+const CLOSE: &str = "__close";
+const STATE: &str = "__state";
 
 /// The groups of the windows that close at one time.
 #[derive(Default)]
@@ -184,16 +195,71 @@ struct Windows {
 }
 
 impl Windows {
+    fn new(plan: &WindowAggregate) -> Result<Self, Error> {
+        Ok(Windows {
+            encoder: Encoder::new(&plan.input, &plan.keys)?,
+            plan: plan.clone(),
+            watermark: EventTime::MIN,
+            open: BTreeMap::new(),
+        })
+    }
+
+    fn n_groups(&self) -> usize {
+        self.open.values().map(|bucket| bucket.keys.len()).sum()
+    }
+
+    /// The windows that `watermark` closes, in their order.
+    fn close_until(&mut self, watermark: EventTime) -> BTreeMap<i64, Bucket> {
+        self.watermark = self.watermark.max(watermark);
+        let later = match self.watermark.0.checked_add(1) {
+            Some(next) => self.open.split_off(&next),
+            None => BTreeMap::new(),
+        };
+        std::mem::replace(&mut self.open, later)
+    }
+
+    /// Adds saved states of groups to those of the same groups; those that `take` refuses by their closing time are
+    /// left out, and their rows returned.
+    fn merge(
+        &mut self,
+        batch: &RecordBatch,
+        keys: &RecordBatch,
+        take: impl Fn(i64) -> bool,
+    ) -> Result<Vec<u32>, Error> {
+        let closes = column(batch, CLOSE)?
+            .as_primitive_opt::<Int64Type>()
+            .ok_or_else(damaged)?;
+        let encoded = self.encoder.encode(keys)?;
+        let calls = &self.plan.calls;
+        let mut states = named(batch, STATE, calls.len())?
+            .iter()
+            .map(|column| Ok(loaded_column(column)?.into_iter()))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let mut left_out = Vec::new();
+        for row in 0..batch.num_rows() {
+            let saved: Vec<State> = states.iter_mut().filter_map(Iterator::next).collect();
+            let close = closes.value(row);
+            if !take(close) {
+                left_out.push(row as u32);
+                continue;
+            }
+            let bucket = self.open.entry(close).or_insert_with(|| Bucket::new(calls));
+            let group = bucket.group(encoded.row(row), calls) as usize;
+            for ((call, into), from) in calls.iter().zip(&mut bucket.states).zip(saved) {
+                call.merge(&mut into[group], from);
+            }
+        }
+        Ok(left_out)
+    }
+
     fn add(
         &mut self,
         close: i64,
         batch: &RecordBatch,
         additions: Option<&[bool]>,
     ) -> Result<(), Error> {
-        let bucket = self.open.entry(close).or_insert_with(|| Bucket {
-            states: vec![Vec::new(); self.plan.calls.len()],
-            ..Bucket::default()
-        });
+        let calls = &self.plan.calls;
+        let bucket = self.open.entry(close).or_insert_with(|| Bucket::new(calls));
         let rows = self.encoder.encode(batch)?;
         let groups: Vec<u32> = rows
             .iter()
@@ -217,6 +283,13 @@ impl hashbrown::Equivalent<OwnedRow> for Probe<'_> {
 }
 
 impl Bucket {
+    fn new(calls: &[AggregateCall]) -> Self {
+        Bucket {
+            states: vec![Vec::new(); calls.len()],
+            ..Bucket::default()
+        }
+    }
+
     fn group(&mut self, row: arrow::row::Row<'_>, calls: &[AggregateCall]) -> u32 {
         if let Some(group) = self.groups.get(&Probe(row)) {
             return *group;
@@ -246,13 +319,24 @@ impl Operator for Windows {
         batch: ChangeBatch,
         output: &mut dyn Output,
     ) -> Result<(), Error> {
-        let ends = millis(batch.rows.column(self.plan.end))?;
+        let (end, zone) = match self.plan.of {
+            Phase::Rows { end, zone } => (end, zone),
+            Phase::Partials => {
+                let watermark = self.watermark.0;
+                let late = self.merge(&batch.rows, &batch.rows, |close| close > watermark)?;
+                return match late.is_empty() {
+                    true => Ok(()),
+                    false => output.late(take_rows(&batch.rows, late)?),
+                };
+            }
+        };
+        let ends = millis(batch.rows.column(end))?;
         let mut parts: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
         let mut late = Vec::new();
         let mut last = (i64::MIN, i64::MIN);
         for (row, end) in ends.values().iter().enumerate() {
             if *end != last.0 {
-                last = (*end, close_time(*end, self.plan.zone));
+                last = (*end, close_time(*end, zone));
             }
             if last.1 <= self.watermark.0 {
                 late.push(row as u32);
@@ -275,11 +359,7 @@ impl Operator for Windows {
     }
 
     fn on_watermark(&mut self, watermark: EventTime, output: &mut dyn Output) -> Result<(), Error> {
-        self.watermark = self.watermark.max(watermark);
-        while let Some(entry) = self.open.first_entry()
-            && *entry.key() <= self.watermark.0
-        {
-            let bucket = entry.remove();
+        for bucket in self.close_until(watermark).into_values() {
             let mut columns = self.encoder.decode(&bucket.keys)?;
             for (call, states) in self.plan.calls.iter().zip(&bucket.states) {
                 columns.push(call.finish(states.iter())?);
@@ -294,12 +374,12 @@ impl Operator for Windows {
         for (close, bucket) in &self.open {
             let keys = self.encoder.decode(&bucket.keys)?;
             let close: ArrayRef = Arc::new(Int64Array::from(vec![*close; bucket.keys.len()]));
-            let mut columns = vec![("close".to_owned(), close)];
+            let mut columns = vec![(CLOSE.to_owned(), close)];
             for (index, key) in keys.iter().enumerate() {
                 columns.push((format!("key_{index}"), key.clone()));
             }
             for (index, states) in bucket.states.iter().enumerate() {
-                columns.push((format!("state_{index}"), saved_column(states.iter())));
+                columns.push((format!("{STATE}_{index}"), saved_column(states.iter())));
             }
             rows.push(state_batch(
                 &exchange_keys(&self.plan.keys, &self.plan.input, &keys),
@@ -318,43 +398,15 @@ impl Operator for Windows {
     fn restore(&mut self, mut tables: Vec<StateTable>) -> Result<(), Error> {
         self.watermark = take_watermark(&mut tables)?;
         for batch in tables.into_iter().flat_map(|table| table.rows) {
-            let closes = column(&batch, "close")?
-                .as_primitive_opt::<Int64Type>()
-                .ok_or_else(damaged)?
-                .clone();
             let keys = named(&batch, "key", self.plan.keys.len())?;
-            let encoded = self
-                .encoder
-                .encode(&spread(&self.plan.input, &self.plan.keys, keys)?)?;
-            let states = named(&batch, "state", self.plan.calls.len())?
-                .iter()
-                .map(loaded_column)
-                .collect::<Result<Vec<_>, _>>()?;
-            for row in 0..batch.num_rows() {
-                let bucket = self
-                    .open
-                    .entry(closes.value(row))
-                    .or_insert_with(|| Bucket {
-                        states: vec![Vec::new(); self.plan.calls.len()],
-                        ..Bucket::default()
-                    });
-                let group = bucket.group(encoded.row(row), &self.plan.calls) as usize;
-                for (call, (into, from)) in self
-                    .plan
-                    .calls
-                    .iter()
-                    .zip(bucket.states.iter_mut().zip(&states))
-                {
-                    call.merge(&mut into[group], from[row].clone());
-                }
-            }
+            let keys = spread(&self.plan.input, &self.plan.keys, keys)?;
+            self.merge(&batch, &keys, |_| true)?;
         }
         Ok(())
     }
 
     fn state_size(&self) -> usize {
-        let groups: usize = self.open.values().map(|bucket| bucket.keys.len()).sum();
-        groups * (96 + 48 * self.plan.calls.len())
+        self.n_groups() * (96 + 48 * self.plan.calls.len())
     }
 }
 

@@ -1,6 +1,7 @@
 //! From plans to the graph: equal parts of several queries become one node, unread columns are not read.
 
 mod columns;
+mod json;
 mod operator;
 
 use std::collections::{BTreeSet, HashMap};
@@ -28,8 +29,19 @@ struct Step {
     op: Op,
     inputs: Vec<usize>,
     fields: Vec<Field>,
+    changes: ChangelogMode,
     /// How many columns the first input has.
     first_width: usize,
+}
+
+/// How the rows of an operator's inputs find its instances.
+enum Route {
+    /// They stay where they are.
+    Stay,
+    /// By these key columns of each input.
+    Keys(Vec<Vec<usize>>),
+    /// Those of the first input stay where they are, and each instance gets all of the second.
+    SideToAll,
 }
 
 struct Target {
@@ -50,6 +62,8 @@ pub(super) struct Builder<'a> {
     targets: Vec<Target>,
     late: Option<Arc<TableDefinition>>,
     nodes: Vec<Node>,
+    /// The first phases of aggregations that have two.
+    local_phases: Vec<NodeId>,
 }
 
 impl<'a> Builder<'a> {
@@ -66,6 +80,7 @@ impl<'a> Builder<'a> {
             targets: Vec::new(),
             late: None,
             nodes: Vec::new(),
+            local_phases: Vec::new(),
         })
     }
 
@@ -142,6 +157,7 @@ impl<'a> Builder<'a> {
             op: rel.op.clone(),
             inputs,
             fields: rel.fields.clone(),
+            changes: rel.changes,
             first_width: rel.inputs.first().map_or(0, |input| input.fields.len()),
         });
         self.known.insert(key, self.steps.len() - 1);
@@ -149,6 +165,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn finish(mut self) -> Result<StreamGraph, Error> {
+        json::read_once(&mut self.steps, self.zone)?;
         let needed = self.needed();
         let mut places: Vec<(NodeId, Vec<usize>)> = Vec::new();
         let steps = std::mem::take(&mut self.steps);
@@ -171,6 +188,7 @@ impl<'a> Builder<'a> {
             }
             places.push((node, columns));
         }
+        late_from.append(&mut self.local_phases);
         let targets = std::mem::take(&mut self.targets);
         for target in &targets {
             self.target(target, &places)?;
@@ -323,33 +341,12 @@ impl<'a> Builder<'a> {
                 fields: &steps[*input].fields,
             })
             .collect();
-        let (name, factory, keys) = self.operator(step, columns, &inputs, output.clone())?;
-        let mut edges = Vec::new();
-        let single = keys
-            .as_ref()
-            .is_some_and(|keys| keys.iter().any(Vec::is_empty));
-        let parallelism = if single { 1 } else { self.parallelism };
-        for (port, input) in inputs.iter().enumerate() {
-            edges.push(match &keys {
-                Some(keys) if !single => self.hashed(input.node, keys[port].clone()),
-                Some(_) => {
-                    let partitioning = if self.nodes[input.node.0].parallelism == 1 {
-                        Partitioning::Forward
-                    } else {
-                        Partitioning::Hash(Vec::new())
-                    };
-                    Edge {
-                        from: input.node,
-                        partitioning,
-                    }
-                }
-                None => self.forward(input.node, self.nodes[inputs[0].node.0].parallelism),
-            });
+        if let Some(node) = self.two_phases(step, columns, steps, &inputs[0], &output)? {
+            return Ok(node);
         }
-        let parallelism = match (&keys, inputs.first()) {
-            (None, Some(first)) => self.nodes[first.node.0].parallelism,
-            _ => parallelism,
-        };
+        let route = self.route(step, steps, &inputs);
+        let (name, factory) = self.operator(step, columns, &inputs, &route, output.clone())?;
+        let (edges, parallelism) = self.edges(&route, &inputs);
         Ok(self.node(
             named(name),
             NodeKind::Operator(factory),
@@ -357,6 +354,40 @@ impl<'a> Builder<'a> {
             output,
             parallelism,
         ))
+    }
+
+    /// The edges of an operator, and how many instances it has.
+    fn edges(&self, route: &Route, inputs: &[Input<'_>]) -> (Vec<Edge>, usize) {
+        let own = self.nodes[inputs[0].node.0].parallelism;
+        match route {
+            Route::Stay => {
+                let edge = |input: &Input<'_>| self.forward(input.node, own);
+                (inputs.iter().map(edge).collect(), own)
+            }
+            Route::SideToAll => {
+                let side = Edge {
+                    from: inputs[1].node,
+                    partitioning: Partitioning::Broadcast,
+                };
+                (vec![self.forward(inputs[0].node, own), side], own)
+            }
+            // One instance has all rows.
+            Route::Keys(keys) if keys.iter().any(Vec::is_empty) => {
+                let edge = |input: &Input<'_>| Edge {
+                    from: input.node,
+                    partitioning: match self.nodes[input.node.0].parallelism {
+                        1 => Partitioning::Forward,
+                        _ => Partitioning::Hash(Vec::new()),
+                    },
+                };
+                (inputs.iter().map(edge).collect(), 1)
+            }
+            Route::Keys(keys) => {
+                let pairs = inputs.iter().zip(keys);
+                let edges = pairs.map(|(input, keys)| self.hashed(input.node, keys.clone()));
+                (edges.collect(), self.parallelism)
+            }
+        }
     }
 
     /// A projection of `node`, which emits the columns `kept`, to the columns `wanted`.

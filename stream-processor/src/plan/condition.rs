@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::Operator;
+use datafusion_expr_common::operator::Operator;
 
 use super::rel::{Op, Rel, Role};
 use super::typed::{Typed, TypedKind};

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use arrow::datatypes::DataType;
 use chrono_tz::Tz;
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::Operator;
+use datafusion_common::ScalarValue;
+use datafusion_expr_common::operator::Operator;
 
 use super::coerce::{self, is_numeric, is_text};
 use super::literal::literal;

@@ -279,9 +279,9 @@ impl Planner<'_> {
             };
             let typed = analyzer.expr(expr)?;
             let millis = match &typed.kind {
-                TypedKind::Literal(datafusion::common::ScalarValue::DurationMillisecond(
-                    millis,
-                )) => *millis,
+                TypedKind::Literal(datafusion_common::ScalarValue::DurationMillisecond(millis)) => {
+                    *millis
+                }
                 _ => whole(&typed).filter(|_| false),
             };
             match (at, millis) {

@@ -1,7 +1,7 @@
 //! Constants and their types.
 
 use chrono_tz::Tz;
-use datafusion::common::ScalarValue;
+use datafusion_common::ScalarValue;
 
 use super::typed::Typed;
 use crate::error::{Error, Position};

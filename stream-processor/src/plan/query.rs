@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::logical_expr::Operator;
+use datafusion_expr_common::operator::Operator;
 
 use super::condition::{conjuncts, split_condition};
 use super::expr::{Analyzer, Grouping, Scope, whole};

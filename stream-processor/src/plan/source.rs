@@ -1,5 +1,6 @@
 //! Declared tables as inputs: types of computed columns, the watermark, the specification for the connector.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field as ArrowField, Schema};
@@ -10,6 +11,7 @@ use super::rel::{Field, Op, Rel, Role};
 use super::typed::{Typed, TypedKind};
 use crate::error::Error;
 use crate::graph::{ChangelogMode, ComputedColumn, SourceSpec, Watermark};
+use crate::operators::calc::{Widening, extraction};
 use crate::sql::ast::Expr;
 use crate::sql::parser::parse_expression;
 use crate::table::{ColumnKind, TableDefinition, TypeRoot};
@@ -47,13 +49,7 @@ pub(crate) fn check_table(table: &mut TableDefinition, zone: Tz) -> Result<(), E
     let Some((name, text)) = &table.watermark else {
         return Ok(());
     };
-    let all = Scope {
-        columns: table
-            .columns
-            .iter()
-            .map(|column| (None, Field::plain(&column.name, column.data_type.clone())))
-            .collect(),
-    };
+    let all = full_scope(table);
     let expr = typed_in(text, &all, zone, name)?;
     let root = table
         .columns
@@ -148,6 +144,34 @@ fn is_proctime(text: &str) -> bool {
     plain.eq_ignore_ascii_case("PROCTIME()")
 }
 
+/// The columns whose texts the computed columns of `table` take JSON values out of.
+pub(super) fn extracted_columns(
+    table: &TableDefinition,
+    zone: Tz,
+) -> Result<BTreeSet<usize>, Error> {
+    let scope = full_scope(table);
+    let mut texts = BTreeSet::new();
+    for column in &table.columns {
+        if let ColumnKind::Computed(text) = &column.kind {
+            typed(text, &scope, zone, &column.name)?.visit(&mut |expr| {
+                texts.extend(extraction(expr).map(|(column, ..)| column));
+            });
+        }
+    }
+    Ok(texts)
+}
+
+/// Every column, by its name.
+fn full_scope(table: &TableDefinition) -> Scope {
+    Scope {
+        columns: table
+            .columns
+            .iter()
+            .map(|column| (None, Field::plain(&column.name, column.data_type.clone())))
+            .collect(),
+    }
+}
+
 /// What the source must read, compute and emit so that the columns `wanted` come out in that order.
 #[expect(
     clippy::too_many_lines,
@@ -159,13 +183,7 @@ pub(crate) fn spec(
     zone: Tz,
 ) -> Result<SourceSpec, Error> {
     let n_columns = table.columns.len();
-    let full = Scope {
-        columns: table
-            .columns
-            .iter()
-            .map(|column| (None, Field::plain(&column.name, column.data_type.clone())))
-            .collect(),
-    };
+    let full = full_scope(table);
     let mut exprs: Vec<Option<Typed>> = vec![None; n_columns];
     for (index, column) in table.columns.iter().enumerate() {
         if let ColumnKind::Computed(text) = &column.kind {
@@ -194,30 +212,43 @@ pub(crate) fn spec(
         .filter(|index| needed[*index] && exprs[*index].is_none())
         .collect();
     let mut place = vec![usize::MAX; n_columns];
-    let mut fields: Vec<ArrowField> = Vec::new();
-    for index in &read {
-        place[*index] = fields.len();
-        fields.push(arrow_field(table, *index));
+    for (at, index) in read.iter().enumerate() {
+        place[*index] = at;
     }
-    let mut computed = Vec::new();
-    for index in (0..n_columns).filter(|index| needed[*index]) {
-        let Some(expr) = &exprs[index] else {
-            continue;
-        };
-        // Flink's computed columns read only physical and metadata columns.
+    // Flink's computed columns read only physical and metadata columns.
+    let of_read = |expr: &Typed| expr.remap(&|column| place[column]);
+    let values: Vec<(usize, Typed)> = (0..n_columns)
+        .filter(|index| needed[*index])
+        .filter_map(|index| Some((index, of_read(exprs[index].as_ref()?))))
+        .collect();
+    let fields: Vec<ArrowField> = read
+        .iter()
+        .map(|index| arrow_field(table, *index))
+        .collect();
+    let mut widening = Widening::new(&Schema::new(fields), values.iter().map(|(_, expr)| expr));
+    let extractions = widening.extractions();
+    let n_before = widening.fields.len();
+    let shared = widening.share(values.iter().map(|(_, expr)| expr))?;
+    let mut computed: Vec<ComputedColumn> = widening.fields[n_before..]
+        .iter()
+        .zip(shared)
+        .map(|(field, expression)| ComputedColumn {
+            field: field.clone(),
+            expression: Some(expression),
+        })
+        .collect();
+    let mut fields = widening.fields.clone();
+    for (index, expr) in &values {
         let proctime =
             matches!(&expr.kind, TypedKind::Call(kernel, _) if &*kernel.name == "PROCTIME");
+        let field = Arc::new(arrow_field(table, *index));
         let schema = Schema::new(fields.clone());
-        let expression = if proctime {
-            None
-        } else {
-            Some(expr.remap(&|column| place[column]).compile(&schema)?)
-        };
-        place[index] = fields.len();
-        fields.push(arrow_field(table, index));
+        let value = || widening.replace(expr).compile(&schema);
+        place[*index] = fields.len();
+        fields.push(field.clone());
         computed.push(ComputedColumn {
-            field: Arc::new(arrow_field(table, index)),
-            expression,
+            field,
+            expression: (!proctime).then(value).transpose()?,
         });
     }
     let schema = Schema::new(fields);
@@ -231,6 +262,7 @@ pub(crate) fn spec(
     Ok(SourceSpec {
         table: table.clone(),
         read,
+        extractions,
         computed,
         watermark,
         output: wanted.iter().map(|index| place[*index]).collect(),

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use crate::error::Error;
-use crate::graph::{NodeKind, StreamGraph};
+use crate::graph::{NodeKind, Partitioning, StreamGraph};
 use crate::sql::{
     CatalogConnector, ExternalCatalog, Session, SessionOptions, StatementResult, split,
 };
@@ -148,7 +148,6 @@ async fn the_clickstream_job_reads_its_topic_once_and_writes_nine_tables() {
         [
             "Window(TUMBLE(time_col=[event_time], size=[1 min]))",
             "Window(HOP(time_col=[event_time], size=[5 min], slide=[1 min]))",
-            "Window(TUMBLE(time_col=[event_time], size=[5 min]))",
         ]
     );
     assert_eq!(names("Join"), ["Join(InnerJoin)", "Join(InnerJoin)"]);
@@ -160,6 +159,76 @@ async fn the_clickstream_job_reads_its_topic_once_and_writes_nine_tables() {
         .all(|(index, node)| node.inputs.iter().all(|edge| edge.from.0 < index));
     assert!(ordered, "inputs come before those that read them");
     assert_eq!(graph.name, "clickstream");
+}
+
+#[tokio::test]
+async fn of_the_demo_only_what_must_meet_crosses_an_exchange() {
+    let script = include_str!("../../../sql/clickstream.sql");
+    let graph = last_job(&format!("SET 'parallelism.default' = '2';\n{script}"))
+        .await
+        .unwrap();
+    let mut exchanged: Vec<String> = Vec::new();
+    for node in &graph.nodes {
+        let name = node.name.split('(').next().unwrap_or_default();
+        for (port, edge) in node.inputs.iter().enumerate() {
+            match edge.partitioning {
+                Partitioning::Hash(_) => exchanged.push(format!("{name} {port} by key")),
+                Partitioning::Broadcast => exchanged.push(format!("{name} {port} to all")),
+                Partitioning::Forward | Partitioning::Late | Partitioning::Rebalance => {}
+            }
+        }
+    }
+    exchanged.sort();
+    assert_eq!(
+        exchanged,
+        [
+            "Deduplicate 0 by key",
+            "GlobalWindowAggregate 0 by key",
+            "GlobalWindowAggregate 0 by key",
+            "GlobalWindowAggregate 0 by key",
+            "Join 1 to all",
+            "Join 1 to all",
+            "SessionAggregate 0 by key",
+            "Sink: iceberg.silver.conversions 0 by key",
+            "TemporalJoin 0 by key",
+            "TemporalJoin 1 by key",
+        ]
+    );
+    // One walk over the text finds the time and what the steps behind ask for.
+    let NodeKind::Source(spec) = &graph.nodes[0].kind else {
+        panic!("no source first")
+    };
+    assert_eq!(spec.extractions.len(), 1);
+    assert_eq!(spec.extractions[0].width(), 10);
+}
+
+#[tokio::test]
+async fn two_phases_can_be_turned_off() {
+    let query = "SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE))
+         GROUP BY window_start, window_end";
+    for (settings, expected) in [
+        ("SET 'parallelism.default' = '2';", 1),
+        ("", 0),
+        (
+            "SET 'parallelism.default' = '2'; SET 'table.optimizer.agg-phase-strategy' = 'ONE_PHASE';",
+            0,
+        ),
+        // Instances of a source that fall silent one by one would call other rows late.
+        (
+            "SET 'parallelism.default' = '2'; SET 'table.exec.source.idle-timeout' = '1 s';",
+            0,
+        ),
+    ] {
+        let graph = last_job(&format!("{settings}{SOURCE} {query}"))
+            .await
+            .unwrap();
+        let n_local = graph
+            .nodes
+            .iter()
+            .filter(|node| node.name.starts_with("LocalWindowAggregate"))
+            .count();
+        assert_eq!(n_local, expected, "{settings}");
+    }
 }
 
 #[tokio::test]

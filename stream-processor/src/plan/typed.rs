@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Schema};
-use datafusion::common::{DataFusionError, Result as DfResult, ScalarValue};
-use datafusion::logical_expr::{ColumnarValue, Operator};
-use datafusion::physical_expr::expressions::{
+use datafusion_common::{DataFusionError, Result as DfResult, ScalarValue};
+use datafusion_expr_common::columnar_value::ColumnarValue;
+use datafusion_expr_common::operator::Operator;
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::{
     BinaryExpr, CaseExpr, Column, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
 };
-use datafusion::physical_plan::PhysicalExpr;
 
 use crate::error::Error;
 use crate::table::{SqlType, TypeRoot};
@@ -178,14 +179,21 @@ impl Typed {
         }
     }
 
+    /// Shows `look` this and every expression below.
+    pub(crate) fn visit(&self, look: &mut dyn FnMut(&Typed)) {
+        look(self);
+        for child in self.children() {
+            child.visit(look);
+        }
+    }
+
     /// Marks in `used` the columns this reads.
     pub(crate) fn mark_columns(&self, used: &mut dyn FnMut(usize)) {
-        if let TypedKind::Column(index) = self.kind {
-            used(index);
-        }
-        for child in self.children() {
-            child.mark_columns(used);
-        }
+        self.visit(&mut |expr| {
+            if let TypedKind::Column(index) = expr.kind {
+                used(index);
+            }
+        });
     }
 
     /// The same with each node replaced by what `replace` makes of it, if anything; top down.

@@ -24,7 +24,12 @@ pub(crate) struct Chain {
     nodes: Vec<ChainNode>,
     /// The node where an error began, for the message.
     failed: Option<usize>,
+    /// When the sizes of states were looked at, in milliseconds.
+    measured: i64,
 }
+
+/// Milliseconds from one look at the sizes of states to the next.
+const MEASURE_EVERY: i64 = 1000;
 
 /// One node instance.
 pub(crate) struct ChainNode {
@@ -155,6 +160,7 @@ impl Chain {
         Chain {
             nodes,
             failed: None,
+            measured: 0,
         }
     }
 
@@ -252,13 +258,18 @@ impl Chain {
 
     /// Processing time passes; also refreshes the figures that cost something.
     pub(crate) fn tick(&mut self, now: i64) -> Result<(), Error> {
+        // Some operators have to count for it.
+        let measure = now - self.measured >= MEASURE_EVERY;
+        if measure {
+            self.measured = now;
+        }
         for node in 0..self.nodes.len() {
             self.run(node, |body, output| match body {
                 Body::Head => Ok(()),
                 Body::Operator(operator) => operator.on_processing_time(now, output),
                 Body::Sink(sink) => sink.tick(now),
             })?;
-            if let Some(Body::Operator(operator)) = &self.nodes[node].body {
+            if measure && let Some(Body::Operator(operator)) = &self.nodes[node].body {
                 let size = operator.state_size() as u64;
                 let state_bytes = &self.nodes[node].metrics.state_bytes;
                 state_bytes.store(size, Ordering::Relaxed);

@@ -15,12 +15,13 @@ use std::time::Duration;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampMillisecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
-use datafusion::physical_plan::PhysicalExpr;
+use datafusion_physical_expr::PhysicalExpr;
 
 use crate::batch::ChangeBatch;
 use crate::error::Error;
 use crate::graph::{JobConfig, SourceSpec, Watermark};
 use crate::operator::EventTime;
+use crate::operators::calc::Extraction;
 use crate::runtime::chain::Chain;
 use crate::runtime::ends::{Polled, Positions, Source, SplitRows};
 use crate::runtime::metrics::count;
@@ -250,8 +251,12 @@ impl Head {
                 column.data_type.nullable,
             ))
         });
+        let n_extracted: usize = spec.extractions.iter().map(Extraction::width).sum();
+        let extracted = (0..n_extracted)
+            .map(|at| Arc::new(Field::new(format!("extracted.{at}"), DataType::Utf8, true)));
         let computed = spec.computed.iter().map(|column| column.field.clone());
-        let schema = Arc::new(Schema::new(read.chain(computed).collect::<Vec<_>>()));
+        let all = read.chain(extracted).chain(computed);
+        let schema = Arc::new(Schema::new(all.collect::<Vec<_>>()));
         Head {
             node,
             spec,
@@ -336,11 +341,13 @@ impl Head {
         if self.spec.computed.is_empty() {
             return Ok(table);
         }
-        let n_read = self.spec.read.len();
         let n_rows = table.num_rows();
         let mut columns = table.columns().to_vec();
-        for (index, column) in self.spec.computed.iter().enumerate() {
-            let so_far = Schema::new(self.schema.fields()[..n_read + index].to_vec());
+        for extraction in &self.spec.extractions {
+            extraction.run(&mut columns);
+        }
+        for column in &self.spec.computed {
+            let so_far = Schema::new(self.schema.fields()[..columns.len()].to_vec());
             let value = match &column.expression {
                 Some(expression) => {
                     let rows = batch(Arc::new(so_far), columns.clone(), n_rows)?;

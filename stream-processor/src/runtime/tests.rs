@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray, UInt16Array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
-use datafusion::physical_plan::expressions::col;
+use datafusion_physical_expr::expressions::col;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use proptest::prelude::*;
@@ -178,6 +178,7 @@ fn payments(input: &FilePath) -> (SourceSpec, SchemaRef) {
     let spec = SourceSpec {
         table,
         read: vec![0, 1, 2],
+        extractions: Vec::new(),
         computed: Vec::new(),
         watermark: Some(watermark),
         output: vec![0, 1, 2],

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::graph::JobConfig;
 
 /// Keys whose value changes what we do.
-pub(crate) const KNOWN: [&str; 12] = [
+pub(crate) const KNOWN: [&str; 13] = [
     "execution.checkpointing.interval",
     "execution.runtime-mode",
     "parallelism.default",
@@ -18,6 +18,7 @@ pub(crate) const KNOWN: [&str; 12] = [
     "table.exec.source.idle-timeout",
     "table.exec.state.ttl",
     "table.local-time-zone",
+    "table.optimizer.agg-phase-strategy",
     "execution.checkpointing.mode",
     "table.exec.sink.not-null-enforcer",
     "streamforge.late-table",
@@ -67,6 +68,7 @@ impl Settings {
         self.parallelism()?;
         self.state_ttl()?;
         self.zone()?;
+        self.two_phases()?;
         if let Some(mode) = self.values.get("execution.checkpointing.mode")
             && !mode.replace('-', "_").eq_ignore_ascii_case("EXACTLY_ONCE")
         {
@@ -145,6 +147,16 @@ impl Settings {
             None | Some("default") => Ok(Tz::UTC),
             Some(name) => crate::functions::time::zone_named(name)
                 .ok_or_else(|| invalid("table.local-time-zone", name, "the name of a time zone")),
+        }
+    }
+
+    /// `table.optimizer.agg-phase-strategy`: whether windowed aggregates are added up before the exchange.
+    pub(crate) fn two_phases(&self) -> Result<bool, Error> {
+        let key = "table.optimizer.agg-phase-strategy";
+        match self.values.get(key).map(String::as_str) {
+            None | Some("AUTO" | "TWO_PHASE") => Ok(true),
+            Some("ONE_PHASE") => Ok(false),
+            Some(other) => Err(invalid(key, other, "AUTO, ONE_PHASE or TWO_PHASE")),
         }
     }
 

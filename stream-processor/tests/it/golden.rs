@@ -107,13 +107,14 @@ fn difference(expected: &[String], actual: &[String]) -> Option<String> {
 }
 
 /// Runs one case; the error says how it differs.
-async fn run(name: &str) -> Result<(), String> {
+async fn run(name: &str, parallelism: usize) -> Result<(), String> {
     let folder = golden().join("flink-cases").join(name);
     let output = testkit::temp_dir();
     let inputs = format!("file://{}", golden().join("flink-inputs").display());
     let script = read(&folder.join("query.sql"))
         .replace("${INPUTS}", &inputs)
         .replace("${OUTPUT}", &format!("file://{}", output.path().display()));
+    let script = format!("SET 'parallelism.default' = '{parallelism}';\n{script}");
     run_script(Config::default(), &script)
         .await
         .map_err(|error| testkit_chain(&error))?;
@@ -173,8 +174,10 @@ async fn scripts_give_flinks_rows() {
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
     {
-        if let Err(error) = run(name).await {
-            failures.push(format!("{name}: {error}"));
+        for parallelism in [1, 4] {
+            if let Err(error) = run(name, parallelism).await {
+                failures.push(format!("{name} at parallelism {parallelism}: {error}"));
+            }
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

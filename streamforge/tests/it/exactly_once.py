@@ -139,18 +139,18 @@ CREATE TABLE seen_activity AS
 SELECT 1 AS sign, date_trunc('minute', event_time) AS window_start, action_name, platform_type, monetary_value
 FROM counted UNION ALL
 SELECT -1, CAST("row" ->> '$.window_start' AS TIMESTAMP), "row" ->> '$.action_name', "row" ->> '$.platform_type',
-    CAST("row" ->> '$."$argument0"' AS DOUBLE) FROM late WHERE operator LIKE 'WindowAggregate(%platform_type%';
+    CAST("row" ->> '$."$argument0"' AS DOUBLE) FROM late WHERE operator LIKE '%WindowAggregate(%platform_type%';
 CREATE TABLE seen_funnel AS
-SELECT 1 AS sign, time_bucket(INTERVAL 5 MINUTE, event_time) AS window_start, action_name AS step, session_token
+SELECT 1 AS sign, time_bucket(INTERVAL 1 MINUTE, event_time) AS window_start, action_name AS step, session_token
 FROM counted UNION ALL
 SELECT -1, CAST("row" ->> '$.window_start' AS TIMESTAMP), "row" ->> '$.action_name', "row" ->> '$."$argument0"'
-FROM late WHERE operator LIKE 'WindowAggregate(%action_name, $call0)';
+FROM late WHERE operator LIKE '%WindowAggregate(%action_name, $call0)';
 CREATE TABLE seen_revenue AS
 SELECT 1 AS sign, date_trunc('minute', event_time) - INTERVAL 1 MINUTE * k AS window_start,
     country_of(account_id, event_time) AS country, monetary_value
 FROM counted, range(5) AS steps(k) WHERE action_name = 'purchase' UNION ALL
 SELECT -1, CAST("row" ->> '$.window_start' AS TIMESTAMP), "row" ->> '$.country',
-    CAST("row" ->> '$."$argument0"' AS DOUBLE) FROM late WHERE operator LIKE 'WindowAggregate(%country%';
+    CAST("row" ->> '$."$argument0"' AS DOUBLE) FROM late WHERE operator LIKE '%WindowAggregate(%country%';
 CREATE TABLE seen_sessions AS
 SELECT 1 AS sign, session_token, action_name = 'purchase' AS purchase, monetary_value FROM counted UNION ALL
 SELECT -1, "row" ->> '$.session_token', CAST("row" ->> '$."$argument1"' AS BOOLEAN),
@@ -185,12 +185,12 @@ GOLD = {
 STRICT_GOLD = {
     "sessions": (
         "SELECT session_token, account_id, window_start, window_end, events, purchases, revenue FROM gold_sessions",
-        """SELECT session_token, min(account_id), min(event_time), max(event_time) + INTERVAL 5 MINUTE, count(*),
+        """SELECT session_token, min(account_id), min(event_time), max(event_time) + INTERVAL 1 MINUTE, count(*),
            count(*) FILTER (action_name = 'purchase'), sum(monetary_value) FILTER (action_name = 'purchase')
            FROM (SELECT *, sum(begins) OVER (PARTITION BY session_token ORDER BY event_time
                  ROWS UNBOUNDED PRECEDING) AS number
                  FROM (SELECT *, CASE WHEN event_time - lag(event_time) OVER (PARTITION BY session_token
-                       ORDER BY event_time) <= INTERVAL 5 MINUTE THEN 0 ELSE 1 END AS begins FROM counted))
+                       ORDER BY event_time) <= INTERVAL 1 MINUTE THEN 0 ELSE 1 END AS begins FROM counted))
            GROUP BY session_token, number"""),
 }
 EXACT = {

@@ -30,7 +30,7 @@ use crate::runtime::ends::{Polled, Positions, Source, SplitRows};
 use crate::runtime::pool::Waker;
 
 /// Records decoded at once.
-const BATCH: usize = 8192;
+const BATCH: usize = 4096;
 
 struct KafkaSource {
     readers: Vec<RecordReader>,

@@ -17,24 +17,28 @@ fn side(names: [&str; 2]) -> SchemaRef {
 }
 
 fn join(outer: bool, ttl: [Option<i64>; 2]) -> Box<dyn Operator> {
+    let whole = Subtask {
+        index: 0,
+        parallelism: 1,
+    };
+    plan(outer, ttl).create(whole).unwrap()
+}
+
+fn plan(outer: bool, ttl: [Option<i64>; 2]) -> Join {
     let sides = [side(["k", "left"]), side(["key", "right"])];
     let fields: Vec<_> = sides
         .iter()
         .flat_map(|side| side.fields().iter().cloned())
         .collect();
-    let plan = Join {
+    Join {
         sides,
         keys: [vec![0], vec![0]],
         outer,
+        side_to_all: false,
         condition: None,
         ttl,
         output: Arc::new(Schema::new(fields)),
-    };
-    let subtask = Subtask {
-        index: 0,
-        parallelism: 1,
-    };
-    plan.create(subtask).unwrap()
+    }
 }
 
 fn row(port: usize, key: &str, value: &str) -> ChangeBatch {
@@ -157,4 +161,44 @@ fn expired_rows_are_let_go() {
     assert!(join.state_size() > empty);
     join.on_processing_time(11_000, &mut seen).unwrap();
     assert_eq!(join.state_size(), empty);
+}
+
+#[test]
+fn a_side_that_all_instances_have_is_saved_once_and_restored_to_all() {
+    let plan = Join {
+        side_to_all: true,
+        ..plan(false, [None, None])
+    };
+    let instance = |index| {
+        let subtask = Subtask {
+            index,
+            parallelism: 2,
+        };
+        plan.create(subtask).unwrap()
+    };
+    let mut seen = Seen::default();
+    let mut saved = Vec::new();
+    for index in 0..2 {
+        let mut join = instance(index);
+        join.on_batch(1, row(1, "a", "r1"), &mut seen).unwrap();
+        join.on_batch(1, row(1, "a", "r2"), &mut seen).unwrap();
+        join.on_end_of_input(1, &mut seen).unwrap();
+        saved.extend(join.snapshot(CheckpointId(1)).unwrap());
+    }
+    let rows: Vec<_> = saved
+        .iter()
+        .filter(|table| table.name == "rows-1")
+        .collect();
+    assert_eq!(rows.len(), 1);
+    // No key groups, so the store gives them to each instance.
+    let schema = rows[0].rows[0].schema();
+    assert!(schema.field_with_name("__key_group").is_err());
+    for index in 0..2 {
+        let mut join = instance(index);
+        join.restore(saved.clone()).unwrap();
+        join.on_batch(0, row(0, "a", "l1"), &mut seen).unwrap();
+        let mut found = std::mem::take(&mut seen.0);
+        found.sort();
+        assert_eq!(found, ["+I l1 r1", "+I l1 r2"]);
+    }
 }

@@ -2,31 +2,66 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
-use datafusion::physical_plan::PhysicalExpr;
+use datafusion_physical_expr::PhysicalExpr;
 
 use super::columns::{Input, named, names};
-use super::{Builder, Step};
+use super::{Builder, Route, Step};
 use crate::error::Error;
-use crate::graph::OperatorFactory;
+use crate::graph::{ChangelogMode, Edge, NodeId, NodeKind, OperatorFactory, Partitioning};
+use crate::operators::aggregate::AggregateCall;
 use crate::operators::calc::{Calc, Union};
 use crate::operators::dedup::Dedup;
 use crate::operators::group::GroupAggregate;
 use crate::operators::join::Join;
 use crate::operators::session::SessionAggregate;
 use crate::operators::temporal::TemporalJoin;
-use crate::operators::window::{Assign, WindowAggregate};
+use crate::operators::window::local::{self, LocalWindowAggregate};
+use crate::operators::window::{Assign, Phase, WindowAggregate, is_window_column};
 use crate::plan::rel::{Field, Op, Role};
 use crate::plan::typed::Typed;
 use crate::sql::ast::JoinKind;
 use crate::table::TypeRoot;
 
 impl Builder<'_> {
-    /// The factory, and for each input the key columns it is exchanged by; `None` for no exchange.
-    #[expect(
-        clippy::type_complexity,
-        reason = "one caller, which takes it apart at once"
-    )]
+    /// How the rows of the inputs find the instances of the step.
+    pub(super) fn route(&self, step: &Step, steps: &[Step], inputs: &[Input<'_>]) -> Route {
+        let at = |port: usize, columns: &[usize]| -> Vec<usize> {
+            let input = &inputs[port];
+            columns.iter().map(|column| input.at(*column)).collect()
+        };
+        match &step.op {
+            Op::Scan(_)
+            | Op::RowNumber { .. }
+            | Op::Calc { .. }
+            | Op::Window { .. }
+            | Op::Union => Route::Stay,
+            Op::WindowAggregate { keys, .. } => {
+                let is_window = |key: &usize| is_window_column(&inputs[0].fields[*key].name);
+                let keys: Vec<usize> = keys.iter().copied().filter(|key| !is_window(key)).collect();
+                Route::Keys(vec![at(0, &keys)])
+            }
+            Op::SessionAggregate { keys, .. }
+            | Op::GroupAggregate { keys, .. }
+            | Op::Dedup { keys, .. } => Route::Keys(vec![at(0, keys)]),
+            Op::Join { .. } if self.parallelism > 1 && has_small_side(step, steps) => {
+                Route::SideToAll
+            }
+            Op::Join {
+                left_keys,
+                right_keys,
+                ..
+            }
+            | Op::TemporalJoin {
+                left_keys,
+                right_keys,
+                ..
+            } => Route::Keys(vec![at(0, left_keys), at(1, right_keys)]),
+        }
+    }
+
+    /// The name and the factory.
     #[expect(
         clippy::too_many_lines,
         reason = "one arm an operator, each a plain construction"
@@ -36,24 +71,11 @@ impl Builder<'_> {
         step: &Step,
         columns: &[usize],
         inputs: &[Input<'_>],
-        output: arrow::datatypes::SchemaRef,
-    ) -> Result<(String, Arc<dyn OperatorFactory>, Option<Vec<Vec<usize>>>), Error> {
+        route: &Route,
+        output: SchemaRef,
+    ) -> Result<(String, Arc<dyn OperatorFactory>), Error> {
         let first = &inputs[0];
         let schemas: Vec<_> = inputs.iter().map(Input::schema).collect();
-        let mut moved_calls = Vec::new();
-        if let Op::WindowAggregate { calls, .. }
-        | Op::SessionAggregate { calls, .. }
-        | Op::GroupAggregate { calls, .. } = &step.op
-        {
-            for call in calls {
-                let mut call = call.clone();
-                if let Some((column, _)) = &mut call.argument {
-                    *column = first.at(*column);
-                }
-                call.filter = call.filter.map(|filter| first.at(filter));
-                moved_calls.push(call);
-            }
-        }
         let at = |columns: &[usize]| -> Vec<usize> {
             columns.iter().map(|column| first.at(*column)).collect()
         };
@@ -75,11 +97,7 @@ impl Builder<'_> {
                     "Project"
                 };
                 let calc = Calc::new(&schemas[0], filter.as_ref(), &exprs, output)?;
-                (
-                    format!("{name}({})", names(step, columns)),
-                    Arc::new(calc),
-                    None,
-                )
+                (format!("{name}({})", names(step, columns)), Arc::new(calc))
             }
             Op::Window { kind, time, .. } => {
                 let zone = self.zone_of(&first.fields[*time]);
@@ -93,36 +111,13 @@ impl Builder<'_> {
                     output,
                 };
                 let time = &step.fields[*time].name;
-                (
-                    format!("Window({})", kind.shown(time)),
-                    Arc::new(assign),
-                    None,
-                )
+                (format!("Window({})", kind.shown(time)), Arc::new(assign))
             }
-            Op::WindowAggregate { end, keys, .. } => {
-                let exchange: Vec<usize> = keys
-                    .iter()
-                    .filter(|key| {
-                        !crate::operators::window::is_window_column(&first.fields[**key].name)
-                    })
-                    .copied()
-                    .collect();
-                let zone = match step.fields[*end].role {
-                    Role::WindowEnd(true) => Some(self.zone),
-                    _ => None,
-                };
-                let aggregate = WindowAggregate {
-                    input: schemas[0].clone(),
-                    end: first.at(*end),
-                    zone,
-                    keys: at(keys),
-                    calls: moved_calls,
-                    output,
-                };
+            Op::WindowAggregate { end, keys, calls } => {
+                let aggregate = self.window_aggregate(step, (*end, keys, calls), first, output);
                 (
                     format!("WindowAggregate({})", names(step, columns)),
                     Arc::new(aggregate),
-                    Some(vec![at(&exchange)]),
                 )
             }
             Op::SessionAggregate {
@@ -130,7 +125,7 @@ impl Builder<'_> {
                 time,
                 keys,
                 windows,
-                ..
+                calls,
             } => {
                 let aggregate = SessionAggregate {
                     input: schemas[0].clone(),
@@ -139,27 +134,25 @@ impl Builder<'_> {
                     zone: self.zone_of(&first.fields[*time]),
                     keys: at(keys),
                     windows: windows.clone(),
-                    calls: moved_calls,
+                    calls: moved(calls, first),
                     output,
                 };
                 (
                     format!("SessionAggregate({})", names(step, columns)),
                     Arc::new(aggregate),
-                    Some(vec![at(keys)]),
                 )
             }
-            Op::GroupAggregate { keys, .. } => {
+            Op::GroupAggregate { keys, calls } => {
                 let aggregate = GroupAggregate {
                     input: schemas[0].clone(),
                     keys: at(keys),
-                    calls: moved_calls,
+                    calls: moved(calls, first),
                     ttl: self.ttl,
                     output,
                 };
                 (
                     format!("GroupAggregate({})", names(step, columns)),
                     Arc::new(aggregate),
-                    Some(vec![at(keys)]),
                 )
             }
             Op::Dedup {
@@ -177,7 +170,6 @@ impl Builder<'_> {
                 (
                     format!("Deduplicate({})", named(step, keys)),
                     Arc::new(dedup),
-                    Some(vec![at(keys)]),
                 )
             }
             Op::Join {
@@ -196,16 +188,13 @@ impl Builder<'_> {
                 let join = Join {
                     ttl: ttl.map(|hint| hint.map_or(self.ttl, |ttl| (ttl > 0).then_some(ttl))),
                     sides: [schemas[0].clone(), schemas[1].clone()],
-                    keys: keys.clone(),
+                    keys,
                     outer: *kind == JoinKind::Left,
+                    side_to_all: matches!(route, Route::SideToAll),
                     condition,
                     output,
                 };
-                (
-                    format!("Join({})", kind.shown()),
-                    Arc::new(join),
-                    Some(keys.to_vec()),
-                )
+                (format!("Join({})", kind.shown()), Arc::new(join))
             }
             Op::TemporalJoin {
                 outer,
@@ -223,19 +212,119 @@ impl Builder<'_> {
                 let condition = self.condition(condition.as_ref(), first, right, &output)?;
                 let join = TemporalJoin {
                     sides: [schemas[0].clone(), schemas[1].clone()],
-                    keys: keys.clone(),
+                    keys,
                     times: [first.at(*left_time), right.at(*right_time)],
                     outer: *outer,
                     condition,
                     output,
                 };
-                (
-                    "TemporalJoin".to_owned(),
-                    Arc::new(join),
-                    Some(keys.to_vec()),
-                )
+                ("TemporalJoin".to_owned(), Arc::new(join))
             }
-            Op::Union => ("Union".to_owned(), Arc::new(Union { output }), None),
+            Op::Union => ("Union".to_owned(), Arc::new(Union { output })),
+        })
+    }
+
+    fn window_aggregate(
+        &self,
+        step: &Step,
+        (end, keys, calls): (usize, &[usize], &[AggregateCall]),
+        input: &Input<'_>,
+        output: SchemaRef,
+    ) -> WindowAggregate {
+        let zone = match step.fields[end].role {
+            Role::WindowEnd(true) => Some(self.zone),
+            _ => None,
+        };
+        WindowAggregate {
+            input: input.schema(),
+            of: Phase::Rows {
+                end: input.at(end),
+                zone,
+            },
+            keys: keys.iter().map(|key| input.at(*key)).collect(),
+            calls: moved(calls, input),
+            output,
+        }
+    }
+
+    /// A windowed aggregation in two phases, if its results add up and its instances fall silent together.
+    pub(super) fn two_phases(
+        &mut self,
+        step: &Step,
+        columns: &[usize],
+        steps: &[Step],
+        input: &Input<'_>,
+        output: &SchemaRef,
+    ) -> Result<Option<NodeId>, Error> {
+        let Op::WindowAggregate { end, keys, calls } = &step.op else {
+            return Ok(None);
+        };
+        let before = step.inputs[0];
+        let fits = self.parallelism > 1
+            && self.settings.two_phases()?
+            && steps[before].changes == ChangelogMode::InsertOnly
+            && calls.iter().all(local::adds_up)
+            && self.is_silent_at_once(before, steps)?;
+        if !fits {
+            return Ok(None);
+        }
+        let rows = self.window_aggregate(step, (*end, keys, calls), input, output.clone());
+        let n_keys = rows.keys.len();
+        let partial = local::partial_schema(&rows.input, &rows.keys, calls.len());
+        let own = self.nodes[input.node.0].parallelism;
+        let edge = self.forward(input.node, own);
+        let shown = names(step, columns);
+        let first = self.node(
+            super::named(format!("LocalWindowAggregate({shown})")),
+            NodeKind::Operator(Arc::new(LocalWindowAggregate(rows.clone()))),
+            vec![edge],
+            partial.clone(),
+            own,
+        );
+        self.local_phases.push(first);
+        let is_window = |key: &usize| is_window_column(partial.field(*key).name());
+        let exchanged: Vec<usize> = (0..n_keys).filter(|key| !is_window(key)).collect();
+        let parallelism = match exchanged.is_empty() {
+            true => 1,
+            false => self.parallelism,
+        };
+        let edge = Edge {
+            from: first,
+            partitioning: Partitioning::Hash(exchanged),
+        };
+        let second = WindowAggregate {
+            input: partial,
+            of: Phase::Partials,
+            keys: (0..n_keys).collect(),
+            ..rows
+        };
+        Ok(Some(self.node(
+            super::named(format!("GlobalWindowAggregate({shown})")),
+            NodeKind::Operator(Arc::new(second)),
+            vec![edge],
+            output.clone(),
+            parallelism,
+        )))
+    }
+
+    /// Whether the instances of `step` are never silent one without the other: they are all fed by all instances of
+    /// another step, or by inputs that are not silent before they end.
+    fn is_silent_at_once(&self, step: usize, steps: &[Step]) -> Result<bool, Error> {
+        let before = &steps[step].inputs;
+        Ok(match &steps[step].op {
+            Op::Scan(table) => {
+                table.is_bounded() && self.settings.job_config()?.source_idle_timeout.is_none()
+            }
+            Op::Calc { .. } | Op::Window { .. } | Op::Union => before
+                .iter()
+                .map(|input| self.is_silent_at_once(*input, steps))
+                .collect::<Result<Vec<_>, _>>()?
+                .into_iter()
+                .all(|at_once| at_once),
+            Op::Join { .. } if has_small_side(&steps[step], steps) => {
+                self.is_silent_at_once(before[0], steps)?
+            }
+            _ => true,
         })
     }
 
@@ -244,7 +333,7 @@ impl Builder<'_> {
         condition: Option<&Typed>,
         left: &Input<'_>,
         right: &Input<'_>,
-        output: &arrow::datatypes::SchemaRef,
+        output: &SchemaRef,
     ) -> Result<Option<Arc<dyn PhysicalExpr>>, Error> {
         let n_left = left.fields.len();
         let place = |column: usize| {
@@ -261,5 +350,44 @@ impl Builder<'_> {
 
     fn zone_of(&self, field: &Field) -> Option<Tz> {
         matches!(field.ty.root, TypeRoot::TimestampLtz(_)).then_some(self.zone)
+    }
+}
+
+/// The calls over the columns where they are now.
+fn moved(calls: &[AggregateCall], input: &Input<'_>) -> Vec<AggregateCall> {
+    let mut calls = calls.to_vec();
+    for call in &mut calls {
+        if let Some((column, _)) = &mut call.argument {
+            *column = input.at(*column);
+        }
+        call.filter = call.filter.map(|filter| input.at(filter));
+    }
+    calls
+}
+
+/// Whether the step joins an endless stream of inserts with a side that ends: then each instance can hold the whole
+/// side, and the stream needs no exchange.
+fn has_small_side(step: &Step, steps: &[Step]) -> bool {
+    let [left, right] = step.inputs[..] else {
+        return false;
+    };
+    let inserts = |step: usize| steps[step].changes == ChangelogMode::InsertOnly;
+    inserts(left) && inserts(right) && !ends(left, steps) && is_side(right, steps)
+}
+
+/// Whether `step` only reads, filters and projects a table that ends.
+fn is_side(step: usize, steps: &[Step]) -> bool {
+    match &steps[step].op {
+        Op::Scan(table) => table.is_bounded(),
+        Op::Calc { .. } => is_side(steps[step].inputs[0], steps),
+        _ => false,
+    }
+}
+
+/// Whether every input of `step` ends.
+fn ends(step: usize, steps: &[Step]) -> bool {
+    match &steps[step].op {
+        Op::Scan(table) => table.is_bounded(),
+        _ => steps[step].inputs.iter().all(|input| ends(*input, steps)),
     }
 }

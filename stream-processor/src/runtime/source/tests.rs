@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrow::array::{RecordBatch, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use datafusion::physical_plan::expressions::col;
+use datafusion_physical_expr::expressions::col;
 use futures::FutureExt;
 use parking_lot::Mutex;
 
@@ -113,6 +113,7 @@ fn spec() -> SourceSpec {
     SourceSpec {
         table: Arc::new(table),
         read: vec![0],
+        extractions: Vec::new(),
         computed: Vec::new(),
         watermark: Some(Watermark {
             column: 0,

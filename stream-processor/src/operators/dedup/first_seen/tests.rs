@@ -1,0 +1,83 @@
+//! Keys are passed once in their time to live, also by an operator that goes on from a checkpoint.
+
+use std::collections::HashMap;
+
+use arrow::array::StringArray;
+use arrow::datatypes::{DataType, Field, Schema};
+use proptest::prelude::*;
+
+use super::*;
+use crate::graph::OperatorFactory;
+use crate::operator::{EventTime, Subtask};
+
+const TTL: i64 = 40;
+
+struct Passed(Vec<String>);
+
+impl Output for Passed {
+    fn emit(&mut self, batch: ChangeBatch) -> Result<(), Error> {
+        let keys = batch.rows.column(0).as_string::<i32>();
+        self.0.extend(keys.iter().flatten().map(str::to_owned));
+        Ok(())
+    }
+
+    fn watermark(&mut self, _: EventTime) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn late(&mut self, _: RecordBatch) -> Result<(), Error> {
+        Err(Error::failed("nothing is late by processing time"))
+    }
+}
+
+fn operator(tables: Vec<StateTable>) -> Box<dyn Operator> {
+    let plan = Dedup {
+        schema: Arc::new(Schema::new(vec![Field::new("k", DataType::Utf8, true)])),
+        keys: vec![0],
+        order: None,
+        keep_last: false,
+        ttl: Some(TTL),
+    };
+    let whole = Subtask {
+        index: 0,
+        parallelism: 1,
+    };
+    let mut operator = plan.create(whole).unwrap();
+    operator.restore(tables).unwrap();
+    operator
+}
+
+proptest! {
+    #[test]
+    fn a_key_passes_once_in_its_time(
+        steps in proptest::collection::vec(
+            (proptest::collection::vec(0u16..400, 0..200), 0i64..15, any::<bool>()),
+            1..30,
+        ),
+    ) {
+        let mut operator_now = operator(Vec::new());
+        let mut now = 1000;
+        let mut last: HashMap<String, i64> = HashMap::new();
+        for (n, (keys, advance, restart)) in steps.iter().enumerate() {
+            now += advance;
+            let mut passed = Passed(Vec::new());
+            operator_now.on_processing_time(now, &mut passed).unwrap();
+            let names: Vec<String> = keys.iter().map(|key| format!("key {key}")).collect();
+            let column: ArrayRef = Arc::new(StringArray::from(names.clone()));
+            let rows = RecordBatch::try_from_iter_with_nullable([("k", column, true)]).unwrap();
+            operator_now.on_batch(0, ChangeBatch::inserts(rows), &mut passed).unwrap();
+            for key in &passed.0 {
+                let before = last.insert(key.clone(), now);
+                prop_assert!(before.is_none_or(|before| now - before >= TTL), "{key} came twice");
+            }
+            for key in &names {
+                // A quarter of the time to live and a step may be added to it.
+                prop_assert!(now - last[key] <= TTL + TTL / 4 + 15, "{key} was held for too long");
+            }
+            if *restart {
+                let tables = operator_now.snapshot(CheckpointId(n as u64 + 1)).unwrap();
+                operator_now = operator(tables);
+            }
+        }
+    }
+}
