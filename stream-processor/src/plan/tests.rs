@@ -204,30 +204,37 @@ async fn of_the_demo_only_what_must_meet_crosses_an_exchange() {
 
 #[tokio::test]
 async fn two_phases_can_be_turned_off() {
-    let query = "SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE))
-         GROUP BY window_start, window_end";
-    for (settings, expected) in [
-        ("SET 'parallelism.default' = '2';", 1),
-        ("", 0),
+    let endless = "SET 'parallelism.default' = '2';";
+    let bounded = "CREATE TABLE b (id STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+         WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = 'file:///none');";
+    for (settings, table, expected) in [
+        (endless, "b", 1),
+        ("", "b", 0),
         (
             "SET 'parallelism.default' = '2'; SET 'table.optimizer.agg-phase-strategy' = 'ONE_PHASE';",
+            "b",
             0,
         ),
         // Instances of a source that fall silent one by one would call other rows late.
         (
             "SET 'parallelism.default' = '2'; SET 'table.exec.source.idle-timeout' = '1 s';",
+            "b",
             0,
         ),
+        (endless, "t", 0),
     ] {
-        let graph = last_job(&format!("{settings}{SOURCE} {query}"))
-            .await
-            .unwrap();
+        let script = format!(
+            "{settings}{bounded}{SOURCE} SELECT COUNT(*)
+             FROM TABLE(TUMBLE(TABLE {table}, DESCRIPTOR(ts), INTERVAL '1' MINUTE))
+             GROUP BY window_start, window_end"
+        );
+        let graph = last_job(&script).await.unwrap();
         let n_local = graph
             .nodes
             .iter()
             .filter(|node| node.name.starts_with("LocalWindowAggregate"))
             .count();
-        assert_eq!(n_local, expected, "{settings}");
+        assert_eq!(n_local, expected, "{settings} over {table}");
     }
 }
 
