@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use testkit::Ports;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -75,28 +75,22 @@ pub(crate) fn print(line: &str) {
 pub(crate) struct Site {
     binary: PathBuf,
     pub(crate) directory: tempfile::TempDir,
-    ports: BTreeMap<&'static str, u16>,
+    ports: Ports,
 }
 
 impl Site {
     pub(crate) fn new(binary: &Path) -> anyhow::Result<Self> {
-        let held: Vec<_> = KEYS
-            .iter()
-            .map(|_| TcpListener::bind("127.0.0.1:0"))
-            .collect::<Result<_, _>>()?;
-        let mut ports = BTreeMap::new();
-        for ((key, _, _), socket) in KEYS.iter().zip(&held) {
-            ports.insert(*key, socket.local_addr()?.port());
-        }
         Ok(Site {
             binary: binary.to_owned(),
             directory: tempfile::tempdir()?,
-            ports,
+            ports: Ports::new(),
         })
     }
 
     pub(crate) fn address(&self, key: &str) -> String {
-        format!("127.0.0.1:{}", self.ports[key])
+        let index = KEYS.iter().position(|(name, _, _)| *name == key);
+        self.ports
+            .address(index.expect("callers name keys of the table"))
     }
 
     /// The binary with this site's directory, ports and endpoints.

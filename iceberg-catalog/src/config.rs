@@ -46,10 +46,20 @@ pub struct Config {
     pub max_pending_commits: usize,
     /// Commits that share one database transaction, and so one sync.
     pub max_commits_per_sync: usize,
+    /// Connections served at once; further ones wait to be accepted.
+    pub max_connections: usize,
     /// Requests served at once; more wait.
     pub max_concurrent_requests: usize,
     /// Largest request body.
     pub max_request_size: ByteSize,
+    /// Memory for the bodies of all requests served at once; further ones wait.
+    pub request_memory: ByteSize,
+    /// How long a client may take to send the headers of a request, and how long a connection may be idle.
+    #[serde(with = "humantime_serde")]
+    pub header_timeout: Duration,
+    /// How long a request body or a client reading an answer may make no progress.
+    #[serde(with = "humantime_serde")]
+    pub stall_timeout: Duration,
     /// Largest metadata file that can be registered, after decompression.
     pub max_metadata_size: ByteSize,
     /// Most names in one page of a listing that is asked for in pages.
@@ -91,8 +101,12 @@ impl Default for Config {
             commit_retries: 4,
             max_pending_commits: 1024,
             max_commits_per_sync: 64,
+            max_connections: 1024,
             max_concurrent_requests: 256,
             max_request_size: ByteSize::mib(16),
+            request_memory: ByteSize::mib(64),
+            header_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(30),
             max_metadata_size: ByteSize::mib(64),
             max_page_size: 1000,
             metadata_cache: ByteSize::mib(32),
@@ -138,11 +152,26 @@ impl Config {
         for (key, bound) in [
             ("max_pending_commits", self.max_pending_commits),
             ("max_commits_per_sync", self.max_commits_per_sync),
+            ("max_connections", self.max_connections),
             ("max_concurrent_requests", self.max_concurrent_requests),
             ("max_page_size", self.max_page_size),
         ] {
             if bound == 0 {
                 return Err(config_error(key, "must be at least 1"));
+            }
+        }
+        if self.request_memory < self.max_request_size {
+            return Err(config_error(
+                "request_memory",
+                "must hold a request of `max_request_size`",
+            ));
+        }
+        for (key, time) in [
+            ("header_timeout", self.header_timeout),
+            ("stall_timeout", self.stall_timeout),
+        ] {
+            if time.is_zero() {
+                return Err(config_error(key, "must be positive"));
             }
         }
         Ok(())

@@ -11,6 +11,7 @@ mod tables;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::HttpBody;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
@@ -50,6 +51,8 @@ pub(crate) fn router(catalog: &Catalog) -> Router {
     let gate = Gate {
         catalog: catalog.clone(),
         permits: Arc::new(Semaphore::new(config.max_concurrent_requests)),
+        memory: Arc::new(Semaphore::new(kib(config.request_memory.as_u64()) as usize)),
+        limit,
     };
     Router::new()
         .route("/v1/config", get(settings::get))
@@ -99,6 +102,23 @@ pub(crate) fn router(catalog: &Catalog) -> Router {
 struct Gate {
     catalog: Catalog,
     permits: Arc<Semaphore>,
+    /// In KiB, for bodies.
+    memory: Arc<Semaphore>,
+    /// Largest body, in bytes.
+    limit: usize,
+}
+
+impl Gate {
+    /// Memory for the body of `request`, as long as it says it is, or as long as it may be.
+    fn needs(&self, request: &Request) -> u32 {
+        let hint = request.body().size_hint();
+        let length = hint.upper().unwrap_or(u64::MAX);
+        kib(length.min(self.limit as u64))
+    }
+}
+
+fn kib(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
 }
 
 /// Every request: who asks, how many at once, and what became of it.
@@ -116,6 +136,7 @@ async fn through(
     let response = match auth::check(&gate.catalog.config().token, request.headers()) {
         Err(failure) => axum::response::IntoResponse::into_response(failure),
         Ok(()) => {
+            let _memory = gate.memory.acquire_many(gate.needs(&request)).await;
             let _permit = gate.permits.acquire().await;
             next.run(request).await
         }

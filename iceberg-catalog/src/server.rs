@@ -44,6 +44,11 @@ pub async fn serve(
     let files = Files::new(&config)?;
     let (database, writer, work) = database::open(&url, bounds, metrics.clone()).await?;
     let grace = config.shutdown_grace;
+    let limits = telemetry::Limits {
+        max_connections: config.max_connections,
+        header_timeout: config.header_timeout,
+        stall_timeout: config.stall_timeout,
+    };
     let (catalog, expired) = Catalog::new(config, database.clone(), writer, files.clone(), metrics);
 
     let mut background = JoinSet::new();
@@ -59,8 +64,7 @@ pub async fn serve(
         "catalog ready"
     );
 
-    let server =
-        axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let server = telemetry::serve(listener, router, limits, shutdown.clone());
     let overdue = async {
         shutdown.cancelled().await;
         tokio::time::sleep(grace).await;

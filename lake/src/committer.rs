@@ -14,13 +14,16 @@ mod summary;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use iceberg::TableIdent;
 use iceberg::TableRequirement;
 use iceberg::spec::{MAIN_BRANCH, Operation, TableMetadata};
+use object_store::ObjectStoreExt;
 use uuid::Uuid;
 
 use crate::catalog::RestCatalog;
 use crate::committable::{Committable, NewFile, Writer};
+use crate::maintenance::YOUNGEST_ORPHAN;
 use crate::{Error, Result, Table};
 use draft::Added;
 pub(crate) use draft::{manifest_writer, new_snapshot_id, replace_manifests};
@@ -36,6 +39,8 @@ pub struct CommitOptions {
     pub first_pause: Duration,
     /// Longest pause between attempts.
     pub longest_pause: Duration,
+    /// Age from which a file is looked for before it is committed: upkeep may have taken it for an orphan.
+    pub look_for: Duration,
 }
 
 /// Commits the checkpoints of one writer to one table.
@@ -84,6 +89,7 @@ impl Default for CommitOptions {
             attempts: 20,
             first_pause: Duration::from_millis(50),
             longest_pause: Duration::from_secs(5),
+            look_for: YOUNGEST_ORPHAN,
         }
     }
 }
@@ -144,6 +150,7 @@ impl Committer {
             let Some(group) = next_group(&pending) else {
                 break;
             };
+            self.find_old_files(&group).await?;
             let last = group.checkpoint_id;
             let reused = added.take().filter(|(checkpoint, _)| *checkpoint == last);
             match self.publish(group, reused.map(|(_, added)| added)).await {
@@ -165,6 +172,29 @@ impl Committer {
             snapshots,
             already,
         })
+    }
+
+    /// Refuses a checkpoint of long ago whose files are gone: a table that names them could not be read.
+    async fn find_old_files(&self, group: &Committable) -> Result<()> {
+        for file in &group.files {
+            let age = Utc::now().signed_duration_since(written_at(&file.path).unwrap_or_default());
+            if age.to_std().is_ok_and(|age| age < self.options.look_for) {
+                continue;
+            }
+            let (store, key) = self.table.store().open(&file.path)?;
+            match store.head(&key).await {
+                Ok(_) => {}
+                Err(object_store::Error::NotFound { .. }) => {
+                    return Err(Error::Invalid(format!(
+                        "file `{}` of checkpoint {} is gone, so the checkpoint cannot be committed; \
+                         upkeep deletes files that are not committed for `orphan_age`",
+                        file.path, group.checkpoint_id
+                    )));
+                }
+                Err(error) => return Err(Error::store("look for", &file.path)(error)),
+            }
+        }
+        Ok(())
     }
 
     /// One attempt. On failure the manifests are handed back where the next attempt may use them.
@@ -377,6 +407,16 @@ pub(crate) fn requirements(metadata: &TableMetadata) -> Vec<TableRequirement> {
 /// Whether `snapshot` is the current one or one of its ancestors that are still known.
 pub(crate) fn is_ancestor(metadata: &TableMetadata, snapshot: i64) -> bool {
     ancestors(metadata).any(|ancestor| ancestor.snapshot_id() == snapshot)
+}
+
+/// When a file was begun, by its name: our writers name files by UUIDs of version 7.
+fn written_at(path: &str) -> Option<DateTime<Utc>> {
+    let name = path.rsplit('/').next()?;
+    let (seconds, nanos) = Uuid::parse_str(name.get(..36)?)
+        .ok()?
+        .get_timestamp()?
+        .to_unix();
+    DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
 }
 
 async fn pause(options: &CommitOptions, attempt: u32) {

@@ -3,26 +3,32 @@
 //! A stream that commits every second leaves 86 400 small files, manifests and snapshots a day, and an
 //! upsert stream leaves deletes that every read pays for. [`run`] goes over all tables of a catalog and
 //! merges manifests, rewrites small files and files with deletes, and expires old snapshots with their
-//! files. It yields to writers: its commits are retried a few times and then left for the next round,
+//! files. From time to time it deletes files that writers left behind uncommitted. It yields to writers:
+//! its commits are retried a few times and then left for the next round,
 //! and nothing it does makes a writer's commit wait or fail for good.
 
 mod compact;
 mod expire;
 mod manifests;
+mod orphans;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use chrono::{TimeDelta, Utc};
 use iceberg::spec::TableMetadata;
 use iceberg::{NamespaceIdent, TableIdent};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::RestCatalog;
 use crate::error::one_line;
 use crate::read::ManifestCache;
 use crate::{Error, Result, Table};
+
+pub use orphans::remove_orphans;
 
 /// When upkeep acts, and how much it may do at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +58,14 @@ pub struct Policy {
     pub max_expired: usize,
     /// Memory for parsed manifests.
     pub manifest_cache: ByteSize,
+    /// Whether files that no version of a table names are deleted.
+    pub remove_orphans: bool,
+    /// Age from which they are; it must exceed the time from writing a file to committing it, outages included.
+    #[serde(with = "humantime_serde")]
+    pub orphan_age: Duration,
+    /// Pause before they are first looked for, and from then on.
+    #[serde(with = "humantime_serde")]
+    pub orphan_interval: Duration,
 }
 
 /// What a round did to one table.
@@ -74,6 +88,8 @@ pub struct Report {
 const ATTEMPTS: u32 = 20;
 /// Rounds in a row that a table may be left for the next one before it is worth a warning.
 const QUIET_FAILURES: u32 = 3;
+/// No age below it is taken for that of an orphan: checkpoints may time out and be repeated meanwhile.
+pub(crate) const YOUNGEST_ORPHAN: Duration = Duration::from_secs(3600);
 
 // === impl Policy ===
 
@@ -91,6 +107,9 @@ impl Default for Policy {
             keep_for: Duration::from_secs(10 * 60),
             max_expired: 500,
             manifest_cache: ByteSize::mib(16),
+            remove_orphans: true,
+            orphan_age: Duration::from_secs(3 * 24 * 3600),
+            orphan_interval: Duration::from_secs(3600),
         }
     }
 }
@@ -110,9 +129,21 @@ impl Policy {
                 "maintenance `{key}` must be at least 1"
             )));
         }
-        if self.interval.is_zero() {
+        for (key, value) in [
+            ("interval", self.interval),
+            ("orphan_interval", self.orphan_interval),
+        ] {
+            if value.is_zero() {
+                return Err(Error::Invalid(format!(
+                    "maintenance `{key}` must be positive"
+                )));
+            }
+        }
+        if self.orphan_age < YOUNGEST_ORPHAN {
             return Err(Error::Invalid(
-                "maintenance `interval` must be positive".to_owned(),
+                "maintenance `orphan_age` must be at least 1h: younger files may belong to a \
+                 checkpoint that is still to be committed"
+                    .to_owned(),
             ));
         }
         Ok(())
@@ -126,9 +157,11 @@ pub async fn run(catalog: RestCatalog, policy: Policy, shutdown: CancellationTok
     let mut upkeep = Upkeep {
         catalog,
         cache: ManifestCache::new(usize_of(policy.manifest_cache)),
-        policy,
         settled: HashMap::new(),
         failures: HashMap::new(),
+        // Not at once: a job that is restored from a checkpoint of long ago commits its files first.
+        sweep_due: Instant::now() + policy.orphan_interval,
+        policy,
     };
     loop {
         tokio::select! {
@@ -151,6 +184,8 @@ struct Upkeep {
     settled: HashMap<TableIdent, Option<i64>>,
     /// Rounds in a row in which a table was left for the next one.
     failures: HashMap<TableIdent, u32>,
+    /// When orphans are looked for again.
+    sweep_due: Instant,
 }
 
 // === impl Upkeep ===
@@ -166,6 +201,10 @@ impl Upkeep {
         };
         self.settled.retain(|ident, _| tables.contains(ident));
         self.failures.retain(|ident, _| tables.contains(ident));
+        if self.policy.remove_orphans && self.sweep_due <= Instant::now() {
+            self.sweep(&tables).await;
+            self.sweep_due = Instant::now() + self.policy.orphan_interval;
+        }
         for ident in tables {
             let table = match self.catalog.load_table(&ident).await {
                 Ok(table) => table,
@@ -179,6 +218,45 @@ impl Upkeep {
             }
             let result = maintain(&self.catalog, &table, &self.policy, &self.cache).await;
             self.note(ident, &table, result);
+        }
+    }
+
+    /// Deletes old files that no version of their table names, in tables that share their place with none.
+    async fn sweep(&self, tables: &[TableIdent]) {
+        let mut locations = Vec::with_capacity(tables.len());
+        for ident in tables {
+            match self.catalog.load_table(ident).await {
+                Ok(table) => locations.push(table.metadata().location().to_owned()),
+                Err(error) => {
+                    // Where a table is that cannot be loaded nobody knows, so no place is surely not its own.
+                    tracing::debug!(table = %ident, error = one_line(&error), "orphans are left for later");
+                    return;
+                }
+            }
+        }
+        let Some(written_before) = TimeDelta::from_std(self.policy.orphan_age)
+            .ok()
+            .and_then(|age| Utc::now().checked_sub_signed(age))
+        else {
+            return;
+        };
+        for (index, ident) in tables.iter().enumerate() {
+            let shared = (0..tables.len())
+                .filter(|other| *other != index)
+                .any(|other| orphans::overlap(&locations[index], &locations[other]));
+            if shared {
+                tracing::debug!(table = %ident, "orphans stay: another table may have files there");
+                continue;
+            }
+            match remove_orphans(&self.catalog, ident, written_before).await {
+                Ok(_) => {}
+                Err(error) if error.is_retryable() => {
+                    tracing::debug!(table = %ident, error = one_line(&error), "orphans are left for later");
+                }
+                Err(error) => {
+                    tracing::warn!(table = %ident, error = one_line(&error), "orphans were not deleted");
+                }
+            }
         }
     }
 
@@ -269,6 +347,14 @@ async fn all_tables(catalog: &RestCatalog) -> Result<Vec<TableIdent>> {
 
 fn usize_of(size: ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
+}
+
+/// Whether files of the table may be deleted at all.
+fn is_collected(metadata: &TableMetadata) -> bool {
+    metadata
+        .properties()
+        .get("gc.enabled")
+        .is_none_or(|enabled| enabled != "false")
 }
 
 /// A number in the table's properties; one that is no number is an error, not ignored.

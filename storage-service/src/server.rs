@@ -6,9 +6,11 @@
 mod patience;
 
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -17,7 +19,7 @@ use s3s::auth::SimpleAuth;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3Error, S3ErrorCode};
-use telemetry::{Health, Registry};
+use telemetry::{Health, Patient, Registry};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -31,7 +33,7 @@ use crate::http::service::Service;
 use crate::metrics::{Metrics, StatusClass};
 use crate::store::{Store, UnixMillis};
 use crate::{Config, Error};
-use patience::{Guarded, Patient};
+use patience::Guarded;
 
 /// How long the last index transaction may take when the service stops.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -264,10 +266,16 @@ impl Front {
         }
         let framing = is_chunked(&parts).then(|| Framing::new(self.max_chunk));
         let body = Body::http_body_unsync(Guarded::new(body, framing, self.stall_timeout));
-        match self.s3.call(Request::from_parts(parts, body)).await {
-            Ok(response) => response,
-            Err(error) => {
+        // A mistake in a parser must not leave its client without an answer.
+        let answer = AssertUnwindSafe(self.s3.call(Request::from_parts(parts, body)));
+        match answer.catch_unwind().await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
                 error!(?error, "answer could not be made");
+                refused(S3Error::new(S3ErrorCode::InternalError))
+            }
+            Err(_) => {
+                error!("a request was given up after a panic");
                 refused(S3Error::new(S3ErrorCode::InternalError))
             }
         }

@@ -90,7 +90,7 @@ pub(crate) struct Up {
     #[arg(long, value_name = "SERVICE")]
     pub(crate) without: Vec<Service>,
     /// Events per second of the demo
-    #[arg(long, value_name = "N", default_value_t = 500)]
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: u32,
     /// Start the services only: no topic, no job, no events
     #[arg(long)]
@@ -121,6 +121,12 @@ pub(crate) struct Emit {
     /// Events per second; 0 is as fast as possible
     #[arg(long, default_value_t = 1000)]
     pub(crate) rate: u32,
+    /// Bursts: FACTOR times the rate for LENGTH in every EVERY, for example `10:5s:1m`
+    #[arg(long, value_name = "FACTOR:LENGTH:EVERY", conflicts_with = "ramp")]
+    pub(crate) burst: Option<String>,
+    /// Grow from FROM events per second to the rate OVER a time, for example `100:5m`
+    #[arg(long, value_name = "FROM:OVER")]
+    pub(crate) ramp: Option<String>,
     /// Stop after so many events [default: never]
     #[arg(long)]
     pub(crate) count: Option<u64>,

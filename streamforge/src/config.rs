@@ -102,7 +102,12 @@ pub(crate) struct Loaded {
 
 /// Reads all layers.
 pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
-    let environment = std::env::vars().filter(|(name, _)| name.starts_with("STREAMFORGE__"));
+    // A variable whose name is no text cannot be ours; a value that is none will be refused where it is read.
+    let environment = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        let value = value.to_string_lossy().into_owned();
+        name.starts_with("STREAMFORGE_").then_some((name, value))
+    });
     load_from(settings, environment)
 }
 

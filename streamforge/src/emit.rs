@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Emit, Settings};
@@ -12,6 +13,7 @@ use crate::{config, output};
 /// Sends until the count is reached or Ctrl-C, then prints what was sent.
 pub(crate) async fn emit(settings: &Settings, options: Emit) -> anyhow::Result<ExitCode> {
     let properties = properties(&options)?;
+    let shape = shape(&options)?;
     let bootstrap = match options.bootstrap_servers {
         Some(servers) => servers,
         None => config::load(settings)?.config.endpoints.kafka,
@@ -21,6 +23,7 @@ pub(crate) async fn emit(settings: &Settings, options: Emit) -> anyhow::Result<E
         properties,
         topic: options.topic,
         rate: options.rate,
+        shape,
         count: options.count,
         seed: options.seed,
         stream: options.stream,
@@ -53,6 +56,38 @@ pub(crate) async fn emit(settings: &Settings, options: Emit) -> anyhow::Result<E
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// How the rate changes over time.
+fn shape(options: &Emit) -> anyhow::Result<data_emitter::Shape> {
+    let (option, text, form, names): (_, _, _, &[&str]) = match (&options.burst, &options.ramp) {
+        (Some(text), _) => (
+            "burst",
+            text,
+            "FACTOR:LENGTH:EVERY, for example 10:5s:1m",
+            &["factor", "length", "every"],
+        ),
+        (None, Some(text)) => (
+            "ramp",
+            text,
+            "FROM:OVER, for example 100:5m",
+            &["from", "over"],
+        ),
+        (None, None) => return Ok(data_emitter::Shape::Fixed),
+    };
+    let parts: Vec<_> = text.split(':').collect();
+    let refused = || format!("--{option} `{text}` needs the form {form}");
+    if parts.len() != names.len() {
+        bail!(refused());
+    }
+    let part = |(name, part): (&&str, &str)| {
+        let number = part.parse().map(toml::Value::Integer);
+        let value = number.unwrap_or_else(|_| toml::Value::String(part.to_owned()));
+        ((*name).to_owned(), value)
+    };
+    let inner: toml::Table = names.iter().zip(parts).map(part).collect();
+    let table = toml::Table::from_iter([(option.to_owned(), toml::Value::Table(inner))]);
+    data_emitter::Shape::deserialize(toml::Value::Table(table)).with_context(refused)
 }
 
 /// What the file says, and then the command line.

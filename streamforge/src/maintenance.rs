@@ -27,6 +27,15 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Refuses what cannot work, before anything is started.
+    pub(crate) fn validate(&self) -> anyhow::Result<()> {
+        self.policy
+            .validate()
+            .context("`[maintenance.policy]` cannot work")
+    }
+}
+
 /// Starts the task unless it is switched off.
 pub(crate) async fn start(platform: &mut Platform) -> anyhow::Result<()> {
     let config = &platform.config;
@@ -34,9 +43,6 @@ pub(crate) async fn start(platform: &mut Platform) -> anyhow::Result<()> {
         return Ok(());
     }
     let policy = config.maintenance.policy.clone();
-    policy
-        .validate()
-        .context("`maintenance.policy` cannot work")?;
     let engine = &config.query_engine;
     let store = StoreConfig {
         endpoint: Some(engine.s3_endpoint.to_string()),

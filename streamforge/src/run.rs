@@ -1,5 +1,6 @@
 //! Runs the chosen services in one process until Ctrl-C or the first of them fails.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::cli::{Run, Settings};
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, Loaded, Origins};
 use crate::data_dir::{self, Claim};
 use crate::output;
 use crate::service::Service;
@@ -108,7 +109,7 @@ impl Platform {
         let checked =
             wiring::with_credentials(&loaded.config, &credentials::Credentials::placeholder());
         for service in chosen {
-            validate(service, &checked)?;
+            validate(service, &checked, &loaded.origins)?;
             let (sockets, addresses) = listen(service, &loaded.config).await?;
             listeners.push((service, sockets));
             bound.push((service, addresses));
@@ -155,8 +156,10 @@ impl Platform {
             .iter()
             .map(|(service, at)| (*service, ready_url(*service, at)))
             .collect();
+        let waiting_for = Cell::new(None);
         let all = async {
             for (service, url) in urls {
+                waiting_for.set(Some(service));
                 while !is_ready(&client, &url).await {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
@@ -166,7 +169,10 @@ impl Platform {
         tokio::select! {
             () = all => Ok(()),
             Some(ended) = self.running.join_next() => Err(ended_early(ended)),
-            () = tokio::time::sleep(START) => Err(anyhow!("a service was not ready after {START:?}")),
+            () = tokio::time::sleep(START) => {
+                let service = waiting_for.get().map_or("a service", Service::name);
+                Err(anyhow!("{service} was not ready after {START:?}"))
+            }
         }
     }
 
@@ -319,16 +325,41 @@ fn could_not_listen(
     }
 }
 
-fn validate(service: Service, config: &Config) -> anyhow::Result<()> {
-    match service {
-        Service::StreamingServer => config.streaming_server.validate()?,
-        Service::StorageService => config.storage_service.validate()?,
-        Service::IcebergCatalog => config.iceberg_catalog.validate()?,
-        Service::StreamProcessor => config.stream_processor.validate()?,
-        Service::QueryEngine => config.query_engine.validate()?,
-        Service::VizDashboard => config.viz_dashboard.validate()?,
-    }
-    Ok(())
+/// Refuses what a service's own `validate` refuses, naming the key as the user writes it and where its value is from.
+fn validate(service: Service, config: &Config, origins: &Origins) -> anyhow::Result<()> {
+    let refused = match service {
+        Service::StreamingServer => match config.streaming_server.validate() {
+            Err(streaming_server::Error::Config { key, why }) => (key, why),
+            other => return Ok(other?),
+        },
+        Service::StorageService => match config.storage_service.validate() {
+            Err(storage_service::Error::Config { key, why }) => (key, why),
+            other => return Ok(other?),
+        },
+        Service::IcebergCatalog => match config.iceberg_catalog.validate() {
+            Err(iceberg_catalog::Error::Config { key, why }) => (key, why),
+            other => return Ok(other?),
+        },
+        Service::StreamProcessor => match config.stream_processor.validate() {
+            Err(stream_processor::Error::Config { key, why }) => (key, why),
+            other => return Ok(other?),
+        },
+        Service::QueryEngine => match config.query_engine.validate() {
+            Err(query_engine::Error::Config { key, why }) => (key, why),
+            other => return Ok(other?),
+        },
+        Service::VizDashboard => match config.viz_dashboard.validate() {
+            Err(viz_dashboard::Error::Config { key, why }) => (key, why),
+            other => return Ok(other?),
+        },
+    };
+    let key = format!("{}.{}", service.name().replace('-', "_"), refused.0);
+    let origin = origins.get(&key);
+    let origin = origin.map_or("a default".to_owned(), |origin| format!("from {origin}"));
+    Err(anyhow!(
+        "{service} cannot start: `{key}` ({origin}) {}",
+        refused.1
+    ))
 }
 
 /// Runs one service; the only place that names all their `serve`s.

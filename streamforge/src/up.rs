@@ -23,6 +23,7 @@ pub(crate) async fn up(settings: &Settings, options: &Up) -> anyhow::Result<Exit
     if services.is_empty() {
         bail!("--without leaves no service to start");
     }
+    loaded.config.maintenance.validate()?;
     let mut platform = Platform::start(&loaded, &services).await?;
     platform.wait_until_ready().await?;
     platform.print_addresses();

@@ -14,7 +14,6 @@ pub(crate) async fn serve(
     health: Health,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    axum::serve(listener, telemetry::routes(registry, health))
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
+    let router = telemetry::routes(registry, health);
+    telemetry::serve(listener, router, telemetry::Limits::default(), shutdown).await
 }

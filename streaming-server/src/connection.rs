@@ -28,6 +28,9 @@ use crate::wire::{self, Refusal};
 /// Frames up to this size share a read buffer; larger ones get memory of their own, read without another copy.
 const SMALL_FRAME: usize = 64 * 1024;
 
+/// Longest frame of a client that has not proved yet who it is; the same as in Kafka.
+const STRANGERS_FRAME: usize = 512 * 1024;
+
 /// Why a connection ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Ended {
@@ -69,6 +72,10 @@ where
     let mut working = Working::new();
     let mut exchange = Exchange::default();
     let mut is_open = true;
+    let max = frames.max;
+    if !shared.broker.users.is_empty() {
+        frames.max = max.min(STRANGERS_FRAME);
+    }
     while is_open || !working.is_empty() {
         tokio::select! {
             biased;
@@ -81,7 +88,12 @@ where
             frame = frames.next(), if is_open && working.len() < config.max_pipelined_requests => {
                 match frame? {
                     None => is_open = false,
-                    Some((frame, memory)) => begin(shared, &frame, memory, peer, &mut exchange, &mut working)?,
+                    Some((frame, memory)) => {
+                        begin(shared, &frame, memory, peer, &mut exchange, &mut working)?;
+                        if exchange == Exchange::Authenticated {
+                            frames.max = max;
+                        }
+                    }
                 }
             }
         }

@@ -12,6 +12,27 @@ use crate::{notice, seed};
 /// # Panics
 /// If the corpus is empty or the variable is no number; and whenever the target does.
 pub fn fuzz(corpus: &[Vec<u8>], mut target: impl FnMut(&[u8])) {
+    repeat(|random| {
+        let input = Input(random.changed(corpus));
+        target(&input.0);
+    });
+}
+
+/// The same for a language of words and signs, such as JSON, XML or SQL: what changes are whole words, some for one of
+/// `words`, so that more of the inputs get past the parser.
+///
+/// # Panics
+/// As [`fuzz`].
+pub fn fuzz_text(corpus: &[String], words: &[&str], mut target: impl FnMut(&str)) {
+    repeat(|random| {
+        let text = random.reworded(corpus, words);
+        let input = Input(text.clone().into_bytes());
+        target(&text);
+        drop(input);
+    });
+}
+
+fn repeat(mut once: impl FnMut(&mut Random)) {
     let seconds = std::env::var("STREAMFORGE_FUZZ_SECONDS").map_or(1, |seconds| {
         seconds
             .parse()
@@ -21,11 +42,28 @@ pub fn fuzz(corpus: &[Vec<u8>], mut target: impl FnMut(&[u8])) {
     let mut random = Random(seed() | 1);
     while Instant::now() < end {
         // The clock is not looked at for each of them.
-        for _ in 0..64 {
-            let input = Input(random.changed(corpus));
-            target(&input.0);
+        for _ in 0..16 {
+            once(&mut random);
         }
     }
+}
+
+/// Words and single signs; together they are the text.
+fn tokens(text: &str) -> Vec<&str> {
+    let is_word = |letter: char| letter.is_alphanumeric() || "_-.".contains(letter);
+    let mut tokens = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let len = if is_word(first) {
+            rest.find(|letter| !is_word(letter)).unwrap_or(rest.len())
+        } else {
+            first.len_utf8()
+        };
+        let (token, behind) = rest.split_at(len);
+        tokens.push(token);
+        rest = behind;
+    }
+    tokens
 }
 
 /// Says what it was when the target panicked.
@@ -53,6 +91,47 @@ impl Random {
 
     fn below(&mut self, end: usize) -> usize {
         (self.next() >> 16) as usize % end.max(1)
+    }
+
+    fn reworded(&mut self, corpus: &[String], words: &[&str]) -> String {
+        let mut input = tokens(&corpus[self.below(corpus.len())]);
+        for _ in 0..=self.below(3) {
+            let at = self.below(input.len());
+            let word = words[self.below(words.len())];
+            match self.below(8) {
+                0 if !input.is_empty() => {
+                    input.remove(at);
+                }
+                1 => input.insert(at, word),
+                2 => {
+                    let other = tokens(&corpus[self.below(corpus.len())]);
+                    let from = self.below(other.len());
+                    let to = from + self.below((other.len() - from).min(40) + 1);
+                    input.splice(at..at, other[from..to].iter().copied());
+                }
+                3 => {
+                    let to = at + self.below((input.len() - at).min(40) + 1);
+                    input.drain(at..to);
+                }
+                4 if self.below(8) == 0 => {
+                    // Deep nesting, or a long list of the same.
+                    let token = input.get(at).copied().unwrap_or(word);
+                    input.splice(at..at, std::iter::repeat_n(token, 1 << self.below(15)));
+                }
+                5 => {
+                    let other = self.below(input.len());
+                    if !input.is_empty() {
+                        input.swap(at, other);
+                    }
+                }
+                _ => {
+                    if let Some(token) = input.get_mut(at) {
+                        *token = word;
+                    }
+                }
+            }
+        }
+        input.concat()
     }
 
     fn changed(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {

@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use crate::{jars, temp_dir, tls};
+use crate::{Ports, jars, temp_dir, tls};
 
 const VERSION: &str = "4.1.0";
 const START: Duration = Duration::from_secs(120);
@@ -25,6 +24,7 @@ pub struct ApacheKafka {
     pub sasl_ssl: String,
     server: Child,
     _directory: tempfile::TempDir,
+    _ports: Ports,
 }
 
 /// The jars of the server and of the Java client.
@@ -46,11 +46,8 @@ impl ApacheKafka {
     pub fn start() -> Self {
         let libraries = kafka_libraries();
         let directory = temp_dir();
-        // All are held at once, so that no two listeners get the same one.
-        let held = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let address = |socket: &TcpListener| socket.local_addr().expect("bound").to_string();
-        let [plain, mutual_tls, sasl_ssl, controller] = [0, 1, 2, 3].map(|at| address(&held[at]));
-        drop(held);
+        let ports = Ports::new();
+        let [plain, mutual_tls, sasl_ssl, controller] = [0, 1, 2, 3].map(|at| ports.address(at));
         let properties = directory.path().join("server.properties");
         let text = properties_of(
             directory.path(),
@@ -70,6 +67,7 @@ impl ApacheKafka {
             sasl_ssl,
             server,
             _directory: directory,
+            _ports: ports,
         }
     }
 }

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use http::StatusCode;
 use http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -69,9 +70,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let bytes =
             Bytes::from_request(request, state)
                 .await
-                .map_err(|rejection: BytesRejection| Failure::Body {
-                    status: rejection.status(),
-                    why: rejection.body_text(),
+                .map_err(|rejection: BytesRejection| {
+                    if telemetry::Stalled::is_behind(&rejection) {
+                        return Failure::Body {
+                            status: StatusCode::REQUEST_TIMEOUT,
+                            why: "the request body stopped coming".to_owned(),
+                        };
+                    }
+                    Failure::Body {
+                        status: rejection.status(),
+                        why: rejection.body_text(),
+                    }
                 })?;
         serde_json::from_slice(&bytes).map(Body).map_err(|error| {
             Error::invalid(format!("the request body is not valid: {error}")).into()

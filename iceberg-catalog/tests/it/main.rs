@@ -6,6 +6,7 @@ mod clients;
 mod commits;
 mod disk;
 mod durability;
+mod hostile;
 mod namespaces;
 mod postgres;
 mod server;

@@ -14,6 +14,7 @@ struct Postgres {
     process: Child,
     directory: TempDir,
     port: u16,
+    _ports: testkit::Ports,
 }
 
 impl Postgres {
@@ -28,11 +29,8 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(made.status.success(), "{made:?}");
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let ports = testkit::Ports::new();
+        let port = ports.get(0);
         let process = as_user(&bin.join("postgres"))
             .arg("-D")
             .arg(&data)
@@ -46,6 +44,7 @@ impl Postgres {
             process,
             directory,
             port,
+            _ports: ports,
         };
         testkit::wait_until(
             "PostgreSQL to answer",

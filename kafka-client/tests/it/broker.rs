@@ -15,13 +15,19 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// A running broker and its directory.
+/// What a broker keeps while it is stopped: its directory and its port.
+struct Place {
+    directory: TempDir,
+    ports: testkit::Ports,
+}
+
+/// A running broker and its place.
 pub(crate) struct Broker {
     pub(crate) address: SocketAddr,
     data_dir: PathBuf,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), streaming_server::Error>>,
-    _directory: Arc<TempDir>,
+    place: Arc<Place>,
 }
 
 impl Broker {
@@ -36,17 +42,20 @@ impl Broker {
 
     /// A broker with a configuration of the test's own.
     pub(crate) async fn start_with(change: impl FnOnce(&mut streaming_server::Config)) -> Broker {
-        let directory = Arc::new(testkit::temp_dir());
+        let place = Place {
+            directory: testkit::temp_dir(),
+            ports: testkit::Ports::new(),
+        };
         let mut config = streaming_server::Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            data_dir: directory.path().join("log"),
+            listen: place.ports.address(0).parse().unwrap(),
+            data_dir: place.directory.path().join("log"),
             ..streaming_server::Config::default()
         };
         change(&mut config);
-        Broker::serve(config, directory).await
+        Broker::serve(config, Arc::new(place)).await
     }
 
-    async fn serve(mut config: streaming_server::Config, directory: Arc<TempDir>) -> Broker {
+    async fn serve(mut config: streaming_server::Config, place: Arc<Place>) -> Broker {
         // The port of a broker just stopped may be held for a moment.
         let listener = testkit::wait_until("the port", Duration::from_secs(10), async || {
             TcpListener::bind(config.listen).await.ok()
@@ -68,7 +77,7 @@ impl Broker {
             data_dir,
             shutdown,
             task,
-            _directory: directory,
+            place,
         }
     }
 
@@ -88,7 +97,7 @@ impl Broker {
         Stopped {
             address: self.address,
             data_dir: self.data_dir,
-            directory: self._directory,
+            place: self.place,
         }
     }
 
@@ -103,7 +112,7 @@ impl Broker {
 pub(crate) struct Stopped {
     address: SocketAddr,
     data_dir: PathBuf,
-    directory: Arc<TempDir>,
+    place: Arc<Place>,
 }
 
 impl Stopped {
@@ -114,7 +123,7 @@ impl Stopped {
             data_dir: self.data_dir,
             ..streaming_server::Config::default()
         };
-        Broker::serve(config, self.directory).await
+        Broker::serve(config, self.place).await
     }
 }
 

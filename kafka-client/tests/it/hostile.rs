@@ -64,15 +64,12 @@ async fn a_silent_peer_is_given_up_in_time() {
 
 #[tokio::test]
 async fn nobody_there_is_a_connect_error_that_names_the_address() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let mut config = Config::new(&free.to_string());
+    let ports = testkit::Ports::new();
+    let free = ports.address(0);
+    let mut config = Config::new(&free);
     config.retry_timeout = Duration::from_millis(100);
     let error = Client::connect(config).await.unwrap_err();
-    assert!(matches!(&error, Error::Connect { address, .. } if *address == free.to_string()));
+    assert!(matches!(&error, Error::Connect { address, .. } if *address == free));
     assert!(error.is_retriable());
 }
 

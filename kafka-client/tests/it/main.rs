@@ -8,6 +8,7 @@ mod consume;
 mod emitter;
 mod faults;
 mod hostile;
+mod mangled;
 mod peer;
 mod python;
 mod secure;

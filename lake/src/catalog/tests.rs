@@ -67,9 +67,8 @@ async fn a_lost_answer_and_a_server_error_are_unknown_but_503_is_not() {
 
 #[tokio::test]
 async fn a_peer_that_is_not_there_changed_nothing() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let uri = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-    drop(listener);
+    let ports = testkit::Ports::new();
+    let uri = Url::parse(&format!("http://{}", ports.address(0))).unwrap();
     let error = RestCatalog::connect(CatalogConfig::new(uri))
         .await
         .unwrap_err();

@@ -78,6 +78,10 @@ struct ErrorModel {
     kind: String,
 }
 
+/// The largest reply read: metadata grows by about a kilobyte for a snapshot.
+const MAX_REPLY: usize = 256 << 20;
+/// The largest error read.
+const MAX_ERROR: usize = 64 << 10;
 /// The largest error text kept from a reply.
 const MAX_REASON: usize = 2048;
 
@@ -116,7 +120,6 @@ pub(super) async fn send(
     let (kind, why) = reason(response).await;
     let what = what.to_owned();
     Err(match status {
-        StatusCode::NOT_FOUND if !changes && kind.is_empty() => Error::NotFound { what },
         StatusCode::NOT_FOUND => Error::NotFound { what },
         StatusCode::CONFLICT if kind.contains("AlreadyExists") => Error::AlreadyExists { what },
         StatusCode::CONFLICT if kind.contains("NotEmpty") => Error::Refused {
@@ -140,10 +143,12 @@ pub(super) async fn send(
 
 /// Reads a reply's body.
 pub(super) async fn receive<T: DeserializeOwned>(response: Response, what: &str) -> Result<T> {
-    let body = response.bytes().await.map_err(|error| Error::Unavailable {
-        what: what.to_owned(),
-        why: one_line(&error),
-    })?;
+    let body = body(response, MAX_REPLY)
+        .await
+        .map_err(|why| Error::Unavailable {
+            what: what.to_owned(),
+            why,
+        })?;
     serde_json::from_slice(&body).map_err(|error| {
         Error::Invalid(format!(
             "the catalog's answer for {what} is not as specified: {error}"
@@ -151,8 +156,20 @@ pub(super) async fn receive<T: DeserializeOwned>(response: Response, what: &str)
     })
 }
 
+/// The whole body, unless it is larger than `max`.
+async fn body(mut response: Response, max: usize) -> std::result::Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(|error| one_line(&error))? {
+        if body.len() + piece.len() > max {
+            return Err(format!("its answer has more than {max} bytes"));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
+}
+
 async fn reason(response: Response) -> (String, String) {
-    let Ok(body) = response.bytes().await else {
+    let Ok(body) = body(response, MAX_ERROR).await else {
         return (String::new(), "no reason given".to_owned());
     };
     match serde_json::from_slice::<ErrorReply>(&body) {

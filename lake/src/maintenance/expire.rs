@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use iceberg::TableUpdate;
 use iceberg::spec::{ManifestFile, SnapshotRef, SnapshotRetention, TableMetadata};
 
-use super::{Policy, property};
+use super::{Policy, is_collected, property};
 use crate::catalog::RestCatalog;
 use crate::committer::{ancestors, requirements};
 use crate::read::{ManifestCache, READS_IN_FLIGHT, manifest_list};
@@ -36,11 +36,7 @@ pub(super) async fn expire(
     cache: &ManifestCache,
 ) -> Result<Expired> {
     let metadata = table.metadata();
-    if metadata
-        .properties()
-        .get("gc.enabled")
-        .is_some_and(|enabled| enabled == "false")
-    {
+    if !is_collected(metadata) {
         return Ok(Expired::default());
     }
     let expired = too_old(table, policy)?;

@@ -25,6 +25,7 @@ fn options() -> CommitOptions {
         attempts: 50,
         first_pause: Duration::from_millis(1),
         longest_pause: Duration::from_millis(20),
+        ..CommitOptions::default()
     }
 }
 

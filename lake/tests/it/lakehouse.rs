@@ -60,7 +60,17 @@ const SECRET_KEY: &str = "password";
 
 impl Lakehouse {
     pub(crate) async fn start() -> Self {
+        Self::start_in(testkit::temp_dir(), None).await
+    }
+
+    /// With the tables in a directory instead of the store.
+    pub(crate) async fn start_on_files() -> Self {
         let directory = testkit::temp_dir();
+        let warehouse = format!("file://{}/warehouse", directory.path().display());
+        Self::start_in(directory, Some(warehouse)).await
+    }
+
+    async fn start_in(directory: tempfile::TempDir, warehouse: Option<String>) -> Self {
         let shutdown = CancellationToken::new();
         let mut services = JoinSet::new();
         let (listener, store) = listen().await;
@@ -84,6 +94,7 @@ impl Lakehouse {
             s3_endpoint: Url::parse(&format!("http://{store}")).unwrap(),
             s3_access_key: ACCESS_KEY.to_owned(),
             s3_secret_key: SECRET_KEY.to_owned(),
+            warehouse: warehouse.unwrap_or(iceberg_catalog::Config::default().warehouse),
             ..iceberg_catalog::Config::default()
         };
         let token = shutdown.clone();
@@ -142,6 +153,15 @@ impl Lakehouse {
             .await
             .unwrap();
         catalog
+    }
+
+    /// Makes the table `name` of a metadata file that there is.
+    pub(crate) async fn register(&self, name: &str, metadata_location: &str) {
+        let body = serde_json::json!({ "name": name, "metadata-location": metadata_location });
+        let url = format!("{}/v1/namespaces/test/register", self.catalog_url);
+        let request = reqwest::Client::new().post(url).json(&body);
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.status());
     }
 
     /// Runs a script of another engine with the addresses in its environment.

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod commits;
+mod hostile;
 mod lakehouse;
 mod maintenance;
+mod orphans;
 mod upserts;

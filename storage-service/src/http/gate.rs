@@ -51,6 +51,9 @@ impl Gate {
     /// Says why a request is refused, or nothing.
     pub(crate) fn check(&self, request: &Parts) -> Result<(), S3Error> {
         check_singles(&request.headers)?;
+        if let Some(time) = request.headers.get("x-amz-date") {
+            check_time(time.to_str().unwrap_or_default())?;
+        }
         self.check_signature(request)?;
         check_options(&request.headers)?;
         self.check_body(request)
@@ -111,6 +114,9 @@ impl Gate {
             )));
         }
         match (scope.next(), scope.next()) {
+            (Some(date), _) if date.len() != 8 || !is_digits(date) => {
+                Err(malformed("the credential needs a date like 20260101"))
+            }
             (Some(_date), key) if key == self.access_key.as_deref() => Ok(()),
             (Some(_date), Some(_)) => Err(S3Error::with_message(
                 S3ErrorCode::InvalidAccessKeyId,
@@ -228,7 +234,11 @@ impl Query {
                     found.v2 = true;
                     continue;
                 }
-                "X-Amz-Signature" | "X-Amz-Algorithm" | "X-Amz-Date" => None,
+                "X-Amz-Date" => {
+                    check_time(&value)?;
+                    None
+                }
+                "X-Amz-Signature" | "X-Amz-Algorithm" => None,
                 "X-Amz-Credential" => Some(0),
                 "X-Amz-SignedHeaders" => Some(1),
                 "X-Amz-Expires" => Some(2),
@@ -248,6 +258,22 @@ impl Query {
         }
         Ok(found)
     }
+}
+
+/// A time as signatures have it; s3s takes for granted that digits are digits.
+fn check_time(time: &str) -> Result<(), S3Error> {
+    let form = time
+        .strip_suffix('Z')
+        .and_then(|time| time.split_once('T'))
+        .filter(|(day, hour)| day.len() == 8 && hour.len() == 6);
+    match form {
+        Some((day, hour)) if is_digits(day) && is_digits(hour) => Ok(()),
+        _ => Err(malformed("the date needs the form 20260101T000000Z")),
+    }
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn check_expiry(expires: &str) -> Result<(), S3Error> {

@@ -1,17 +1,15 @@
-//! Clients that stall: a body that stops coming, an answer nobody reads.
+//! Clients that stall: a body that stops coming; an answer nobody reads is [`telemetry::Patient`]'s.
 //!
-//! Wraps what hyper reads and writes, so that a connection without progress ends after a configured time and gives
-//! back its memory and its slot. Chunked bodies also pass [`Framing`] here, before s3s buffers a chunk.
+//! Wraps what hyper reads, so that a connection without progress ends after a configured time and gives back its
+//! memory and its slot. Chunked bodies also pass [`Framing`] here, before s3s buffers a chunk.
 
 use std::future::Future as _;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use crate::http::framing::{Framing, Malformed};
@@ -92,86 +90,5 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// A connection on which a write that makes no progress for too long fails.
-pub(super) struct Patient<IO> {
-    io: IO,
-    patience: Duration,
-    /// Set while a write waits.
-    deadline: Option<Pin<Box<Sleep>>>,
-}
-
-impl<IO> Patient<IO> {
-    pub(super) fn new(io: IO, patience: Duration) -> Self {
-        Self {
-            io,
-            patience,
-            deadline: None,
-        }
-    }
-
-    fn judge<T>(
-        &mut self,
-        written: Poll<io::Result<T>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.deadline = None;
-            return written;
-        }
-        let patience = self.patience;
-        let deadline = self
-            .deadline
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        deadline
-            .as_mut()
-            .poll(cx)
-            .map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl<IO: AsyncRead + Unpin> AsyncRead for Patient<IO> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
-    }
-}
-
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Patient<IO> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.judge(written, cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
-        self.judge(written, cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        self.judge(flushed, cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let closed = Pin::new(&mut self.io).poll_shutdown(cx);
-        self.judge(closed, cx)
     }
 }

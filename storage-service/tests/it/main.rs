@@ -9,6 +9,7 @@ mod clients;
 mod disk;
 mod forms;
 mod harness;
+mod hostile;
 mod lifecycle;
 mod load;
 mod python;

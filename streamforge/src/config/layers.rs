@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::Config;
@@ -13,8 +14,8 @@ use super::Config;
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// A file.
-    File(PathBuf),
+    /// A file, and the line in it.
+    File(PathBuf, usize),
     /// An environment variable.
     Variable(String),
     /// An option of the command line.
@@ -24,7 +25,7 @@ pub(crate) enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::File(path) => write!(formatter, "{}", path.display()),
+            Origin::File(path, line) => write!(formatter, "{}:{line}", path.display()),
             Origin::Variable(name) => formatter.write_str(name),
             Origin::Option(option) => formatter.write_str(option),
         }
@@ -68,19 +69,41 @@ impl Layers {
         let table: Table = text
             .parse()
             .with_context(|| format!("{} is no TOML", path.display()))?;
+        let mut lines = BTreeMap::new();
+        let spanned =
+            DeTable::parse(text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+        lines_of(&[], spanned.get_ref(), text, &mut lines);
         for (key, value) in leaves(&[], &Value::Table(table)) {
-            self.put(&key, value, Origin::File(path.to_owned()));
+            let line = lines.get(&key.join(".")).copied().unwrap_or(1);
+            self.put(&key, value, Origin::File(path.to_owned(), line));
         }
         Ok(())
     }
 
-    /// `STREAMFORGE__QUERY_ENGINE__LISTEN` and its value.
+    /// `STREAMFORGE__QUERY_ENGINE__LISTEN` and its value. Other variables are passed over, but not one that only has
+    /// too few underscores: who set it would wonder why nothing changes.
     pub(super) fn add_variable(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
-        let key = name
-            .trim_start_matches("STREAMFORGE__")
-            .to_lowercase()
-            .replace("__", ".");
-        self.add_text(&key, value, Origin::Variable(name.to_owned()))
+        if let Some(path) = name.strip_prefix("STREAMFORGE__") {
+            let key = path.to_lowercase().replace("__", ".");
+            return self.add_text(&key, value, Origin::Variable(name.to_owned()));
+        }
+        let Some(path) = name.strip_prefix("STREAMFORGE_") else {
+            return Ok(());
+        };
+        let path = path.to_lowercase();
+        for section in self.values.keys() {
+            if let Some(rest) = path.strip_prefix(section.as_str())
+                && let Some(key) = rest.strip_prefix('_')
+            {
+                let (section, key) = (section.to_uppercase(), key.trim_start_matches('_'));
+                bail!(
+                    "{name}: two underscores stand between the parts of a key: \
+                     STREAMFORGE__{section}__{}",
+                    key.to_uppercase()
+                );
+            }
+        }
+        Ok(())
     }
 
     /// `query_engine.listen=127.0.0.1:8080`.
@@ -149,6 +172,18 @@ impl Layers {
         let config = Config::deserialize(Value::Table(self.values.clone()))
             .map_err(|error| anyhow!("the configuration does not fit together: {error}"))?;
         Ok((config, self.origins, self.values))
+    }
+}
+
+/// The line of every key of `table`, which was parsed from `text`.
+fn lines_of(path: &[&str], table: &DeTable<'_>, text: &str, lines: &mut BTreeMap<String, usize>) {
+    for (key, value) in table {
+        let path = [path, &[key.get_ref().as_ref()]].concat();
+        let before = text.get(..key.span().start).unwrap_or_default();
+        lines.insert(path.join("."), 1 + before.matches('\n').count());
+        if let DeValue::Table(inner) = value.get_ref() {
+            lines_of(&path, inner, text, lines);
+        }
     }
 }
 

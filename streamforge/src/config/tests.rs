@@ -1,5 +1,7 @@
 //! Where values come from, and what is refused.
 
+mod page;
+
 use super::*;
 
 fn load_with(settings: &Settings, environment: &[(&str, &str)]) -> anyhow::Result<Loaded> {

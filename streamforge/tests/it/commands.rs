@@ -124,6 +124,67 @@ fn a_bad_value_is_refused_with_its_origin() {
 }
 
 #[test]
+fn a_mistake_in_a_name_is_told_with_what_was_meant() {
+    let refused = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let (ok, printed, error) = streamforge(arguments, environment);
+        assert!(!ok, "{arguments:?}: {printed}");
+        error
+    };
+    let variable = [("STREAMFORGE_QUERY_ENGINE_LISTEN", "127.0.0.1:1")];
+    let error = refused(&["config"], &variable);
+    assert!(
+        error.contains("STREAMFORGE_QUERY_ENGINE_LISTEN: two underscores"),
+        "{error}"
+    );
+    assert!(
+        error.contains("STREAMFORGE__QUERY_ENGINE__LISTEN"),
+        "{error}"
+    );
+    let error = refused(&["config"], &[("STREAMFORGE__QUERY_ENGINE__LISSEN", "x")]);
+    assert!(
+        error.contains("STREAMFORGE__QUERY_ENGINE__LISSEN"),
+        "{error}"
+    );
+    assert!(
+        error.contains("unknown field `lissen`, expected one of `listen`"),
+        "{error}"
+    );
+    let error = refused(&["config"], &[("STREAMFORGE__QUERYENGINE__LISTEN", "x")]);
+    assert!(error.contains("unknown field `queryengine`"), "{error}");
+    let error = refused(&["run", "query-engin"], &[]);
+    assert!(
+        error.contains("there is no service `query-engin`"),
+        "{error}"
+    );
+    assert!(
+        error.contains("streaming-server, iceberg-catalog"),
+        "{error}"
+    );
+    let error = refused(&["up", "--without", "kafka"], &[]);
+    assert!(error.contains("there is no service `kafka`"), "{error}");
+    let error = refused(&["config", "--set", "query_engine.listen"], &[]);
+    assert!(error.contains("a setting is written KEY=VALUE"), "{error}");
+    let error = refused(&["config", "--config", "nowhere.toml"], &[]);
+    assert!(error.contains("could not read nowhere.toml"), "{error}");
+    let error = refused(&["emit", "--profile", "clicks"], &[]);
+    assert!(
+        error.contains("--profile") && error.contains("`clickstream`, `weblog`, `nexmark`"),
+        "{error}"
+    );
+    for (option, value, form) in [
+        ("--burst", "10", "FACTOR:LENGTH:EVERY"),
+        ("--burst", "10:soon:1m", "FACTOR:LENGTH:EVERY"),
+        ("--ramp", "100", "FROM:OVER"),
+    ] {
+        let error = refused(&["emit", option, value], &[]);
+        assert!(
+            error.contains(&format!("{option} `{value}` needs the form {form}")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_closed_server_is_named() {
     let (ok, _, error) = streamforge(
         &["sql", "--server", "http://127.0.0.1:9", "-e", "SELECT 1"],

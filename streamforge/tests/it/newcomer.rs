@@ -1,8 +1,10 @@
 //! What a newcomer sees: one command, every table filled, a stop that keeps everything.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::platform::Site;
+use crate::platform::{LISTEN_KEYS, Site};
 
 /// Every table of the demo, and a query that is true of it once it works.
 pub(crate) const TABLES: [(&str, &str); 8] = [
@@ -93,4 +95,38 @@ fn one_command_fills_every_table_and_a_second_continues() {
                  GROUP BY 1, 2 HAVING count(*) > 1)";
     assert_eq!(site.number(twice), 0, "records stand twice in bronze");
     assert!(again.stop().success());
+}
+
+/// The SQL Gateway's own listener is not among them: its health is that of the job REST beside it.
+#[test]
+fn every_http_service_says_how_it_is() {
+    let site = Site::new();
+    let up = site.start(&["up", "--no-demo"]);
+    for key in LISTEN_KEYS {
+        if ["streaming_server.listen", "stream_processor.gateway_listen"].contains(&key) {
+            continue;
+        }
+        for (path, part) in [
+            ("/healthz", "ok\n"),
+            ("/readyz", "ready\n"),
+            ("/metrics", "# EOF"),
+        ] {
+            let answer = get(&site.address(key), path);
+            assert!(
+                answer.starts_with("HTTP/1.1 200 "),
+                "{key} {path}: {answer}"
+            );
+            assert!(answer.contains(part), "{key} {path}: {answer}");
+        }
+    }
+    assert!(up.stop().success());
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("the service listens");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
 }

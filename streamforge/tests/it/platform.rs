@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use testkit::Ports;
 
 /// Every address key of the configuration.
 pub(crate) const LISTEN_KEYS: [&str; 8] = [
@@ -25,33 +26,24 @@ const START: Duration = Duration::from_secs(60);
 /// Lines of a process's log that a failed test shows.
 const LAST_LINES: usize = 60;
 
-/// A directory with fixed free ports, on which processes can be started again and again.
+/// A directory and ports of its own, on which processes can be started again and again.
 pub(crate) struct Site {
     pub(crate) directory: tempfile::TempDir,
-    ports: BTreeMap<&'static str, u16>,
+    ports: Ports,
 }
 
 impl Site {
     pub(crate) fn new() -> Self {
-        // All are held at once, so that no two keys get the same one.
-        let held: Vec<_> = LISTEN_KEYS
-            .iter()
-            .map(|key| (*key, TcpListener::bind("127.0.0.1:0").expect("a free port")))
-            .collect();
-        let port = |socket: &TcpListener| socket.local_addr().expect("a bound socket").port();
-        let ports = held
-            .iter()
-            .map(|(key, socket)| (*key, port(socket)))
-            .collect();
         Site {
             directory: testkit::temp_dir(),
-            ports,
+            ports: Ports::new(),
         }
     }
 
     /// `127.0.0.1:PORT` of a configuration key.
     pub(crate) fn address(&self, key: &str) -> String {
-        format!("127.0.0.1:{}", self.ports[key])
+        let index = LISTEN_KEYS.iter().position(|name| *name == key);
+        self.ports.address(index.expect("an address key"))
     }
 
     /// A command on this site: data directory, ports and endpoints set.

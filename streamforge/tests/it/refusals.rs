@@ -64,7 +64,7 @@ fn listening_beyond_loopback_without_authentication_is_refused() {
         ),
         (
             "iceberg_catalog.listen",
-            "0.0.0.0:0 is open to others and needs a token",
+            "`iceberg_catalog.token` (a default) listening on 0.0.0.0:0 is open to others and needs a token",
         ),
         ("query_engine.listen", "must be a loopback address"),
         (
@@ -82,6 +82,38 @@ fn listening_beyond_loopback_without_authentication_is_refused() {
             "something was written"
         );
     }
+}
+
+#[test]
+fn a_value_that_cannot_work_is_named_with_key_and_place_before_anything_is_written() {
+    let site = Site::new();
+    let file = site.directory.path().join("streamforge.toml");
+    std::fs::write(&file, "# Mine.\n[storage_service]\nio_threads = 0\n").expect("written");
+    let refused = |arguments: &[&str]| {
+        let output = site.run(&[&["up"], arguments].concat());
+        assert!(!output.status.success());
+        assert!(
+            !site.data().try_exists().expect("readable"),
+            "something was written"
+        );
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let error = refused(&[]);
+    assert!(
+        error.contains(
+            "storage-service cannot start: `storage_service.io_threads` (from streamforge.toml:3)"
+        ),
+        "{error}"
+    );
+    std::fs::remove_file(&file).expect("removed");
+    let setting = ["--set", "maintenance.policy.keep_snapshots=0"];
+    let error = refused(&setting);
+    assert!(
+        error.contains("maintenance `keep_snapshots` must be at least 1"),
+        "{error}"
+    );
+    let error = refused(&["--rate", "0"]);
+    assert!(error.contains("--rate <N>"), "{error}");
 }
 
 #[test]

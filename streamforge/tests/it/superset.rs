@@ -1,6 +1,5 @@
 //! Apache Superset in place of our dashboard: the asset bundle is imported as it is, and every chart has its data.
 
-use std::net::TcpListener;
 use std::process::Command;
 
 use crate::newcomer::every_table_fills;
@@ -36,16 +35,13 @@ fn superset_draws_the_bundle_from_our_engine() {
     site.output(&[&events[..], &["--malformed", "0.01"]].concat());
     every_table_fills(&site);
     let home = testkit::temp_dir();
-    let port = TcpListener::bind("127.0.0.1:0")
-        .and_then(|socket| socket.local_addr())
-        .expect("a free port")
-        .port();
+    let ports = testkit::Ports::new();
     let bundle = concat!(env!("CARGO_MANIFEST_DIR"), "/../dashboards");
     let output = Command::new(interpreter)
         .args(["-W", "ignore", "-c", SCRIPT])
         .envs(site.environment())
         .env("HOME_DIRECTORY", home.path())
-        .env("PORT", port.to_string())
+        .env("PORT", ports.get(0).to_string())
         .env("BUNDLE", bundle)
         .current_dir(home.path())
         .output()

@@ -327,3 +327,36 @@ print(low > 0)
     let broker = Broker::start(directory.path());
     assert_eq!(turn(&broker, "2"), "True\n");
 }
+
+#[test]
+fn confluent_administration_of_offsets_groups_and_records() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let printed = run(&broker, include_str!("administration.py"));
+    expect_test::expect![[r#"
+        EarliestSpec 0 0
+        LatestSpec 100 0
+        MaxTimestampSpec 27 -1
+        TimestampSpec 27 -1
+        TimestampSpec -1 -1
+        low 40 OFFSET_OUT_OF_RANGE
+        True
+        STABLE worker-1 [0, 1]
+        NON_EMPTY_GROUP
+        ['UNKNOWN_MEMBER_ID']
+        STABLE 1
+        [(77, 'half way')]
+        goes on at 77
+        [50]
+        [('g', 'EMPTY')]
+        GROUP_ID_NOT_FOUND
+        ('-1', False, [('retention.ms', '-1'), ('log.retention.ms', '604800000')])
+        5000 1048588
+        None ('604800000', True)
+        INVALID_CONFIG INVALID_CONFIG INVALID_CONFIG
+        INVALID_PARTITIONS None
+        4 UNKNOWN_TOPIC_OR_PART
+        UNKNOWN_TOPIC_OR_PART
+    "#]]
+    .assert_eq(&printed);
+}

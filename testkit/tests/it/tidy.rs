@@ -204,6 +204,47 @@ fn the_crates_are_the_members() {
     );
 }
 
+/// The binary and the benchmarks are built and tested by the job that runs everything together.
+#[test]
+fn the_workflow_tests_each_module_on_its_own() {
+    let workflow = fs::read_to_string(root().join(".github/workflows/ci.yml")).expect("readable");
+    let (_, matrix) = workflow.split_once("crate:\n").expect("a matrix of crates");
+    let mut named: Vec<_> = matrix
+        .lines()
+        .map_while(|line| line.trim().strip_prefix("- "))
+        .collect();
+    let mut known: Vec<_> = SERVICES.iter().chain(&LIBRARIES).copied().collect();
+    named.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(named, known);
+    assert!(workflow.contains("run: .ci/run"));
+}
+
+/// The emitter is a client; the dashboard's container runs what `up` does besides.
+#[test]
+fn each_service_has_a_container() {
+    let compose = fs::read_to_string(root().join("deploy/compose.yaml")).expect("readable");
+    for service in SERVICES
+        .iter()
+        .filter(|service| **service != "data-emitter")
+    {
+        assert!(
+            compose.contains(&format!("\n  {service}:\n")),
+            "{service} has no container"
+        );
+        let alone = compose
+            .matches(&format!("command: run {service}\n"))
+            .count();
+        let left_out = compose.matches(&format!("--without {service}")).count();
+        let expected = if *service == "viz-dashboard" {
+            (0, 0)
+        } else {
+            (1, 1)
+        };
+        assert_eq!((alone, left_out), expected, "{service}");
+    }
+}
+
 #[test]
 fn every_path_that_the_documents_name_exists() {
     let mut documents: Vec<_> = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
@@ -269,7 +310,7 @@ fn paths_in(text: &str, directory: &Path) -> Vec<PathBuf> {
 
 fn is_ours(name: &str) -> bool {
     let first = name.split('/').next().unwrap_or_default();
-    let ours = ["docs", "sql", "dashboards", ".ci", ".github"];
+    let ours = ["docs", "sql", "dashboards", "deploy", ".ci", ".github"];
     ours.contains(&first)
         || first == "streamforge"
         || first == "bench"

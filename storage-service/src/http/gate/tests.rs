@@ -112,6 +112,45 @@ fn signatures_are_of_version_4_for_this_region_and_service() {
 }
 
 #[test]
+fn dates_are_digits_before_anyone_counts_on_it() {
+    let names = "host;x-amz-date";
+    let right = ("x-amz-date", "20260101T000000Z");
+    let wrong = err("AuthorizationHeaderMalformed");
+    for date in [
+        "2026010/",
+        "2026-1-1",
+        "202601",
+        "20260101000",
+        "",
+        "\u{661}\u{661}\u{661}\u{661}",
+    ] {
+        let scope = format!("key/{date}/us-east-1/s3/aws4_request");
+        assert!(signed(&scope, names, &[right]).is_err(), "{date}");
+    }
+    let scope = "key/2026010./us-east-1/s3/aws4_request";
+    assert_eq!(signed(scope, names, &[right]), wrong);
+    for time in [
+        "2026010.T000000Z",
+        "20260101T00000 Z",
+        "20260101 000000Z",
+        "20260101T000000",
+        "",
+    ] {
+        assert_eq!(
+            signed(SCOPE, names, &[("x-amz-date", time)]),
+            wrong,
+            "{time}"
+        );
+        let time: String = url::form_urlencoded::byte_serialize(time.as_bytes()).collect();
+        let uri = format!(
+            "/b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={SCOPE}&X-Amz-Date={time}\
+             &X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=00"
+        );
+        assert_eq!(judge("GET", &uri, &[]), wrong, "{time}");
+    }
+}
+
+#[test]
 fn options_that_would_silently_not_happen_are_refused() {
     let with = |name: &str, value: &str| signed(SCOPE, &format!("host;{name}"), &[(name, value)]);
     assert_eq!(
