@@ -11,6 +11,7 @@ mod condition;
 mod expr;
 mod from;
 mod group;
+mod hints;
 mod literal;
 mod lookup;
 mod query;

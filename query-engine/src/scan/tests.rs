@@ -214,6 +214,14 @@ async fn shown(frame: DataFrame) -> String {
     pretty_format_batches(&batches).unwrap().to_string()
 }
 
+async fn by_value(context: &SessionContext) -> String {
+    let columns = all(context)
+        .await
+        .select_columns(&["kind", "value"])
+        .unwrap();
+    shown(columns.sort_by(vec![col("value")]).unwrap()).await
+}
+
 /// The files that the plan of `frame` reads.
 async fn n_files(frame: DataFrame) -> usize {
     fn count(plan: &Arc<dyn ExecutionPlan>) -> usize {
@@ -311,13 +319,6 @@ async fn both_kinds_of_deletes_take_rows_out_and_null_equals_null() {
         .await
         .unwrap();
     let after = lake.commit("t", 2, writer.finish().await.unwrap()).await;
-    let ordered = async |context: &SessionContext| {
-        let columns = all(context)
-            .await
-            .select_columns(&["kind", "value"])
-            .unwrap();
-        shown(columns.sort_by(vec![col("value")]).unwrap()).await
-    };
     expect_test::expect![[r"
         +------+-------+
         | kind | value |
@@ -327,7 +328,7 @@ async fn both_kinds_of_deletes_take_rows_out_and_null_equals_null() {
         | a    | 3     |
         | b    | 40    |
         +------+-------+"]]
-    .assert_eq(&ordered(&context(&before, &SnapshotPin::Current)).await);
+    .assert_eq(&by_value(&context(&before, &SnapshotPin::Current)).await);
     let current = context(&after, &SnapshotPin::Current);
     expect_test::expect![[r"
         +------+-------+
@@ -337,7 +338,7 @@ async fn both_kinds_of_deletes_take_rows_out_and_null_equals_null() {
         | c    | 10    |
         | b    | 40    |
         +------+-------+"]]
-    .assert_eq(&ordered(&current).await);
+    .assert_eq(&by_value(&current).await);
     let plan = counted(&current)
         .await
         .create_physical_plan()

@@ -209,10 +209,7 @@ impl AggregateCall {
             (State::Best(best), _) => {
                 // Most values are no better, and need not be copied.
                 let seen = column.seen(row);
-                if best
-                    .as_ref()
-                    .is_none_or(|best| self.is_better(seen, best.seen()))
-                {
+                if self.beats(seen, best) {
                     *best = Some(seen.to_cell());
                 }
             }
@@ -241,11 +238,12 @@ impl AggregateCall {
         }
     }
 
-    fn is_better(&self, new: Seen<'_>, best: Seen<'_>) -> bool {
-        match self.function {
-            Function::Min => new.order(best).is_lt(),
-            _ => new.order(best).is_gt(),
-        }
+    /// Whether `new` is what MIN or MAX keeps from now on.
+    fn beats(&self, new: Seen<'_>, best: &Option<Cell>) -> bool {
+        best.as_ref().is_none_or(|best| match self.function {
+            Function::Min => new.order(best.seen()).is_lt(),
+            _ => new.order(best.seen()).is_gt(),
+        })
     }
 
     /// Adds what `other` has seen after `state`.
@@ -284,13 +282,8 @@ impl AggregateCall {
                     .and_then(|(sum, more)| add_wide(sum, more.into()));
                 *count += seen;
             }
-            (State::Best(best), State::Best(Some(cell))) => {
-                if best
-                    .as_ref()
-                    .is_none_or(|best| self.is_better(cell.seen(), best.seen()))
-                {
-                    *best = Some(cell);
-                }
+            (State::Best(best), State::Best(Some(cell))) if self.beats(cell.seen(), best) => {
+                *best = Some(cell);
             }
             (State::Bag(bag), State::Bag(more)) => {
                 for (cell, seen) in more {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Planner;
 use super::condition::{split_condition, versions_of, with_keys};
 use super::expr::{Analyzer, Scope, whole};
+use super::hints::{name_of, with_hints};
 use super::query::Env;
 use super::rel::{Field, Op, Rel, Role, WindowKind};
 use super::typed::{Typed, TypedKind};
@@ -13,86 +14,10 @@ use crate::error::{Error, Position};
 use crate::graph::ChangelogMode;
 use crate::sql::Relation;
 use crate::sql::ast::{Expr, Hint, Ident, JoinKind, TableKind, TableRef, WindowCall};
-use crate::sql::parse_duration;
-use crate::table::{SqlType, TableDefinition, TypeRoot};
+use crate::table::{SqlType, TypeRoot};
 
 /// A step and the names its columns have.
 pub(super) type Source = (Arc<Rel>, Scope);
-
-/// `table` with the options of its `OPTIONS` hint.
-pub(super) fn with_hints(
-    table: Arc<TableDefinition>,
-    hints: &[Hint],
-) -> Result<Arc<TableDefinition>, Error> {
-    let mut changed = None;
-    for hint in hints {
-        if hint.name != "OPTIONS" {
-            return Err(Error::unsupported(
-                format!("the hint {}", hint.name),
-                hint.position,
-                "",
-            ));
-        }
-        let table = changed.get_or_insert_with(|| (*table).clone());
-        table.options.extend(hint.options.clone());
-    }
-    Ok(changed.map_or(table, Arc::new))
-}
-
-/// The `STATE_TTL('name'='1 d', …)` hints of a SELECT: milliseconds by the name of a joined table. A name that is
-/// not joined there is refused, as in Flink.
-pub(super) fn state_ttl(hints: &[Hint], from: &TableRef) -> Result<BTreeMap<String, i64>, Error> {
-    let mut named = BTreeMap::new();
-    let mut joined = Vec::new();
-    joined_names(from, &mut joined);
-    for hint in hints {
-        if hint.name != "STATE_TTL" {
-            return Err(Error::unsupported(
-                format!("the hint {}", hint.name),
-                hint.position,
-                "",
-            ));
-        }
-        for (name, value) in &hint.options {
-            if !joined.contains(&name.as_str()) {
-                return Err(Error::validation(
-                    format!("STATE_TTL names `{name}`, which is no table of a join in this FROM"),
-                    hint.position,
-                ));
-            }
-            let ttl = parse_duration(value).ok_or_else(|| {
-                Error::validation(
-                    format!("STATE_TTL of `{name}` cannot be `{value}`: a duration like `1 d`"),
-                    hint.position,
-                )
-            })?;
-            let millis = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
-            named.insert(name.clone(), millis);
-        }
-    }
-    Ok(named)
-}
-
-/// The names of the direct inputs of the regular joins in `table`.
-fn joined_names<'a>(table: &'a TableRef, names: &mut Vec<&'a str>) {
-    if let TableKind::Join { left, right, .. } = &table.kind {
-        joined_names(left, names);
-        if !matches!(right.kind, TableKind::Named { as_of: Some(_), .. }) {
-            names.extend([left, right].into_iter().filter_map(|side| name_of(side)));
-        }
-    }
-}
-
-/// What a table in FROM is called, if it is no join.
-fn name_of(table: &TableRef) -> Option<&str> {
-    let own = match &table.kind {
-        TableKind::Named { path, .. } => path.last(),
-        TableKind::Join { .. } => return None,
-        _ => None,
-    };
-    let name = table.alias.as_ref().or(own)?;
-    Some(&name.value)
-}
 
 impl Planner<'_> {
     pub(super) fn from(&self, table: &TableRef, env: &Env) -> Result<Source, Error> {

@@ -114,7 +114,7 @@ impl Planner<'_> {
             ));
         };
         let env = &Env {
-            state_ttl: super::from::state_ttl(&select.hints, from)?,
+            state_ttl: super::hints::state_ttl(&select.hints, from)?,
             ..env.clone()
         };
         let (mut rel, mut scope) = self.from(from, env)?;

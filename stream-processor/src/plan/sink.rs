@@ -47,7 +47,7 @@ impl Planner<'_> {
                 ));
             }
         };
-        let table = super::from::with_hints(table, &insert.hints)?;
+        let table = super::hints::with_hints(table, &insert.hints)?;
         let query = self.query(&insert.query, &env)?;
         let columns = written(&table);
         let mut targets: Vec<usize> = (0..columns.len()).collect();

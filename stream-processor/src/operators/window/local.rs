@@ -7,7 +7,6 @@
 //! all instances to be silent or to speak together, so the planner puts it only behind an exchange or an input that
 //! is never silent.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
@@ -78,7 +77,7 @@ impl Locals {
     }
 
     fn pass_on_all(&mut self, output: &mut dyn Output) -> Result<(), Error> {
-        let open = std::mem::replace(&mut self.windows.open, BTreeMap::new());
+        let open = std::mem::take(&mut self.windows.open);
         for (close, bucket) in &open {
             self.pass_on(*close, bucket, output)?;
         }
