@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
-use datafusion::catalog::MemTable;
+use datafusion::catalog::{MemTable, TableProvider};
 use lake::iceberg::spec::{PrimitiveType, Type as IcebergType};
 use lake::iceberg::{NamespaceIdent, TableIdent};
 
@@ -36,7 +36,14 @@ pub(crate) fn failure(error: &lake::Error) -> Failure {
     let code = match error {
         lake::Error::NotFound { .. } => Code::NotFound,
         lake::Error::Unsupported(_) => Code::NotSupported,
-        _ => Code::IcebergCatalogError,
+        lake::Error::Store { .. } => Code::IcebergFilesystemError,
+        lake::Error::Parquet { .. } | lake::Error::Arrow { .. } => Code::IcebergBadData,
+        lake::Error::Iceberg { .. } | lake::Error::Invalid(_) => Code::IcebergInvalidMetadata,
+        lake::Error::AlreadyExists { .. }
+        | lake::Error::Conflict { .. }
+        | lake::Error::StateUnknown { .. }
+        | lake::Error::Unavailable { .. }
+        | lake::Error::Refused { .. } => Code::IcebergCatalogError,
     };
     Failure::new(code, telemetry::chain(error).to_string())
 }
@@ -146,16 +153,10 @@ pub(crate) async fn resolve(
     }
     let provider = IcebergTable::new(&table, &pin, Arc::clone(&engine.caches))
         .map_err(|error| no_such_version(&error))?;
-    let provider: Arc<dyn datafusion::catalog::TableProvider> = Arc::new(provider);
-    let columns = provider
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| column(field, &table))
-        .collect::<Result<_>>()?;
+    let columns = columns(&provider, &table)?;
     Ok(Table {
         name,
-        provider,
+        provider: Arc::new(provider),
         columns,
     })
 }
@@ -210,6 +211,30 @@ fn column(field: &Field, table: &lake::Table) -> Result<TableColumn> {
         ty,
         hidden: false,
     })
+}
+
+/// The columns of a table of the lake; those behind its own are hidden.
+fn columns(provider: &IcebergTable, table: &lake::Table) -> Result<Vec<TableColumn>> {
+    let schema = provider.schema();
+    let n_own = provider.n_own_columns();
+    let fields = schema.fields().iter().enumerate();
+    fields
+        .map(|(index, field)| {
+            let own = column(field, table)?;
+            Ok(match own.ty {
+                _ if index < n_own => own,
+                Type::TimestampTz(_, zone) => TableColumn {
+                    ty: Type::TimestampTz(3, zone),
+                    hidden: true,
+                    ..own
+                },
+                _ => TableColumn {
+                    hidden: true,
+                    ..own
+                },
+            })
+        })
+        .collect()
 }
 
 /// The Trino type of an Iceberg column's Arrow type.

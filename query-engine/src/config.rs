@@ -31,9 +31,6 @@ pub struct Config {
     pub s3_secret_key: String,
     /// Region of the object store.
     pub s3_region: String,
-    /// How long a table's newest snapshot may be taken from memory without asking the catalog.
-    #[serde(with = "humantime_serde")]
-    pub table_freshness: Duration,
     /// Threads that plan and run queries; 0 is one per core.
     pub threads: usize,
     /// Queries that run at the same time.
@@ -74,7 +71,6 @@ impl Default for Config {
             s3_access_key: String::new(),
             s3_secret_key: String::new(),
             s3_region: "us-east-1".to_owned(),
-            table_freshness: Duration::from_millis(100),
             threads: 0,
             max_running: 8,
             max_queued: 200,

@@ -7,6 +7,7 @@ use std::fmt;
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
+use parquet::errors::ParquetError;
 
 /// A place in the statement text: both counted from one, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -104,8 +105,11 @@ codes! {
     QueryQueueFull = "QUERY_QUEUE_FULL", 131_074, Resources;
     ExceededTimeLimit = "EXCEEDED_TIME_LIMIT", 131_075, Resources;
     ExceededLocalMemoryLimit = "EXCEEDED_LOCAL_MEMORY_LIMIT", 131_079, Resources;
-    IcebergCannotOpenSplit = "ICEBERG_CANNOT_OPEN_SPLIT", 84_148_224, External;
-    IcebergCatalogError = "ICEBERG_CATALOG_ERROR", 84_148_235, External;
+    IcebergInvalidMetadata = "ICEBERG_INVALID_METADATA", 84_148_225, External;
+    IcebergBadData = "ICEBERG_BAD_DATA", 84_148_228, External;
+    IcebergCannotOpenSplit = "ICEBERG_CANNOT_OPEN_SPLIT", 84_148_230, External;
+    IcebergFilesystemError = "ICEBERG_FILESYSTEM_ERROR", 84_148_232, External;
+    IcebergCatalogError = "ICEBERG_CATALOG_ERROR", 84_148_237, External;
 }
 
 /// Why a query failed.
@@ -188,6 +192,7 @@ fn from_arrow(error: &ArrowError) -> Failure {
             Failure::new(Code::NumericValueOutOfRange, format!("overflow: {text}"))
         }
         ArrowError::ExternalError(inner) => from_dyn(inner.as_ref()),
+        ArrowError::ParquetError(text) => Failure::new(Code::IcebergBadData, text.clone()),
         other => Failure::new(Code::GenericInternalError, other.to_string()),
     }
 }
@@ -202,10 +207,23 @@ fn from_dyn(error: &(dyn std::error::Error + 'static)) -> Failure {
     if let Some(inner) = error.downcast_ref::<ArrowError>() {
         return from_arrow(inner);
     }
+    if let Some(inner) = error.downcast_ref::<ParquetError>() {
+        return from_parquet(inner);
+    }
+    if let Some(inner) = error.downcast_ref::<lake::Error>() {
+        return crate::catalog::failure(inner);
+    }
     Failure::new(
-        Code::IcebergCannotOpenSplit,
+        Code::IcebergFilesystemError,
         telemetry::chain(error).to_string(),
     )
+}
+
+fn from_parquet(error: &ParquetError) -> Failure {
+    match error {
+        ParquetError::External(inner) => from_dyn(inner.as_ref()),
+        other => Failure::new(Code::IcebergBadData, other.to_string()),
+    }
 }
 
 fn from_datafusion(error: &DataFusionError) -> Failure {
@@ -226,10 +244,9 @@ fn from_datafusion(error: &DataFusionError) -> Failure {
         DataFusionError::ResourcesExhausted(what) => {
             Failure::new(Code::ExceededLocalMemoryLimit, memory_message(what))
         }
-        DataFusionError::ObjectStore(_)
-        | DataFusionError::IoError(_)
-        | DataFusionError::ParquetError(_) => Failure::new(
-            Code::IcebergCannotOpenSplit,
+        DataFusionError::ParquetError(inner) => from_parquet(inner),
+        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => Failure::new(
+            Code::IcebergFilesystemError,
             telemetry::chain(error).to_string(),
         ),
         other => {

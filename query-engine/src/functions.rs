@@ -13,6 +13,7 @@ pub(crate) mod datetime;
 pub(crate) mod interval;
 pub(crate) mod json;
 pub(crate) mod kernel;
+mod lambda;
 pub(crate) mod map;
 mod math;
 pub(crate) mod pattern;

@@ -6,9 +6,10 @@
 pub(crate) mod manager;
 pub(crate) mod memory;
 pub(crate) mod run;
+mod steady;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -17,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
+use crate::scan::ScanProgress;
 use crate::session::{Changes, Session};
 use crate::sql::analyze::OutputColumn;
 
@@ -77,10 +79,8 @@ pub(crate) struct Query {
     pub(crate) created: Instant,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) cancel: CancellationToken,
-    pub(crate) rows: AtomicU64,
-    pub(crate) bytes: AtomicU64,
     pub(crate) peak_memory: Arc<AtomicU64>,
-    pub(crate) n_splits: AtomicU64,
+    pub(crate) scans: Arc<ScanProgress>,
     progress: Mutex<Progress>,
     heartbeat: Mutex<Instant>,
     pub(crate) changed: Notify,
@@ -111,10 +111,8 @@ impl Query {
             created: Instant::now(),
             created_at: now,
             cancel: CancellationToken::new(),
-            rows: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
             peak_memory: Arc::new(AtomicU64::new(0)),
-            n_splits: AtomicU64::new(0),
+            scans: Arc::default(),
             progress: Mutex::new(Progress {
                 state: State::Queued,
                 columns: None,
@@ -174,14 +172,6 @@ impl Query {
 
     pub(crate) fn idle(&self) -> Duration {
         self.heartbeat.lock().elapsed()
-    }
-
-    pub(crate) fn count(&self, page: &Page) {
-        self.rows.fetch_add(page.rows, Ordering::Relaxed);
-        self.bytes.fetch_add(
-            u64::try_from(page.json.len()).unwrap_or(0),
-            Ordering::Relaxed,
-        );
     }
 }
 

@@ -13,15 +13,19 @@ mod caches;
 mod catalog;
 mod deletes;
 mod files;
+mod hidden;
 pub(crate) mod metadata_tables;
 mod pin;
 mod pruning;
+mod reading;
+pub(crate) mod statistics;
 mod table;
 mod values;
 
 pub(crate) use caches::{ScanBounds, ScanCaches};
 pub(crate) use catalog::LakeCatalog;
 pub(crate) use pin::SnapshotPin;
+pub(crate) use reading::{ScanProgress, watched};
 pub(crate) use table::IcebergTable;
 
 /// An error of `lake` as DataFusion carries it; the cause stays reachable.

@@ -3,6 +3,7 @@
 mod describe;
 mod explain;
 mod show;
+mod stats;
 
 use std::collections::HashMap;
 use std::sync::Arc;

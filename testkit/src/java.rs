@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::{notice, python};
 
-/// The directory with the jars of `coordinates` (`group:artifact:version`) and all they need, made at the first call.
+/// The directory with the jars of `coordinates` (`group:artifact:version`, with `:classifier` behind it where one is meant) and all they need, made at the first call.
 ///
 /// `name` is its name in the cache; other coordinates need another name. Processes that come at the same time wait for
 /// the first.
@@ -50,12 +50,17 @@ pub fn jars(name: &str, coordinates: &[&str]) -> PathBuf {
 fn pom(coordinates: &[&str]) -> String {
     let dependency = |coordinate: &&str| {
         let parts: Vec<&str> = coordinate.split(':').collect();
-        let [group, artifact, version] = parts[..] else {
-            panic!("`{coordinate}` needs the form group:artifact:version")
+        let (group, artifact, version, classifier) = match parts[..] {
+            [group, artifact, version] => (group, artifact, version, String::new()),
+            [group, artifact, version, classifier] => {
+                let classifier = format!("<classifier>{classifier}</classifier>");
+                (group, artifact, version, classifier)
+            }
+            _ => panic!("`{coordinate}` needs the form group:artifact:version[:classifier]"),
         };
         format!(
             "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
-             <version>{version}</version></dependency>\n"
+             <version>{version}</version>{classifier}</dependency>\n"
         )
     };
     let dependencies: String = coordinates.iter().map(dependency).collect();

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -57,6 +58,8 @@ pub struct Config {
     pub max_chart_rows: usize,
     /// Most rows of a statement on the SQL page; a CSV download has all.
     pub max_result_rows: usize,
+    /// Most bytes of rows that are kept of a statement on the SQL page.
+    pub max_result_size: ByteSize,
     /// Statements of the SQL page that are kept, running ones included.
     pub max_runs: usize,
     /// Different views (dashboard, time range and filters) that are kept live at once.
@@ -93,6 +96,7 @@ impl Default for Config {
             probe_timeout: Duration::from_secs(2),
             max_chart_rows: 50_000,
             max_result_rows: 10_000,
+            max_result_size: ByteSize::mib(8),
             max_runs: 64,
             max_live_views: 32,
             max_chart_queries: 4,

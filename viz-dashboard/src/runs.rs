@@ -26,11 +26,18 @@ pub(crate) struct Runs {
 struct Shared {
     trino: Trino,
     max_runs: usize,
-    max_rows: usize,
+    bounds: Bounds,
     /// The oldest first.
     runs: Mutex<VecDeque<Arc<Run>>>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
+}
+
+/// How much is kept of one statement.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) n_rows: usize,
+    pub(crate) n_bytes: usize,
 }
 
 /// One statement.
@@ -48,6 +55,8 @@ struct Progress {
     query_id: String,
     columns: Vec<Column>,
     rows: Vec<Vec<Value>>,
+    /// As they came, in JSON.
+    n_bytes: usize,
     truncated: bool,
     stats: Stats,
     outcome: Option<Outcome>,
@@ -85,7 +94,7 @@ impl Runs {
     pub(crate) fn new(
         trino: Trino,
         max_runs: usize,
-        max_rows: usize,
+        bounds: Bounds,
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
@@ -93,7 +102,7 @@ impl Runs {
             shared: Arc::new(Shared {
                 trino,
                 max_runs,
-                max_rows,
+                bounds,
                 runs: Mutex::default(),
                 tasks,
                 shutdown,
@@ -177,9 +186,15 @@ impl Shared {
         progress.query_id.clone_from(&statement.id);
         progress.columns.clone_from(&statement.columns);
         progress.stats.clone_from(&statement.stats);
+        if progress.n_bytes.saturating_add(statement.n_bytes) > self.bounds.n_bytes {
+            // A page is kept whole or not at all.
+            progress.truncated |= !statement.rows.is_empty();
+            return progress.truncated;
+        }
+        progress.n_bytes += statement.n_bytes;
         progress.rows.append(&mut statement.rows);
-        if progress.rows.len() > self.max_rows {
-            progress.rows.truncate(self.max_rows);
+        if progress.rows.len() > self.bounds.n_rows {
+            progress.rows.truncate(self.bounds.n_rows);
             progress.truncated = true;
         }
         progress.truncated

@@ -16,7 +16,7 @@ use crate::http::{App, router};
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::platform::Platform;
-use crate::runs::Runs;
+use crate::runs::{Bounds, Runs};
 use crate::trino::Trino;
 use crate::{Config, Error};
 
@@ -61,7 +61,10 @@ pub async fn serve(
     let runs = Runs::new(
         trino.clone(),
         config.max_runs,
-        config.max_result_rows,
+        Bounds {
+            n_rows: config.max_result_rows,
+            n_bytes: usize::try_from(config.max_result_size.as_u64()).unwrap_or(usize::MAX),
+        },
         tasks.clone(),
         shutdown.clone(),
     );
@@ -104,19 +107,24 @@ fn read_bundle(directory: Option<&Path>) -> Result<Bundle, Error> {
         let files: Vec<_> = Dashboards::iter()
             .filter_map(|name| Some((name.to_string(), Dashboards::get(&name)?.data)))
             .collect();
-        return parse(files.iter().map(|(name, data)| (name.clone(), &**data)));
+        return parse(files.iter().map(|(name, data)| (name.as_str(), &**data)));
     };
     let mut files = Vec::new();
     collect(directory, &mut files)?;
     parse(
         files
             .iter()
-            .map(|(name, data)| (name.clone(), data.as_slice())),
+            .map(|(name, data)| (name.as_str(), data.as_slice())),
     )
 }
 
-fn parse<'a>(files: impl Iterator<Item = (String, &'a [u8])>) -> Result<Bundle, Error> {
-    let texts = files.filter_map(|(name, data)| Some((name, std::str::from_utf8(data).ok()?)));
+fn parse<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<Bundle, Error> {
+    let texts: Vec<(String, &str)> = files
+        .map(|(name, data)| match std::str::from_utf8(data) {
+            Ok(text) => Ok((name.to_owned(), text)),
+            Err(_) => Err(Error::Bundle(format!("{name}: not UTF-8"))),
+        })
+        .collect::<Result<_, _>>()?;
     Bundle::parse(texts).map_err(Error::Bundle)
 }
 
@@ -131,7 +139,14 @@ fn collect(directory: &Path, files: &mut Vec<(String, Vec<u8>)>) -> Result<(), E
         let about = entry.metadata().map_err(failed(&path))?;
         if about.is_dir() {
             collect(&path, files)?;
-        } else if about.len() <= MAX_FILE {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
+            if about.len() > MAX_FILE {
+                let path = path.display();
+                return Err(Error::Bundle(format!("{path}: larger than 4 MiB")));
+            }
             let text = fs::read(&path).map_err(failed(&path))?;
             files.push((path.display().to_string(), text));
         }

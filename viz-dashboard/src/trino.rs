@@ -11,6 +11,9 @@ use url::Url;
 const MAX_BUSY: usize = 20;
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
+/// Longest answer that is read; the protocol's pages are a megabyte or so.
+const MAX_ANSWER: usize = 64 << 20;
+
 /// Where statements go and as whom; clones share the connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Trino {
@@ -62,6 +65,10 @@ pub(crate) enum Error {
     Refused { status: StatusCode, body: String },
     #[error("{0}")]
     Failed(QueryError),
+    #[error("the query engine answered what is no page of Trino's protocol")]
+    NoPage(#[source] serde_json::Error),
+    #[error("the query engine answered with more than {MAX_ANSWER} bytes at once")]
+    TooLong,
     #[error("the query took longer than {} s", .0.as_secs())]
     TimedOut(Duration),
 }
@@ -95,6 +102,8 @@ pub(crate) struct Statement {
     pub(crate) stats: Stats,
     /// Rows that came with the last answer.
     pub(crate) rows: Vec<Vec<Value>>,
+    /// How long that answer was.
+    pub(crate) n_bytes: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,6 +116,8 @@ struct Answer {
     #[serde(default)]
     stats: Stats,
     error: Option<QueryError>,
+    #[serde(skip)]
+    n_bytes: usize,
 }
 
 impl std::fmt::Display for QueryError {
@@ -139,6 +150,7 @@ impl Trino {
             columns: Vec::new(),
             stats: Stats::default(),
             rows: Vec::new(),
+            n_bytes: 0,
         };
         statement.take(answer)?;
         Ok(statement)
@@ -191,7 +203,7 @@ impl Trino {
             };
             let response = attempt.send().await.map_err(Error::Unreachable)?;
             match response.status() {
-                StatusCode::OK => return response.json().await.map_err(Error::Unreachable),
+                StatusCode::OK => return page(response).await,
                 // The protocol's "ask again": nothing was begun.
                 StatusCode::BAD_GATEWAY
                 | StatusCode::SERVICE_UNAVAILABLE
@@ -210,6 +222,20 @@ impl Trino {
             body: "busy".to_owned(),
         })
     }
+}
+
+/// Reads an answer, as long as it may be.
+async fn page(mut response: reqwest::Response) -> Result<Answer, Error> {
+    let mut body = Vec::new();
+    while let Some(part) = response.chunk().await.map_err(Error::Unreachable)? {
+        if body.len() + part.len() > MAX_ANSWER {
+            return Err(Error::TooLong);
+        }
+        body.extend_from_slice(&part);
+    }
+    let mut answer: Answer = serde_json::from_slice(&body).map_err(Error::NoPage)?;
+    answer.n_bytes = body.len();
+    Ok(answer)
 }
 
 // === impl Statement ===
@@ -245,6 +271,7 @@ impl Statement {
         self.id = answer.id;
         self.next = answer.next_uri;
         self.stats = answer.stats;
+        self.n_bytes = answer.n_bytes;
         if let Some(columns) = answer.columns {
             self.columns = columns;
         }

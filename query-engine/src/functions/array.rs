@@ -15,7 +15,7 @@ use datafusion::arrow::row::{RowConverter, Rows, SortField};
 use datafusion::logical_expr::Expr;
 
 use super::kernel::{Args, Kernel, OnFailure, done};
-use super::map;
+use super::{lambda, map};
 use crate::failure::{Code, Failure, Result};
 use crate::sql::analyze::{Typed, higher_order as higher_order_call};
 use crate::sql::ast::Compare;
@@ -195,17 +195,16 @@ pub(crate) fn subscript(array: Expr, index: Expr, element: &Type, on_failure: On
 
 /// `transform`, `filter`, `any_match` and the like.
 pub(crate) fn higher_order(name: &str, value: Typed, param: String, body: Typed) -> Result<Typed> {
-    use datafusion::functions_nested as nested;
     let bodied = body.ty.clone();
     Ok(match name {
         "transform" => {
-            let function = nested::array_transform::array_transform_higher_order_function();
+            let function = lambda::transform();
             let ty = Type::array(bodied);
             let call = higher_order_call(function, value.expr, param, body.expr);
             Typed::new(super::row::relabelled(call, &ty), ty)
         }
         "filter" => {
-            let function = nested::array_filter::array_filter_higher_order_function();
+            let function = lambda::filter();
             Typed::new(
                 higher_order_call(function, value.expr, param, body.expr),
                 value.ty,
@@ -213,7 +212,7 @@ pub(crate) fn higher_order(name: &str, value: Typed, param: String, body: Typed)
         }
         _ => {
             // The verdicts of all elements, judged with three-valued logic.
-            let function = nested::array_transform::array_transform_higher_order_function();
+            let function = lambda::transform();
             let verdicts = higher_order_call(function, value.expr, param, body.expr);
             matches(
                 name,

@@ -25,6 +25,22 @@ use datafusion::logical_expr::{
 
 use crate::failure::{Code, Failure, Result};
 
+/// Bytes that one function may make of one batch of rows; past it the query needs too much memory.
+pub(super) const MAX_RESULT: usize = 256 << 20;
+/// Rows that a function whose values may grow is evaluated for at once.
+const ROWS_AT_ONCE: usize = 256;
+
+/// A value grew beyond [`MAX_RESULT`].
+pub(super) fn too_large() -> Failure {
+    let limit = bytesize::ByteSize(MAX_RESULT as u64);
+    Failure::new(
+        Code::ExceededLocalMemoryLimit,
+        format!(
+            "Query exceeded per-node memory limit: a function made more than {limit} of one batch"
+        ),
+    )
+}
+
 /// The closure of a kernel.
 pub(crate) type Run = Arc<dyn Fn(&Args) -> Result<ArrayRef> + Send + Sync>;
 
@@ -143,6 +159,27 @@ impl Args {
         }
     }
 
+    /// Is there a column of arrays, maps or rows, whose slices would each be worked on as a whole?
+    fn has_nested(&self) -> bool {
+        let columns = self.arrays.iter().zip(&self.constant);
+        columns
+            .filter(|(_, constant)| !**constant)
+            .any(|(array, _)| array.data_type().is_nested())
+    }
+
+    /// The arguments of some rows.
+    fn slice(&self, first: usize, rows: usize) -> Args {
+        let slice = |(array, constant): (&ArrayRef, &bool)| match constant {
+            true => Arc::clone(array),
+            false => array.slice(first, rows),
+        };
+        Args {
+            arrays: self.arrays.iter().zip(&self.constant).map(slice).collect(),
+            constant: self.constant.clone(),
+            rows,
+        }
+    }
+
     /// An argument with as many rows as the batch.
     pub(crate) fn expanded(&self, arg: usize) -> Result<ArrayRef> {
         if !self.constant[arg] {
@@ -229,7 +266,28 @@ impl Kernel {
         self.returns == DataType::Boolean
     }
 
+    /// Evaluates some rows at a time where values may grow, so that a batch cannot make more than memory holds.
     fn evaluate(&self, args: &Args) -> Result<ArrayRef> {
+        let fixed = self.returns.primitive_width().is_some() || self.returns == DataType::Boolean;
+        if args.rows <= ROWS_AT_ONCE || fixed || args.has_nested() {
+            return self.evaluate_rows(args);
+        }
+        let mut parts = Vec::with_capacity(args.rows.div_ceil(ROWS_AT_ONCE));
+        let mut bytes = 0;
+        for first in (0..args.rows).step_by(ROWS_AT_ONCE) {
+            let part =
+                self.evaluate_rows(&args.slice(first, ROWS_AT_ONCE.min(args.rows - first)))?;
+            bytes += part.to_data().get_slice_memory_size()?;
+            if bytes > MAX_RESULT {
+                return Err(too_large());
+            }
+            parts.push(part);
+        }
+        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+        Ok(concat(&parts)?)
+    }
+
+    fn evaluate_rows(&self, args: &Args) -> Result<ArrayRef> {
         let whole = (self.run)(args);
         match whole {
             Err(failure) if self.on_failure == OnFailure::Null && is_tried(failure.code) => {

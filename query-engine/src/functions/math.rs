@@ -87,6 +87,24 @@ fn sign_integer(call: Invocation) -> Result<Typed> {
     })
 }
 
+/// Digits before the point only: whole numbers have none behind it.
+fn round_integer(call: Invocation) -> Result<Typed> {
+    same_type(call, "round", |args| {
+        let rows = (0..args.rows).map(|row| {
+            let (value, digits) = (args.i64(0, row)?, args.i64(1, row)?);
+            let dropped = u32::try_from(digits.saturating_neg()).unwrap_or(0);
+            // Beyond all digits of a bigint nothing is left.
+            let Some(unit) = 10_i128.checked_pow(dropped) else {
+                return Some(0);
+            };
+            let value = i128::from(value);
+            let rounded = (value.abs() + unit / 2) / unit * unit * value.signum();
+            i64::try_from(rounded).ok()
+        });
+        done(rows.collect::<Int64Array>())
+    })
+}
+
 /// A function of reals computed in double precision, where that is exact.
 fn real(call: Invocation, name: &'static str, run: fn(&Args) -> Result<ArrayRef>) -> Result<Typed> {
     let args = call.args.into_iter().zip(&call.types);
@@ -227,6 +245,11 @@ pub(super) fn register(table: &mut Table) {
             table.expr(&format!("{name}({ty}) {ty}"), "Rounds", unchanged);
         }
         table.expr(&format!("mod({ty}, {ty}) {ty}"), "Remainder", modulus);
+        table.expr(
+            &format!("round({ty}, bigint) {ty}"),
+            "Rounds half up to digits",
+            round_integer,
+        );
     }
     decimal::register(table);
     table.expr("mod(decimal, decimal) decimal", "Remainder", modulus);

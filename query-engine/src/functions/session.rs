@@ -10,8 +10,8 @@ use crate::failure::{Code, Failure, Result};
 use crate::sql::analyze::{Environment, Typed};
 use crate::types::Type;
 
-/// The version clients are told. Drivers compare its number with those of Trino's releases.
-pub(crate) const VERSION: &str = concat!("483-streamforge-", env!("CARGO_PKG_VERSION"));
+/// The version clients are told. Drivers read the numbers before the first two dots as those of Trino's releases.
+pub(crate) const VERSION: &str = concat!("483.0-streamforge-", env!("CARGO_PKG_VERSION"));
 
 fn text(value: impl Into<String>) -> Typed {
     Typed::literal(ScalarValue::Utf8(Some(value.into())), Type::VARCHAR)

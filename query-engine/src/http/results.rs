@@ -1,6 +1,6 @@
 //! One answer of the protocol: links, columns, rows, statistics, error.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::HeaderMap;
 use serde_json::{Map, Value, json};
@@ -93,26 +93,35 @@ pub(super) fn stats(query: &Query) -> Value {
     let queued = progress
         .started
         .map_or(elapsed, |started| started - query.created);
-    let splits = query.n_splits.load(Ordering::Relaxed).max(1);
+    let scans = &query.scans;
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    // What reads nothing is one piece of work.
+    let splits = count(&scans.n_splits).max(1);
     let done = progress.state.is_done();
-    let completed = if done { splits } else { 0 };
-    let percentage = if done {
-        100.0
-    } else if progress.state == State::Finishing {
-        99.0
+    let completed = if done {
+        splits
     } else {
-        0.0
+        count(&scans.n_done).min(splits)
+    };
+    let running = if progress.state == State::Running {
+        splits - completed
+    } else {
+        0
+    };
+    let percent = |part: u64| {
+        let share = u32::try_from(part.saturating_mul(10_000) / splits).unwrap_or(10_000);
+        f64::from(share) / 100.0
     };
     json!({
         "state": progress.state.name(),
         "queued": progress.state == State::Queued,
         "scheduled": progress.started.is_some(),
-        "progressPercentage": percentage,
-        "runningPercentage": if progress.state == State::Running { 100.0 } else { 0.0 },
+        "progressPercentage": percent(completed),
+        "runningPercentage": percent(running),
         "nodes": 1,
         "totalSplits": splits,
         "queuedSplits": if progress.state == State::Queued { splits } else { 0 },
-        "runningSplits": if progress.state == State::Running { splits } else { 0 },
+        "runningSplits": running,
         "completedSplits": completed,
         "planningTimeMillis": millis(progress.planning),
         "analysisTimeMillis": millis(progress.planning),
@@ -122,9 +131,9 @@ pub(super) fn stats(query: &Query) -> Value {
         "elapsedTimeMillis": millis(elapsed),
         "finishingTimeMillis": 0,
         "physicalInputTimeMillis": 0,
-        "processedRows": query.rows.load(Ordering::Relaxed),
-        "processedBytes": query.bytes.load(Ordering::Relaxed),
-        "physicalInputBytes": 0,
+        "processedRows": count(&scans.rows),
+        "processedBytes": count(&scans.bytes),
+        "physicalInputBytes": count(&scans.stored_bytes),
         "physicalWrittenBytes": 0,
         "internalNetworkInputBytes": 0,
         "peakMemoryBytes": query.peak_memory.load(Ordering::Relaxed),

@@ -1,23 +1,21 @@
 //! Runs one query: statement to output, output to pages.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, displayable};
+use datafusion::physical_plan::{ExecutionPlan, displayable};
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
 use tokio::sync::{OnceCell, mpsc};
 
 use super::manager::Manager;
 use super::memory::QueryPool;
+use super::steady::{interruptible, steady};
 use super::{Page, Query, State};
 use crate::Config;
 use crate::failure::{Code, Failure, Result};
@@ -81,7 +79,7 @@ impl Engine {
             let catalog = lake::catalog::RestCatalog::connect(wanted)
                 .await
                 .map_err(|error| crate::catalog::failure(&error))?;
-            Ok(LakeCatalog::new(catalog, self.config.table_freshness))
+            Ok(LakeCatalog::new(catalog))
         };
         self.lake.get_or_try_init(connect).await
     }
@@ -156,7 +154,6 @@ impl Engine {
                     rows: 1,
                     json: "[[true]]".to_owned(),
                 };
-                query.count(&page);
                 sender.send(page).await.map_err(|_| gone())
             }
             Output::Table { columns, batch } => {
@@ -180,8 +177,12 @@ impl Engine {
         analyzed: &Analyzed,
     ) -> Result<(SessionState, Arc<dyn ExecutionPlan>)> {
         let state = self.state(query)?;
-        let plan = state.create_physical_plan(&analyzed.plan).await?;
-        Ok((state, yielding(plan)?))
+        let plan = interruptible(state.optimize(&analyzed.plan)?, &query.cancel)?;
+        let plan = state
+            .query_planner()
+            .create_physical_plan(&plan, &state)
+            .await?;
+        Ok((state, steady(plan, &query.scans)?))
     }
 
     async fn stream(
@@ -192,10 +193,6 @@ impl Engine {
     ) -> Result<()> {
         let (state, plan) = self.plan(query, &analyzed).await?;
         tracing::debug!(query_id = %query.id, plan = %displayable(plan.as_ref()).indent(false), "planned");
-        query.n_splits.store(
-            u64::try_from(plan.output_partitioning().partition_count()).unwrap_or(1),
-            Ordering::Relaxed,
-        );
         let types: Vec<Type> = analyzed
             .columns
             .iter()
@@ -213,27 +210,6 @@ impl Engine {
         query.update(|progress| progress.state = State::Finishing);
         pages.flush().await
     }
-}
-
-/// Lets operators that multiply rows give way: without it a join of constants would never see its cancellation.
-fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    const MULTIPLIERS: [&str; 6] = [
-        "UnnestExec",
-        "CrossJoinExec",
-        "NestedLoopJoinExec",
-        "HashJoinExec",
-        "SortMergeJoinExec",
-        "PiecewiseMergeJoinExec",
-    ];
-    let wrapped = plan.transform_up(|node| {
-        if MULTIPLIERS.contains(&node.name()) {
-            return Ok(Transformed::yes(
-                Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>
-            ));
-        }
-        Ok(Transformed::no(node))
-    })?;
-    Ok(wrapped.data)
 }
 
 fn gone() -> Failure {
@@ -310,7 +286,6 @@ impl<'q> Pages<'q> {
             json: std::mem::take(&mut self.json),
         };
         self.rows = 0;
-        self.query.count(&page);
         self.metrics.rows.inc_by(page.rows);
         self.metrics
             .bytes

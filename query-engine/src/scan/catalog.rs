@@ -5,7 +5,7 @@
 //! seldom reads metadata.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lake::catalog::RestCatalog;
 use lake::iceberg::{NamespaceIdent, TableIdent};
@@ -19,22 +19,20 @@ const MAX_TABLES: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct LakeCatalog {
     catalog: RestCatalog,
-    fresh_for: Duration,
     tables: Mutex<HashMap<TableIdent, Known>>,
 }
 
 #[derive(Debug, Clone)]
 struct Known {
     table: Table,
-    checked: Instant,
+    used: Instant,
 }
 
 impl LakeCatalog {
-    /// A view of `catalog` in which a table that was checked less than `fresh_for` ago is taken as is.
-    pub(crate) fn new(catalog: RestCatalog, fresh_for: Duration) -> Self {
+    /// A view of `catalog`.
+    pub(crate) fn new(catalog: RestCatalog) -> Self {
         Self {
             catalog,
-            fresh_for,
             tables: Mutex::default(),
         }
     }
@@ -66,9 +64,6 @@ impl LakeCatalog {
     pub(crate) async fn table(&self, ident: &TableIdent) -> Result<Option<Table>> {
         let known = self.tables.lock().get(ident).cloned();
         let loaded = match &known {
-            Some(known) if known.checked.elapsed() < self.fresh_for => {
-                return Ok(Some(known.table.clone()));
-            }
             Some(known) => self.catalog.refresh(&known.table).await,
             None => self.catalog.load_table(ident).await,
         };
@@ -78,16 +73,11 @@ impl LakeCatalog {
                 Ok(Some(table))
             }
             Err(Error::NotFound { .. }) => {
-                self.forget(ident);
+                self.tables.lock().remove(ident);
                 Ok(None)
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// Drops what is known of a table, after a statement that changed it.
-    pub(crate) fn forget(&self, ident: &TableIdent) {
-        self.tables.lock().remove(ident);
     }
 
     fn keep(&self, ident: &TableIdent, table: Table) {
@@ -95,7 +85,7 @@ impl LakeCatalog {
         if tables.len() >= MAX_TABLES && !tables.contains_key(ident) {
             let oldest = tables
                 .iter()
-                .min_by_key(|(_, known)| known.checked)
+                .min_by_key(|(_, known)| known.used)
                 .map(|(ident, _)| ident.clone());
             if let Some(oldest) = oldest {
                 tables.remove(&oldest);
@@ -105,7 +95,7 @@ impl LakeCatalog {
             ident.clone(),
             Known {
                 table,
-                checked: Instant::now(),
+                used: Instant::now(),
             },
         );
     }

@@ -3,23 +3,37 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
+use chrono::{DateTime, Utc};
 use datafusion::common::stats::Precision;
-use datafusion::common::{ColumnStatistics, Result, Statistics};
+use datafusion::common::{ColumnStatistics, DataFusionError, Result, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::FileGroup;
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, RowGroupAccess};
 use datafusion::scalar::ScalarValue;
 use lake::Table;
-use lake::iceberg::spec::{Datum, PrimitiveType, Schema};
+use lake::iceberg::spec::{DataFileFormat, Datum, PrimitiveType, Schema};
 use lake::read::LiveFile;
-use object_store::ObjectMeta;
+use object_store::{ObjectMeta, ObjectStoreExt};
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use parquet::file::metadata::ParquetMetaData;
 
 use super::pruning::trusted;
-use super::{ScanCaches, external, values};
+use super::reading::{Committed, Reading};
+use super::{ScanCaches, external, hidden, reading, values};
+
+/// What the files of one scan have in common.
+pub(super) struct Scanned<'a> {
+    pub(super) table: &'a Table,
+    pub(super) schema: &'a Schema,
+    pub(super) columns: &'a SchemaRef,
+    pub(super) hidden: &'a [FieldRef],
+    /// Whether the query asks when files were written.
+    pub(super) modified: bool,
+    pub(super) caches: &'a ScanCaches,
+    pub(super) reading: &'a Arc<Reading>,
+}
 
 /// A data file that is to be read.
 pub(super) struct PlannedFile<'a> {
@@ -35,30 +49,43 @@ pub(super) const FOOTER_HINT: usize = 32 << 10;
 
 /// A file with its statistics, which are exact unless rows of it are deleted.
 pub(super) async fn partitioned(
-    table: &Table,
-    schema: &Schema,
-    columns: &SchemaRef,
+    scan: &Scanned<'_>,
     planned: &PlannedFile<'_>,
-    caches: &ScanCaches,
 ) -> Result<PartitionedFile> {
-    let file = planned.file;
+    let (table, caches, file) = (scan.table, scan.caches, planned.file);
+    if file.file().file_format() != DataFileFormat::Parquet {
+        return Err(DataFusionError::NotImplemented(format!(
+            "reading data files of format {} (`{}`)",
+            file.file().file_format(),
+            file.path()
+        )));
+    }
     let meta = object_meta(table, file)?;
     let exact = planned.positions.is_empty() && planned.group.is_none();
-    let statistics = statistics(schema, columns, file);
+    let statistics = statistics(scan.schema, scan.columns, file);
     let statistics = if exact {
         statistics
     } else {
         statistics.to_inexact()
     };
-    let values = planned.group.map_or_else(Vec::new, |group| {
-        vec![
-            ScalarValue::Int64(Some(file.sequence)),
-            ScalarValue::Int32(Some(group)),
-        ]
-    });
+    let modified = match scan.modified {
+        true => Some(modified(table, file).await?),
+        false => None,
+    };
+    let mut values = hidden::values(scan.hidden, table, file, modified);
+    if let Some(group) = planned.group {
+        values.push(ScalarValue::Int64(Some(file.sequence)));
+        values.push(ScalarValue::Int32(Some(group)));
+    }
+    let committed = Committed {
+        path: file.path().into(),
+        n_rows: file.file().record_count(),
+        reading: Arc::clone(scan.reading),
+    };
     let partitioned = PartitionedFile::new_from_meta(meta)
         .with_partition_values(values)
         .with_metadata_size_hint(FOOTER_HINT)
+        .with_extension(committed)
         .with_statistics(Arc::new(statistics));
     if planned.positions.is_empty() {
         return Ok(partitioned);
@@ -70,6 +97,23 @@ pub(super) async fn partitioned(
         return Ok(partitioned);
     }
     Ok(partitioned.with_extension(access_plan(table, file, &deleted, caches).await?))
+}
+
+/// When a file was written, as the store has it.
+async fn modified(table: &Table, file: &LiveFile) -> Result<DateTime<Utc>> {
+    let (store, location) = table.store().open(file.path()).map_err(external)?;
+    let found = store.head(&location).await;
+    Ok(found
+        .map_err(|error| could_not("find", file.path(), error))?
+        .last_modified)
+}
+
+fn could_not(action: &'static str, path: &str, source: object_store::Error) -> DataFusionError {
+    external(lake::Error::Store {
+        action,
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Which rows of a file are left when those at `deleted` (sorted) are gone.
@@ -85,7 +129,8 @@ async fn access_plan(
         .with_metadata_size_hint(Some(FOOTER_HINT))
         .with_file_metadata_cache(Some(Arc::clone(&caches.footers)))
         .fetch_metadata()
-        .await?;
+        .await
+        .map_err(|error| reading::cannot_open(file.path(), &error))?;
     Ok(without(&footer, deleted))
 }
 
@@ -132,7 +177,7 @@ fn object_meta(table: &Table, file: &LiveFile) -> Result<ObjectMeta> {
     let (_, location) = table.store().open(file.path()).map_err(external)?;
     Ok(ObjectMeta {
         location,
-        last_modified: chrono::DateTime::UNIX_EPOCH,
+        last_modified: DateTime::UNIX_EPOCH,
         size: file.file().file_size_in_bytes(),
         e_tag: None,
         version: None,

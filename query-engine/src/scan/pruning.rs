@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
+use arrow::array::{ArrayRef, BooleanArray, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, Result};
@@ -18,7 +18,7 @@ use lake::Table;
 use lake::iceberg::spec::{Datum, Literal, PrimitiveLiteral, Schema, Transform, Type};
 use lake::read::LiveFile;
 
-use super::values;
+use super::{hidden, values};
 
 /// The files among `files` that may hold rows for which `predicate` is true.
 pub(super) fn prune<'a>(
@@ -67,7 +67,27 @@ impl FileStatistics<'_> {
         Some((id, field.data_type().clone()))
     }
 
+    /// The values of a hidden column that need no look at the files.
+    fn constants(&self, column: &Column) -> Option<ArrayRef> {
+        if self.schema.field_id_by_name(&column.name).is_some() {
+            return None;
+        }
+        let values: StringArray = match column.name.as_str() {
+            hidden::PATH => self.files.iter().map(|file| Some(file.path())).collect(),
+            hidden::PARTITION => self
+                .files
+                .iter()
+                .map(|file| Some(hidden::partition(self.table, file)))
+                .collect(),
+            _ => return None,
+        };
+        Some(Arc::new(values))
+    }
+
     fn bounds(&self, column: &Column, side: &Side) -> Option<ArrayRef> {
+        if let Some(constants) = self.constants(column) {
+            return Some(constants);
+        }
         let (id, data_type) = self.id_and_type(column)?;
         let absent = ScalarValue::try_from(&data_type).ok()?;
         let values = self.files.iter().map(|file| {

@@ -31,8 +31,9 @@ use lake::read::{LiveFile, SnapshotFiles};
 
 use super::adapter::FieldIdAdapterFactory;
 use super::deletes::{DeleteGroup, EqualityDeletesExec, extra_columns};
-use super::files::PlannedFile;
-use super::{ScanCaches, SnapshotPin, external, files, pruning};
+use super::files::{PlannedFile, Scanned};
+use super::reading::{NotingFactory, Reading};
+use super::{ScanCaches, SnapshotPin, external, files, hidden, pruning};
 
 /// Files whose deleted positions are read at once.
 const FILES_IN_FLIGHT: usize = 8;
@@ -43,6 +44,10 @@ pub(crate) struct IcebergTable {
     snapshot: Option<SnapshotRef>,
     schema: IcebergSchemaRef,
     columns: SchemaRef,
+    /// `$path` and the others.
+    hidden: Vec<FieldRef>,
+    /// The columns and then the hidden ones.
+    all: SchemaRef,
     caches: Arc<ScanCaches>,
 }
 
@@ -51,6 +56,7 @@ struct Request<'a> {
     projection: Vec<usize>,
     limit: Option<usize>,
     predicate: Option<&'a Arc<dyn PhysicalExpr>>,
+    reading: &'a Arc<Reading>,
 }
 
 /// Groups of equality deletes, gathered while files are planned.
@@ -103,11 +109,15 @@ impl IcebergTable {
             )));
         }
         let columns = plain(&lake::schema::to_arrow(&schema)?);
+        let hidden = hidden::fields(&schema);
+        let all = columns.fields().iter().chain(&hidden).cloned();
         Ok(Self {
             table: table.clone(),
             snapshot,
+            all: Arc::new(ArrowSchema::new(all.collect::<Fields>())),
             schema,
             columns,
+            hidden,
             caches,
         })
     }
@@ -119,17 +129,18 @@ impl IcebergTable {
             .map(|snapshot| snapshot.snapshot_id())
     }
 
-    async fn plan(
-        &self,
-        snapshot: &SnapshotRef,
-        predicate: Option<&Arc<dyn PhysicalExpr>>,
-    ) -> Result<Planned> {
+    /// How many columns come before the hidden ones.
+    pub(crate) fn n_own_columns(&self) -> usize {
+        self.columns.fields().len()
+    }
+
+    async fn plan(&self, snapshot: &SnapshotRef, scan: &Request<'_>) -> Result<Planned> {
         let live = SnapshotFiles::load(&self.table, snapshot, &self.caches.manifests, |_| true)
             .await
             .map_err(external)?;
         let mut data: Vec<&LiveFile> = live.data().iter().collect();
-        if let Some(predicate) = predicate {
-            data = pruning::prune(&self.table, &self.schema, &self.columns, predicate, data)?;
+        if let Some(predicate) = scan.predicate {
+            data = pruning::prune(&self.table, &self.schema, &self.all, predicate, data)?;
         }
         let mut groups = Groups::default();
         let planned = data
@@ -147,24 +158,33 @@ impl IcebergTable {
         let (keyed, plain): (Vec<_>, Vec<_>) =
             planned.into_iter().partition(|file| file.group.is_some());
         Ok(Planned {
-            plain: self.partitioned(&plain).await?,
-            keyed: self.partitioned(&keyed).await?,
+            plain: self.partitioned(&plain, scan).await?,
+            keyed: self.partitioned(&keyed, scan).await?,
             groups: groups.files.into_iter().map(DeleteGroup::new).collect(),
             key_ids: groups.key_ids,
         })
     }
 
-    async fn partitioned(&self, planned: &[PlannedFile<'_>]) -> Result<Vec<PartitionedFile>> {
+    async fn partitioned(
+        &self,
+        planned: &[PlannedFile<'_>],
+        scan: &Request<'_>,
+    ) -> Result<Vec<PartitionedFile>> {
+        let modified = self.all.index_of(hidden::MODIFIED).ok();
+        let scanned = Scanned {
+            table: &self.table,
+            schema: &self.schema,
+            columns: &self.columns,
+            hidden: &self.hidden,
+            // A filter is applied to the rows too, so that its columns are always among those asked for.
+            modified: modified.is_some_and(|index| scan.projection.contains(&index)),
+            caches: &self.caches,
+            reading: scan.reading,
+        };
         // Made one by one: a closure over borrowed files would not be general enough in its lifetime.
         let mut reads = Vec::with_capacity(planned.len());
         for file in planned {
-            reads.push(files::partitioned(
-                &self.table,
-                &self.schema,
-                &self.columns,
-                file,
-                &self.caches,
-            ));
+            reads.push(files::partitioned(&scanned, file));
         }
         stream::iter(reads)
             .buffered(FILES_IN_FLIGHT)
@@ -189,7 +209,8 @@ impl IcebergTable {
         state
             .runtime_env()
             .register_object_store(url.as_ref(), Arc::clone(&store));
-        let schema = TableSchema::new(Arc::clone(&self.columns), extra);
+        let constant = self.hidden.iter().cloned().chain(extra).collect();
+        let schema = TableSchema::new(Arc::clone(&self.columns), constant);
         let options = TableParquetOptions {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
@@ -197,9 +218,8 @@ impl IcebergTable {
         let mut source = ParquetSource::new(schema.clone())
             .with_table_parquet_options(options)
             .with_metadata_size_hint(files::FOOTER_HINT)
-            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(
-                store,
-                Arc::clone(&self.caches.footers),
+            .with_parquet_file_reader_factory(Arc::new(NotingFactory(
+                CachedParquetFileReaderFactory::new(store, Arc::clone(&self.caches.footers)),
             )));
         if let Some(predicate) = scan.predicate {
             source = source.with_predicate(Arc::clone(predicate));
@@ -257,13 +277,13 @@ impl IcebergTable {
             }
             keys.push((id, place));
         }
-        let n_columns = self.columns.fields().len();
+        let n_columns = self.all.fields().len();
         read.extend([n_columns, n_columns + 1]);
         // A limit must not be applied before rows are taken out.
         let below = Request {
             projection: read,
             limit: None,
-            predicate: scan.predicate,
+            ..*scan
         };
         let input = self.parquet(state, planned.keyed, extra_columns(), &below)?;
         Ok(Arc::new(EqualityDeletesExec::new(
@@ -295,7 +315,7 @@ impl IcebergTable {
 #[async_trait]
 impl TableProvider for IcebergTable {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.columns)
+        Arc::clone(&self.all)
     }
 
     fn table_type(&self) -> TableType {
@@ -319,23 +339,25 @@ impl TableProvider for IcebergTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let projection: Vec<usize> = projection
             .cloned()
-            .unwrap_or_else(|| (0..self.columns.fields().len()).collect());
-        let output: SchemaRef = Arc::new(self.columns.project(&projection)?);
+            .unwrap_or_else(|| (0..self.all.fields().len()).collect());
+        let output: SchemaRef = Arc::new(self.all.project(&projection)?);
         let Some(snapshot) = &self.snapshot else {
             return Ok(Arc::new(EmptyExec::new(output)));
         };
         let predicate = conjunction(filters.iter().cloned())
             .map(|filter| {
-                let schema = DFSchema::try_from(Arc::clone(&self.columns))?;
+                let schema = DFSchema::try_from(Arc::clone(&self.all))?;
                 state.create_physical_expr(filter, &schema)
             })
             .transpose()?;
-        let mut planned = self.plan(snapshot, predicate.as_ref()).await?;
+        let reading = Arc::default();
         let scan = Request {
             projection,
             limit,
             predicate: predicate.as_ref(),
+            reading: &reading,
         };
+        let mut planned = self.plan(snapshot, &scan).await?;
         let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         if !planned.plain.is_empty() {
             let files = std::mem::take(&mut planned.plain);

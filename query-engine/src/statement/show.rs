@@ -5,7 +5,7 @@ use datafusion::common::ScalarValue;
 use super::{Executor, Output, table};
 use crate::failure::{Code, Failure, Pos, Result};
 use crate::functions;
-use crate::meta::{self, Wanted, null, text};
+use crate::meta::{self, Wanted, text};
 use crate::session::PROPERTIES;
 use crate::sql::analyze::TableKey;
 use crate::sql::ast::{Ident, Like, Name, Statement};
@@ -125,7 +125,7 @@ impl Executor<'_> {
         )
     }
 
-    fn key(&self, name: &Name) -> Result<TableKey> {
+    pub(super) fn key(&self, name: &Name) -> Result<TableKey> {
         crate::sql::analyze::table_key(name, None, &self.environment)
     }
 
@@ -290,60 +290,6 @@ impl Executor<'_> {
                 ]
             });
         table(&columns, rows.collect())
-    }
-
-    /// Only the number of rows is known without reading the table.
-    async fn show_stats(&self, name: &Name) -> Result<Output> {
-        let key = self.key(name)?;
-        self.check_catalog(&key.catalog, name.pos())?;
-        let columns = [
-            ("column_name", Type::VARCHAR),
-            ("data_size", Type::Double),
-            ("distinct_values_count", Type::Double),
-            ("nulls_fraction", Type::Double),
-            ("row_count", Type::Double),
-            ("low_value", Type::VARCHAR),
-            ("high_value", Type::VARCHAR),
-        ];
-        let described = meta::described(self.engine, &key.catalog, &key.schema, &key.table).await?;
-        let Some(described) = described else {
-            return Err(Failure::at(
-                Code::TableNotFound,
-                name.pos(),
-                format!(
-                    "Table '{}.{}.{}' does not exist",
-                    key.catalog, key.schema, key.table
-                ),
-            ));
-        };
-        let count = match crate::catalog::lake_table(self.engine, &key.schema, &key.table).await? {
-            Some(table) => table.metadata().current_snapshot().and_then(|snapshot| {
-                snapshot
-                    .summary()
-                    .additional_properties
-                    .get("total-records")
-                    .and_then(|count| count.parse::<f64>().ok())
-            }),
-            None => None,
-        };
-        let row = |name: ScalarValue, count: Option<f64>| {
-            let none = ScalarValue::Float64(None);
-            vec![
-                name,
-                none.clone(),
-                none.clone(),
-                none,
-                ScalarValue::Float64(count),
-                null(),
-                null(),
-            ]
-        };
-        let mut rows: Vec<Vec<ScalarValue>> = described
-            .into_iter()
-            .map(|column| row(text(column.name), None))
-            .collect();
-        rows.push(row(null(), count));
-        table(&columns, rows)
     }
 }
 

@@ -206,6 +206,16 @@ fn shown(value: &Value) -> String {
     }
 }
 
+/// The kind of a type as sqllogictest writes it.
+fn kind(ty: &str) -> DefaultColumnType {
+    match ty {
+        "tinyint" | "smallint" | "integer" | "bigint" => DefaultColumnType::Integer,
+        "real" | "double" => DefaultColumnType::FloatingPoint,
+        _ if ty.starts_with("decimal") => DefaultColumnType::FloatingPoint,
+        _ => DefaultColumnType::Text,
+    }
+}
+
 /// The error that sqllogictest compares with.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -229,11 +239,7 @@ impl AsyncDB for Client {
                     .expect("the server answers as the protocol says")
             )));
         }
-        let types = answer
-            .columns
-            .iter()
-            .map(|_| DefaultColumnType::Any)
-            .collect();
+        let types = answer.columns.iter().map(|(_, ty)| kind(ty)).collect();
         let rows = answer
             .rows
             .iter()

@@ -61,3 +61,44 @@ fn a_layout_that_contains_itself_ends() {
         (12, 80)
     );
 }
+
+#[test]
+fn no_bundle_brings_the_pages_down() {
+    let files: Vec<_> = Dashboards::iter()
+        .filter(|name| name.ends_with(".yaml"))
+        .map(|name| (name.to_string(), Dashboards::get(&name).unwrap().data))
+        .collect();
+    // Which file it is goes in front.
+    let corpus: Vec<Vec<u8>> = files
+        .iter()
+        .enumerate()
+        .map(|(number, (_, data))| [&[u8::try_from(number).unwrap()], data.as_ref()].concat())
+        .collect();
+    let now = chrono::DateTime::UNIX_EPOCH.naive_utc();
+    testkit::fuzz(&corpus, |bytes| {
+        let Some((number, changed)) = bytes.split_first() else {
+            return;
+        };
+        let changed = String::from_utf8_lossy(changed);
+        let chosen = usize::from(*number) % files.len();
+        let texts = files.iter().enumerate().map(|(number, (name, data))| {
+            let whole = std::str::from_utf8(data).unwrap();
+            let text = if number == chosen {
+                changed.as_ref()
+            } else {
+                whole
+            };
+            (name.clone(), text)
+        });
+        // Refused, or drawn as far as it goes.
+        let Ok(bundle) = Bundle::parse(texts) else {
+            return;
+        };
+        for dashboard in bundle.dashboards.values() {
+            dashboard.filters();
+            for (chart, dataset) in bundle.charts_of(dashboard) {
+                let _ = sql::statements(chart, dataset, &sql::Chosen::default(), now);
+            }
+        }
+    });
+}

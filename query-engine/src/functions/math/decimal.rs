@@ -120,6 +120,22 @@ pub(super) fn register(table: &mut Table) {
             ty,
         ))
     });
+    table.expr("sign(decimal) decimal", "Sign", |call| {
+        let ty = Type::Decimal(1, 0);
+        let shape = ty.arrow();
+        let run: Run = Arc::new(move |args| {
+            done(
+                (0..args.rows)
+                    .map(|row| args.i128(0, row).map(i128::signum))
+                    .collect::<Decimal128Array>()
+                    .with_data_type(shape.clone()),
+            )
+        });
+        let key = call.types[0].to_string();
+        let (returns, on_failure) = (ty.arrow(), call.on_failure);
+        let sign = Kernel::call("sign", key, returns, on_failure, call.args, run);
+        Ok(Typed::new(sign, ty))
+    });
     table.expr("round(decimal) decimal", "Rounds half up", |call| {
         decimal_whole(call, Rounding::HalfUp, "round")
     });

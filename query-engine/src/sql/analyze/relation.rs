@@ -214,10 +214,11 @@ impl Analyzer<'_> {
                 Ok(Relation { plan, fields })
             }
             On::Using(columns) => self.join_using(pos, kind, left, right, columns),
-            On::Natural => {
-                let columns = common_columns(&left, &right, pos);
-                self.join_using(pos, kind, left, right, &columns)
-            }
+            On::Natural => Err(Failure::at(
+                Code::NotSupported,
+                pos,
+                "Natural join not supported",
+            )),
         }
     }
 
@@ -371,27 +372,4 @@ fn one<'r>(relation: &'r Relation, column: &Ident, side: &str) -> Result<&'r Fie
             ),
         )),
     }
-}
-
-fn common_columns(left: &Relation, right: &Relation, pos: Pos) -> Vec<Ident> {
-    let names = left
-        .fields
-        .iter()
-        .filter(|field| !field.hidden)
-        .filter_map(|field| field.name.clone());
-    let in_right = |name: &String| {
-        right
-            .fields
-            .iter()
-            .any(|field| !field.hidden && field.name.as_ref() == Some(name))
-    };
-    names
-        .filter(in_right)
-        .map(|name| Ident {
-            written: name.clone(),
-            value: name,
-            quoted: false,
-            pos,
-        })
-        .collect()
 }
