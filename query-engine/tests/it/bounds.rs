@@ -27,10 +27,10 @@ async fn state(client: &Client, id: &str) -> Value {
         .get(url)
         .send()
         .await
-        .unwrap()
+        .expect("the server answers with JSON")
         .json()
         .await
-        .unwrap()
+        .expect("the server answers with JSON")
 }
 
 #[tokio::test(flavor = "multi_thread")]

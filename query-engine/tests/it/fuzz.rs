@@ -156,8 +156,9 @@ fn no_request_brings_the_server_down() {
 fn statements() -> Vec<Vec<u8>> {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/slt");
     let mut statements = Vec::new();
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+    for entry in std::fs::read_dir(directory).expect("the files of the test are there") {
+        let text = std::fs::read_to_string(entry.expect("the files of the test are there").path())
+            .expect("the files of the test are there");
         let mut sql: Option<String> = None;
         for line in text.lines() {
             match (&mut sql, line) {
@@ -268,7 +269,7 @@ const SOME: &str = "SELECT count(*) FROM t WHERE kind = 'k0' AND v > 10 AND \"$p
 async fn damageable() -> (Lake, Server, Client) {
     let lake = Lake::start().await;
     lake.python(TABLES).await;
-    let catalog = lake.url.parse().unwrap();
+    let catalog = lake.url.parse().expect("the files of the test are there");
     let server = Server::start_with(|config| {
         config.catalog_uri = catalog;
         config.manifest_cache = bytesize::ByteSize::b(0);

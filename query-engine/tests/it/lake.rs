@@ -64,10 +64,19 @@ impl Lake {
                 post(|| async {}),
             )
             .with_state(Arc::clone(&catalog));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("the lake of the test works");
+        let url = format!(
+            "http://{}/",
+            listener.local_addr().expect("the lake of the test works")
+        );
         let mut server = JoinSet::new();
-        server.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        server.spawn(async move {
+            axum::serve(listener, router)
+                .await
+                .expect("the lake of the test works")
+        });
         Lake {
             url,
             catalog,
@@ -77,7 +86,7 @@ impl Lake {
 
     /// A query engine on this lake.
     pub(crate) async fn engine(&self) -> Server {
-        let catalog = self.url.parse().unwrap();
+        let catalog = self.url.parse().expect("the lake of the test works");
         Server::start_with(|config| config.catalog_uri = catalog).await
     }
 
@@ -90,7 +99,7 @@ impl Lake {
         let url = self.url.clone();
         tokio::task::spawn_blocking(move || testkit::python(&script, &[("CATALOG", &url)]))
             .await
-            .unwrap()
+            .expect("the lake of the test works")
     }
 
     /// All files of the lake, sorted.
@@ -98,8 +107,8 @@ impl Lake {
         let mut found = Vec::new();
         let mut directories = vec![self.catalog.directory.path().to_owned()];
         while let Some(directory) = directories.pop() {
-            for entry in std::fs::read_dir(directory).unwrap() {
-                let path = entry.unwrap().path();
+            for entry in std::fs::read_dir(directory).expect("the lake of the test works") {
+                let path = entry.expect("the lake of the test works").path();
                 if path.is_dir() {
                     directories.push(path);
                 } else {
@@ -160,10 +169,14 @@ async fn create(
     Path(namespace): Path<String>,
     Json(body): Json<Value>,
 ) -> Response {
-    let name = body["name"].as_str().unwrap().to_owned();
-    let schema: Schema = serde_json::from_value(body["schema"].clone()).unwrap();
+    let name = body["name"]
+        .as_str()
+        .expect("the lake of the test works")
+        .to_owned();
+    let schema: Schema =
+        serde_json::from_value(body["schema"].clone()).expect("the lake of the test works");
     let spec: Option<UnboundPartitionSpec> =
-        serde_json::from_value(body["partition-spec"].clone()).unwrap();
+        serde_json::from_value(body["partition-spec"].clone()).expect("the lake of the test works");
     let directory = catalog.directory.path().join(&namespace).join(&name);
     let creation = TableCreation::builder()
         .name(name.clone())
@@ -174,9 +187,9 @@ async fn create(
         None => creation.build(),
     };
     let metadata = TableMetadataBuilder::from_table_creation(creation)
-        .unwrap()
+        .expect("the lake of the test works")
         .build()
-        .unwrap()
+        .expect("the lake of the test works")
         .metadata;
     let answer = loaded(&metadata);
     let entry = Entry {
@@ -219,17 +232,23 @@ async fn commit(
         return not_found();
     };
     let requirements: Vec<TableRequirement> =
-        serde_json::from_value(body["requirements"].clone()).unwrap();
+        serde_json::from_value(body["requirements"].clone()).expect("the lake of the test works");
     for requirement in requirements {
-        requirement.check(Some(&entry.metadata)).unwrap();
+        requirement
+            .check(Some(&entry.metadata))
+            .expect("the lake of the test works");
     }
-    let updates: Vec<TableUpdate> = serde_json::from_value(body["updates"].clone()).unwrap();
+    let updates: Vec<TableUpdate> =
+        serde_json::from_value(body["updates"].clone()).expect("the lake of the test works");
     let location = format!("{}/metadata/current.json", entry.metadata.location());
     let mut builder = entry.metadata.clone().into_builder(Some(location));
     for update in updates {
-        builder = update.apply(builder).unwrap();
+        builder = update.apply(builder).expect("the lake of the test works");
     }
-    entry.metadata = builder.build().unwrap().metadata;
+    entry.metadata = builder
+        .build()
+        .expect("the lake of the test works")
+        .metadata;
     entry.version += 1;
     Json(loaded(&entry.metadata)).into_response()
 }

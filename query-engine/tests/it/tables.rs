@@ -102,6 +102,10 @@ async fn what_another_client_changes_is_seen_by_the_next_statement() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one question after the other to one table"
+)]
 async fn hidden_columns_say_where_rows_are_and_choose_files() {
     let lake = Lake::start().await;
     lake.python(THREE_FILES).await;
