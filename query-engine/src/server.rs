@@ -54,11 +54,10 @@ pub async fn serve(
         .layer(CompressionLayer::new())
         .merge(telemetry::routes(Arc::new(registry), health.clone()));
     health.ready();
-    let stopped = shutdown.clone();
-    let serving = axum::serve(listener, router)
-        .with_graceful_shutdown(async move { stopped.cancelled().await });
+    let limits = telemetry::Limits::default();
+    let serving = telemetry::serve(listener, router, limits, shutdown.clone());
     let outcome = tokio::select! {
-        served = async { serving.await } => served.map_err(Error::Serve),
+        served = serving => served.map_err(Error::Serve),
         () = watch(&manager, &shutdown) => Ok(()),
     };
     manager.stop();

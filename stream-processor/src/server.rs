@@ -46,9 +46,9 @@ pub async fn serve(
     let health = telemetry::Health::new();
     let registry = Arc::new(metrics::registry(all.clone()));
     let sessions = Gateway::new(&config, all.clone(), options);
-    let gateway_router = sessions.clone().router(&config);
-    let job_router =
-        job_rest::router(all.clone()).merge(telemetry::routes(registry, health.clone()));
+    let about = telemetry::routes(registry, health.clone());
+    let gateway_router = sessions.clone().router(&config).merge(about.clone());
+    let job_router = job_rest::router(all.clone()).merge(about);
 
     let mut running = JoinSet::new();
     running.spawn(listen(gateway, gateway_router, shutdown.clone()));
@@ -98,8 +98,7 @@ async fn listen(
     router: Router,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
+    telemetry::serve(listener, router, telemetry::Limits::default(), shutdown)
         .await
         .map_err(|error| Error::caused("could not serve", error))
 }

@@ -82,8 +82,8 @@ pub async fn serve(
     health.ready();
     info!(address = %listener.local_addr().map_err(Error::Serve)?, "dashboard ready");
 
-    let server =
-        axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let limits = telemetry::Limits::default();
+    let server = telemetry::serve(listener, router, limits, shutdown.clone());
     let overdue = async {
         shutdown.cancelled().await;
         tokio::time::sleep(config.shutdown_grace).await;

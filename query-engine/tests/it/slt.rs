@@ -1,6 +1,6 @@
 //! The dialect: the statements of `tests/slt` over the protocol, with the answers that Trino gives.
 //!
-//! What a file expects was taken from Trino's documentation and sources, not from what this engine printed.
+//! The answers in a file are Trino's by its documentation, not what this engine printed; the kinds of the columns are.
 //! `UPDATE_EXPECT=1` rewrites the files, whose changes then want a look.
 
 use sqllogictest::{DefaultColumnType, Runner, default_normalizer, default_validator};

@@ -50,10 +50,15 @@ pub(crate) fn to_value(ty: &Type, array: &ArrayRef, row: usize) -> Result<Value>
             let columns = array.as_struct();
             let mut object = Map::new();
             for (index, (name, field)) in fields.iter().enumerate() {
-                object.insert(
-                    name.clone().unwrap_or_default(),
-                    to_value(field, columns.column(index), row)?,
-                );
+                let name = name.clone().unwrap_or_default();
+                let value = to_value(field, columns.column(index), row)?;
+                // Trino writes both members; an object of ours holds a name once.
+                if object.insert(name, value).is_some() {
+                    return Err(Failure::new(
+                        Code::NotSupported,
+                        "casting a row with two fields of one name, or without names, to json is not supported",
+                    ));
+                }
             }
             Value::Object(object)
         }
