@@ -131,7 +131,9 @@ fn results(site: &Site, kafka: Option<&str>, start: u64) -> String {
         .collect();
     let closed = testkit::python(&script("close"), &environment);
     wait_for_windows_after(site, closed.trim());
-    let check = format!("MODE, STRICT, INPUTS = 'check', True, {inputs:?}\n{BATCH}");
+    let check = format!(
+        "MODE, STRICT, INPUTS, EMITTED, COUNTED = 'check', True, {inputs:?}, {sent:?}, False\n{BATCH}"
+    );
     let report = testkit::python(&check, &environment);
     assert!(report.ends_with("equal\n"), "{report}");
     testkit::python(&script("results"), &environment);
