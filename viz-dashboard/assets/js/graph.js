@@ -10,7 +10,7 @@ const svg = (name, attributes, ...children) => {
   return element;
 };
 
-const MIN_W = 156, MAX_W = 236, GAP_X = 36, GAP_Y = 16, LINE = 17, PAD = 11, MANY = 12, NARROW = 560;
+const MIN_W = 136, MAX_W = 236, GAP_X = 30, GAP_Y = 16, LINE = 17, PAD = 11, MANY = 12, NARROW = 560;
 
 // === what is a box ===
 
