@@ -86,6 +86,9 @@ CREATE TABLE IF NOT EXISTS iceberg.bronze.clickstream (
   `offset` BIGINT,
   kafka_timestamp TIMESTAMP_LTZ(6),
   ingest_time TIMESTAMP_LTZ(6)
+) WITH (
+  -- Nobody asks for the least payload.
+  'write.metadata.metrics.column.payload' = 'none'
 );
 
 CREATE TABLE IF NOT EXISTS iceberg.silver.clickstream (

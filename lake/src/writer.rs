@@ -7,6 +7,7 @@
 pub mod deletes;
 mod dictionary;
 mod file;
+mod metrics;
 mod stats;
 mod upload;
 
@@ -23,6 +24,7 @@ use crate::partition::{Partition, Partitioner};
 use crate::schema::RowShape;
 use crate::{Error, Result, Table};
 pub(crate) use file::ParquetFile;
+pub use metrics::Metrics;
 
 /// Sizes and bounds of a writer.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +41,8 @@ pub struct WriterOptions {
     pub part_size: usize,
     /// Codec of the pages.
     pub compression: Compression,
+    /// Which statistics of each column are kept.
+    pub metrics: Metrics,
 }
 
 /// Writes rows into data files of one table version.
@@ -81,6 +85,7 @@ impl Default for WriterOptions {
             max_buffered: 128 << 20,
             part_size: 8 << 20,
             compression: Compression::ZSTD(ZstdLevel::default()),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -117,6 +122,7 @@ impl WriterOptions {
             let level = properties.get("write.parquet.compression-level");
             options.compression = compression(codec, level.map(String::as_str))?;
         }
+        options.metrics = Metrics::of(properties)?;
         Ok(options)
     }
 

@@ -1,8 +1,13 @@
 //! Inputs that nobody meant: random changes of good ones, for a second in the suite and for longer on demand.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::{notice, seed};
+
+/// The longest that a server may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Calls `target` with inputs made from `corpus` by random changes, until the time is over.
 ///
@@ -30,6 +35,50 @@ pub fn fuzz_text(corpus: &[String], words: &[&str], mut target: impl FnMut(&str)
         target(&text);
         drop(input);
     });
+}
+
+/// Sends requests made from `corpus` by random changes to the HTTP server at `address`, each on a connection of its own.
+///
+/// `answered` gets the status and the bytes of each answer; `alive` is called after every hundredth request.
+///
+/// # Panics
+/// As [`fuzz`], when the server neither answers nor hangs up, and when it answers none.
+pub fn fuzz_http(
+    address: &str,
+    corpus: &[Vec<u8>],
+    mut answered: impl FnMut(&str, &[u8]),
+    mut alive: impl FnMut(),
+) {
+    let (mut n_requests, mut n_answers) = (0_u64, 0_u64);
+    fuzz(corpus, |request| {
+        n_requests += 1;
+        let answer = exchange(address, request);
+        if let Some(rest) = answer.strip_prefix(b"HTTP/1.1 ") {
+            n_answers += 1;
+            let status = String::from_utf8_lossy(&rest[..rest.len().min(3)]);
+            answered(&status, &answer);
+        }
+        if n_requests % 100 == 0 {
+            alive();
+        }
+    });
+    assert!(n_answers > 0, "none of {n_requests} was answered");
+}
+
+/// All that the server says to `request`.
+fn exchange(address: &str, request: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).expect("the server listens");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a socket takes a time-out");
+    // The server may have heard enough before all is written.
+    let _ = stream.write_all(request);
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let mut answer = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        assert_ne!(error.kind(), ErrorKind::WouldBlock, "no answer and no end");
+    }
+    answer
 }
 
 fn repeat(mut once: impl FnMut(&mut Random)) {

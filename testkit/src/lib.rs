@@ -19,7 +19,7 @@ mod tls;
 mod wait;
 
 pub use disk::{Ballast, SmallDisk};
-pub use fuzz::{fuzz, fuzz_text};
+pub use fuzz::{fuzz, fuzz_http, fuzz_text};
 pub use java::{jars, java};
 pub use kafka::{ApacheKafka, kafka_libraries};
 pub use notice::notice;

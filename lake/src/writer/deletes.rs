@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 use iceberg::spec::{DataContentType, FormatVersion};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
-use super::{ParquetFile, WriterOptions};
+use super::{Metrics, ParquetFile, WriterOptions};
 use crate::committable::NewFile;
 use crate::partition::{Partition, Partitioner};
 use crate::schema::RowShape;
@@ -78,9 +78,13 @@ impl PositionDeletes {
                 table.metadata().format_version()
             )));
         }
+        let options = WriterOptions {
+            metrics: Metrics::full(),
+            ..options.clone()
+        };
         for (path, (partition, positions)) in std::mem::take(&mut self.files) {
             let rows = position_rows(&path, &positions)?;
-            let mut file = ParquetFile::create(table, partition, &rows, options, "-deletes")?;
+            let mut file = ParquetFile::create(table, partition, &rows, &options, "-deletes")?;
             file.write(&rows).await?;
             let metadata = table.metadata();
             let schema = metadata.current_schema();

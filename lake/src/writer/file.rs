@@ -13,7 +13,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use uuid::Uuid;
 
 use super::upload::{Chunks, Upload};
-use super::{WriterOptions, dictionary, stats};
+use super::{Metrics, WriterOptions, dictionary, stats};
 use crate::partition::Partition;
 use crate::{Error, Result, Table};
 
@@ -29,7 +29,10 @@ pub(crate) struct ParquetFile {
     rows: u64,
     row_group_size: usize,
     schema: SchemaRef,
+    metrics: Metrics,
+    /// By column.
     nans: Vec<u64>,
+    nulls: Vec<u64>,
 }
 
 // === impl ParquetFile ===
@@ -58,10 +61,17 @@ impl ParquetFile {
             .set_compression(options.compression)
             .set_max_row_group_row_count(Some(MAX_ROW_GROUP_ROWS))
             .set_statistics_enabled(EnabledStatistics::Page)
-            .set_statistics_truncate_length(Some(64))
+            .set_statistics_truncate_length(options.metrics.longest_bound())
             .set_created_by(concat!("streamforge ", env!("CARGO_PKG_VERSION")).to_owned());
         for column in dictionary::unlike_columns(first) {
             properties = properties.set_column_dictionary_enabled(column.into(), false);
+        }
+        for field in schema.fields() {
+            let name = field.name().as_str();
+            if !options.metrics.mode(name).has_bounds() {
+                properties =
+                    properties.set_column_statistics_enabled(name.into(), EnabledStatistics::None);
+            }
         }
         let properties = properties.build();
         let writer = ArrowWriter::try_new(Chunks::default(), Arc::clone(&schema), Some(properties))
@@ -74,6 +84,8 @@ impl ParquetFile {
             rows: 0,
             row_group_size: options.row_group_size,
             nans: vec![0; schema.fields().len()],
+            nulls: vec![0; schema.fields().len()],
+            metrics: options.metrics.clone(),
             schema,
         })
     }
@@ -100,8 +112,9 @@ impl ParquetFile {
 
     /// Appends rows.
     pub(crate) async fn write(&mut self, rows: &RecordBatch) -> Result<()> {
-        for (nans, column) in self.nans.iter_mut().zip(rows.columns()) {
-            *nans += nan_count(column.as_ref());
+        for (at, column) in rows.columns().iter().enumerate() {
+            self.nans[at] += nan_count(column.as_ref());
+            self.nulls[at] += column.null_count() as u64;
         }
         self.writer
             .write(rows)
@@ -149,7 +162,12 @@ impl ParquetFile {
             .finish(pieces)
             .await
             .map_err(Error::store("complete", &self.path))?;
-        let stats = stats::of(&metadata, schema);
+        let counted = stats::Counted {
+            schema: &self.schema,
+            nans: &self.nans,
+            nulls: &self.nulls,
+        };
+        let stats = stats::of(&metadata, schema, &self.metrics, &counted);
         let mut entry = DataFileBuilder::default();
         entry
             .file_path(self.path.to_string())
@@ -161,7 +179,7 @@ impl ParquetFile {
             .column_sizes(stats.column_sizes)
             .value_counts(stats.value_counts)
             .null_value_counts(stats.null_counts)
-            .nan_value_counts(stats::nan_counts(&self.schema, &self.nans))
+            .nan_value_counts(stats.nan_counts)
             .lower_bounds(stats.lower_bounds)
             .upper_bounds(stats.upper_bounds);
         Ok(Some(entry))

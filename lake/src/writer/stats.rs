@@ -1,7 +1,7 @@
 //! Per-column statistics of a finished Parquet file, in the form manifests keep them.
 //!
-//! Bounds go into every manifest entry of the table, so strings and bytes are cut to 16 characters as
-//! Iceberg's own writers do: the lower bound down, the upper bound up, so that they stay bounds.
+//! Bounds go into every manifest entry of the table, so strings and bytes are cut to the length that [`Metrics`] has,
+//! as Iceberg's own writers do: the lower bound down, the upper bound up, so that they stay bounds.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,7 @@ use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
 
-/// Characters (or bytes) that a bound keeps.
-const BOUND_LENGTH: usize = 16;
+use super::metrics::{Metrics, MetricsMode};
 
 /// Statistics by field id.
 #[derive(Debug, Default)]
@@ -21,9 +20,18 @@ pub(super) struct ColumnStats {
     pub(super) column_sizes: HashMap<i32, u64>,
     pub(super) value_counts: HashMap<i32, u64>,
     pub(super) null_counts: HashMap<i32, u64>,
+    pub(super) nan_counts: HashMap<i32, u64>,
     pub(super) lower_bounds: HashMap<i32, Datum>,
     pub(super) upper_bounds: HashMap<i32, Datum>,
     pub(super) split_offsets: Vec<i64>,
+}
+
+/// What was counted of the columns at the top level while they were written.
+pub(super) struct Counted<'f> {
+    pub(super) schema: &'f ArrowSchema,
+    /// By column.
+    pub(super) nans: &'f [u64],
+    pub(super) nulls: &'f [u64],
 }
 
 /// The bounds of one column over its row groups; `None` once a row group lacks them.
@@ -35,8 +43,14 @@ struct Bounds {
 }
 
 /// Gathers the statistics of a file whose columns carry the field ids of `schema`.
-pub(super) fn of(metadata: &ParquetMetaData, schema: &Schema) -> ColumnStats {
+pub(super) fn of(
+    metadata: &ParquetMetaData,
+    schema: &Schema,
+    metrics: &Metrics,
+    counted: &Counted<'_>,
+) -> ColumnStats {
     let mut stats = ColumnStats::default();
+    let mode = |id: i32| metrics.mode(schema.name_by_field_id(id).unwrap_or_default());
     let mut bounds: HashMap<i32, Bounds> = HashMap::new();
     for group in metadata.row_groups() {
         if let Some(first) = group.columns().first() {
@@ -52,6 +66,10 @@ pub(super) fn of(metadata: &ParquetMetaData, schema: &Schema) -> ColumnStats {
             }
             let id = info.id();
             *stats.column_sizes.entry(id).or_default() += column.compressed_size().cast_unsigned();
+            let mode = mode(id);
+            if mode == MetricsMode::None {
+                continue;
+            }
             *stats.value_counts.entry(id).or_default() += column.num_values().cast_unsigned();
             let Some(statistics) = column.statistics() else {
                 continue;
@@ -60,7 +78,7 @@ pub(super) fn of(metadata: &ParquetMetaData, schema: &Schema) -> ColumnStats {
                 *stats.null_counts.entry(id).or_default() += nulls;
             }
             // Bounds of values inside lists and maps say nothing about rows.
-            if column.column_descr().max_rep_level() > 0 {
+            if !mode.has_bounds() || column.column_descr().max_rep_level() > 0 {
                 continue;
             }
             let Some(kind) = primitive(schema, id) else {
@@ -81,10 +99,9 @@ pub(super) fn of(metadata: &ParquetMetaData, schema: &Schema) -> ColumnStats {
         }
     }
     for (id, bounds) in bounds.into_iter().filter(|(_, bounds)| bounds.complete) {
-        // The column of file paths in position deletes is compared whole.
-        let whole = schema.field_by_id(id).is_none();
-        let cut = |bound: Option<Datum>, cut: fn(Datum) -> Option<Datum>| {
-            if whole { bound } else { bound.and_then(cut) }
+        let cut = |bound: Option<Datum>, cut: fn(Datum, usize) -> Option<Datum>| match mode(id) {
+            MetricsMode::Truncate(length) => bound.and_then(|bound| cut(bound, length.get())),
+            _ => bound,
         };
         if let Some(lower) = cut(bounds.lower, cut_down) {
             stats.lower_bounds.insert(id, lower);
@@ -93,25 +110,32 @@ pub(super) fn of(metadata: &ParquetMetaData, schema: &Schema) -> ColumnStats {
             stats.upper_bounds.insert(id, upper);
         }
     }
+    counted.add_to(&mut stats, mode);
     stats
 }
 
-/// NaN counts by field id, for the floating-point columns at the top level.
-pub(super) fn nan_counts(schema: &ArrowSchema, counts: &[u64]) -> HashMap<i32, u64> {
-    schema
-        .fields()
-        .iter()
-        .zip(counts)
-        .filter(|(field, _)| matches!(field.data_type(), DataType::Float32 | DataType::Float64))
-        .filter_map(|(field, nans)| {
-            let id = field
-                .metadata()
-                .get(PARQUET_FIELD_ID_META_KEY)?
-                .parse()
-                .ok()?;
-            Some((id, *nans))
-        })
-        .collect()
+// === impl Counted ===
+
+impl Counted<'_> {
+    /// The counts that Parquet does not have: NaNs, and nulls of columns without statistics.
+    fn add_to(&self, stats: &mut ColumnStats, mode: impl Fn(i32) -> MetricsMode) {
+        for (at, field) in self.schema.fields().iter().enumerate() {
+            let id = field.metadata().get(PARQUET_FIELD_ID_META_KEY);
+            let Some(id) = id.and_then(|id| id.parse().ok()) else {
+                continue;
+            };
+            let mode = mode(id);
+            if mode == MetricsMode::None {
+                continue;
+            }
+            if matches!(field.data_type(), DataType::Float32 | DataType::Float64) {
+                stats.nan_counts.insert(id, self.nans[at]);
+            }
+            if !mode.has_bounds() && stats.value_counts.contains_key(&id) {
+                stats.null_counts.insert(id, self.nulls[at]);
+            }
+        }
+    }
 }
 
 // === impl Bounds ===
@@ -167,33 +191,33 @@ fn datum(kind: &PrimitiveType, statistics: &Statistics, bytes: &[u8]) -> Option<
 }
 
 /// A bound that is at most `datum` and short.
-fn cut_down(datum: Datum) -> Option<Datum> {
+fn cut_down(datum: Datum, length: usize) -> Option<Datum> {
     let bytes = datum.to_bytes().ok()?;
     match datum.data_type() {
         PrimitiveType::String => {
             let text = std::str::from_utf8(&bytes).ok()?;
-            match text.char_indices().nth(BOUND_LENGTH) {
+            match text.char_indices().nth(length) {
                 Some((end, _)) => Some(Datum::string(&text[..end])),
                 None => Some(datum),
             }
         }
-        PrimitiveType::Binary if bytes.len() > BOUND_LENGTH => {
-            Some(Datum::binary(bytes[..BOUND_LENGTH].iter().copied()))
+        PrimitiveType::Binary if bytes.len() > length => {
+            Some(Datum::binary(bytes[..length].iter().copied()))
         }
         _ => Some(datum),
     }
 }
 
 /// A bound that is at least `datum` and short; `None` when there is none.
-fn cut_up(datum: Datum) -> Option<Datum> {
+fn cut_up(datum: Datum, length: usize) -> Option<Datum> {
     let bytes = datum.to_bytes().ok()?;
     match datum.data_type() {
         PrimitiveType::String => {
             let text = std::str::from_utf8(&bytes).ok()?;
-            if text.chars().nth(BOUND_LENGTH).is_none() {
+            if text.chars().nth(length).is_none() {
                 return Some(datum);
             }
-            let mut kept: Vec<char> = text.chars().take(BOUND_LENGTH).collect();
+            let mut kept: Vec<char> = text.chars().take(length).collect();
             while let Some(last) = kept.pop() {
                 if let Some(next) = successor(last) {
                     kept.push(next);
@@ -202,8 +226,8 @@ fn cut_up(datum: Datum) -> Option<Datum> {
             }
             None
         }
-        PrimitiveType::Binary if bytes.len() > BOUND_LENGTH => {
-            let mut kept = bytes[..BOUND_LENGTH].to_vec();
+        PrimitiveType::Binary if bytes.len() > length => {
+            let mut kept = bytes[..length].to_vec();
             while let Some(last) = kept.pop() {
                 if last < u8::MAX {
                     kept.push(last + 1);

@@ -160,3 +160,41 @@ fn a_property_that_is_not_understood_is_refused() {
     assert!(compression("zstd", Some("99")).is_err());
     assert_eq!(compression("SNAPPY", None).unwrap(), Compression::SNAPPY);
 }
+
+#[tokio::test]
+async fn statistics_are_those_that_the_table_asks_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = table(&directory, false);
+    let column = |name: &str| format!("write.metadata.metrics.column.{name}");
+    let properties = [
+        (column("id"), "none".to_owned()),
+        (column("name"), "counts".to_owned()),
+    ];
+    let options = WriterOptions {
+        metrics: Metrics::of(&properties.into()).unwrap(),
+        ..WriterOptions::default()
+    };
+    let mut writer = TableWriter::new(&table, options).unwrap();
+    let rows = rows(&[Some(7), None], &["b", "c"], &[1.5, f64::NAN]);
+    let name = StringArray::from(vec![Some("b"), None]);
+    let columns = vec![
+        rows.column(0).clone(),
+        Arc::new(name) as ArrayRef,
+        rows.column(2).clone(),
+    ];
+    let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
+    writer.write(&rows).await.unwrap();
+    let files = writer.finish().await.unwrap();
+    let file = files[0].data_file(table.metadata()).unwrap();
+    let ids = |counts: &HashMap<i32, u64>| {
+        let mut ids: Vec<_> = counts.iter().map(|(id, count)| (*id, *count)).collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(ids(file.value_counts()), [(2, 2), (3, 2)]);
+    assert_eq!(ids(file.null_value_counts()), [(2, 1), (3, 0)]);
+    assert_eq!(ids(file.nan_value_counts()), [(3, 1)]);
+    assert_eq!(file.column_sizes().len(), 3);
+    let bounds: Vec<_> = file.lower_bounds().iter().collect();
+    assert_eq!(bounds, [(&3, &Datum::double(1.5))]);
+}

@@ -98,3 +98,33 @@ async fn a_statement_can_be_killed_from_another_connection() {
     assert_eq!(error["message"], "Query killed. Message: enough");
     server.stop().await;
 }
+
+/// Statements of which one function makes gigabytes of one batch: as texts, as arrays, and in a lambda.
+const GREEDY: [&str; 4] = [
+    "select max(length(lpad('x', 1000000, cast(x as varchar)))) from n",
+    "select max(cardinality(sequence(x, x + 9999))) from n",
+    "select max(cardinality(transform(sequence(1, 10000), y -> y + x))) from n",
+    "select max(cardinality(regexp_extract_all(lpad('x', 100000, 'x'), 'x'))) from n where x % 2 >= 0",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_makes_too_much_of_a_batch_is_stopped() {
+    let server = Server::start().await;
+    let client = server.client();
+    for sql in GREEDY {
+        let answer = client.run(&format!("{WITH}{sql}")).await;
+        let error = answer
+            .error
+            .unwrap_or_else(|| panic!("{sql}: {:?}", answer.rows));
+        assert_eq!(
+            error["errorName"], "EXCEEDED_LOCAL_MEMORY_LIMIT",
+            "{sql}: {error}"
+        );
+        assert_eq!(error["errorType"], "INSUFFICIENT_RESOURCES");
+        assert_eq!(client.text("select 1").await, "1");
+    }
+    // The same of fewer rows is well.
+    let few = "select sum(cardinality(sequence(x, x + 9999))) from n where x <= 100";
+    assert_eq!(client.text(&format!("{WITH}{few}")).await, "1000000");
+    server.stop().await;
+}

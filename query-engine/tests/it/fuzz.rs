@@ -2,11 +2,8 @@
 //!
 //! Each runs for a second, or for `STREAMFORGE_FUZZ_SECONDS`. The server answers as the protocol says, and lives.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -115,45 +112,90 @@ fn no_request_brings_the_server_down() {
     let server = runtime.block_on(Server::start());
     let client = server.client();
     let address = server.url.trim_start_matches("http://").to_owned();
-    let (mut n_requests, mut n_answers) = (0_u64, 0_u64);
-    testkit::fuzz(&requests(), |bytes| {
-        n_requests += 1;
-        let mut stream = TcpStream::connect(&address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
-        // The server may have heard enough before all is written.
-        let _ = stream.write_all(bytes);
-        let _ = stream.shutdown(std::net::Shutdown::Write);
-        let mut answer = Vec::new();
-        if let Err(error) = stream.read_to_end(&mut answer) {
-            assert_ne!(
-                error.kind(),
-                std::io::ErrorKind::WouldBlock,
-                "no answer and no end"
-            );
-        }
-        let start = String::from_utf8_lossy(&answer[..answer.len().min(15)]).into_owned();
-        if let Some(status) = start.strip_prefix("HTTP/1.1 ") {
-            n_answers += 1;
-            assert!(
-                !status.starts_with('5'),
-                "{}",
-                String::from_utf8_lossy(&answer)
-            );
-        }
-        if n_requests % 100 == 0 {
-            assert_eq!(runtime.block_on(client.text("select 1")), "1");
-        }
-    });
-    assert!(n_answers > 0, "none of {n_requests} was answered");
+    testkit::fuzz_http(
+        &address,
+        &requests(),
+        |status, answer| {
+            let answer = String::from_utf8_lossy(answer);
+            assert!(!status.starts_with('5'), "{answer}");
+        },
+        || assert_eq!(runtime.block_on(client.text("select 1")), "1"),
+    );
     assert_eq!(runtime.block_on(client.text("select 1")), "1");
     assert_eq!(panics.load(Ordering::SeqCst), 0);
     runtime.block_on(server.stop());
 }
 
+/// What the words of a statement are exchanged for.
+const WORDS: [&str; 64] = [
+    " ",
+    ",",
+    "(",
+    ")",
+    "*",
+    "+",
+    "-",
+    "/",
+    "%",
+    "||",
+    "=",
+    "<>",
+    "<",
+    "null",
+    "0",
+    "1",
+    "-1",
+    "1.5",
+    "1e300",
+    "9223372036854775807",
+    "''",
+    "'a'",
+    "'2024-02-29'",
+    "x",
+    "y",
+    "t",
+    "true",
+    "not",
+    "and",
+    "or",
+    "in",
+    "is",
+    "between",
+    "like",
+    "case",
+    "when",
+    "then",
+    "else",
+    "end",
+    "cast",
+    "try",
+    "as",
+    "bigint",
+    "varchar",
+    "decimal(38,2)",
+    "double",
+    "date",
+    "timestamp",
+    "array",
+    "map",
+    "row",
+    "interval",
+    "day",
+    "select",
+    "from",
+    "where",
+    "group by",
+    "order by",
+    "limit",
+    "distinct",
+    "count",
+    "sum",
+    "over",
+    "unnest",
+];
+
 /// The statements of `tests/slt`.
-fn statements() -> Vec<Vec<u8>> {
+fn statements() -> Vec<String> {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/slt");
     let mut statements = Vec::new();
     for entry in std::fs::read_dir(directory).expect("the files of the test are there") {
@@ -163,7 +205,7 @@ fn statements() -> Vec<Vec<u8>> {
         for line in text.lines() {
             match (&mut sql, line) {
                 (None, line) if line.starts_with("query") => sql = Some(String::new()),
-                (Some(_), "----") => statements.extend(sql.take().map(String::into_bytes)),
+                (Some(_), "----") => statements.extend(sql.take()),
                 (Some(sql), line) => {
                     sql.push_str(line);
                     sql.push('\n');
@@ -189,7 +231,7 @@ fn statements() -> Vec<Vec<u8>> {
         "select * from iceberg.a.b for version as of 1",
         "select * from system.jdbc.columns where table_schem = 'a'",
     ];
-    statements.extend(others.map(|sql| sql.as_bytes().to_vec()));
+    statements.extend(others.map(str::to_owned));
     statements
 }
 
@@ -210,8 +252,8 @@ fn assert_well_formed(sql: &str, error: &Value) {
         "EXTERNAL",
     ];
     assert!(kinds.contains(&text("errorType").as_str()), "{error}");
-    // A panic is caught, and said to be one.
-    assert!(!message.contains("unexpected way"), "{sql}: {error}");
+    // What nobody foresaw, a caught panic among it.
+    assert_ne!(name, "GENERIC_INTERNAL_ERROR", "{sql}: {error}");
     assert_eq!(error["failureInfo"]["message"], error["message"], "{error}");
     if name == "SYNTAX_ERROR" || error["errorLocation"].is_object() {
         let place = &error["errorLocation"];
@@ -228,19 +270,22 @@ fn no_statement_brings_the_engine_down() {
         .client()
         .with("x-trino-session", "query_max_run_time=2s");
     let (mut n_statements, mut n_refused, mut n_syntax) = (0_u64, 0_u64, 0_u64);
-    testkit::fuzz(&statements(), |bytes| {
-        let sql = String::from_utf8_lossy(bytes).into_owned();
+    let mut run = |sql: &str| {
         if sql.trim().is_empty() {
             return;
         }
         n_statements += 1;
-        let answer = runtime.block_on(client.run(&sql));
+        let answer = runtime.block_on(client.run(sql));
         if let Some(error) = answer.error {
             n_refused += 1;
             n_syntax += u64::from(error["errorName"] == "SYNTAX_ERROR");
-            assert_well_formed(&sql, &error);
+            assert_well_formed(sql, &error);
         }
-    });
+    };
+    let statements = statements();
+    testkit::fuzz_text(&statements, &WORDS, &mut run);
+    let bytes: Vec<_> = statements.into_iter().map(String::into_bytes).collect();
+    testkit::fuzz(&bytes, |bytes| run(&String::from_utf8_lossy(bytes)));
     assert!(n_syntax > 0, "{n_refused} of {n_statements} were refused");
     assert_eq!(runtime.block_on(client.text("select 1")), "1");
     runtime.block_on(server.stop());

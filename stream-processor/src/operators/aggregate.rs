@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 
-use super::cell::{Cell, Distinct, Seen, Wide};
+use super::cell::{Cell, Distinct, Seen};
 use super::fingerprint::Prints;
 use crate::error::Error;
 use crate::functions::decimal;
@@ -108,6 +108,7 @@ impl Column {
 
 /// What a group has seen.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::box_collection, reason = "what is rare must not make the others larger")]
 pub(crate) enum State {
     Count(i64),
     Int {
@@ -118,20 +119,51 @@ pub(crate) enum State {
         sum: f64,
         count: i64,
     },
-    /// `None` after an overflow.
-    Decimal {
-        sum: Option<Wide>,
-        count: i64,
-    },
-    Best(Option<Cell>),
+    Decimal(Box<DecimalSum>),
+    /// The value that MIN, MAX, FIRST_VALUE or LAST_VALUE has chosen.
+    Chosen(Option<Cell>),
     /// Every value and how often it is there, in order.
-    Bag(BTreeMap<Cell, i64>),
+    Bag(Box<BTreeMap<Cell, i64>>),
     /// Every value and how often it is there, for counting and adding up.
     Distinct(Box<Distinct>),
     /// Every value, where they are only counted and none is taken back.
     Prints(Box<Prints>),
-    Pick(Option<Cell>),
-    List(Vec<Box<str>>),
+    List(Box<Vec<Box<str>>>),
+}
+
+/// There is one of them for each group and call, so what is larger and rare lies elsewhere.
+const _: () = assert!(size_of::<State>() == 24);
+
+/// What SUM and AVG have seen of a DECIMAL.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DecimalSum {
+    /// `None` after an overflow.
+    pub(crate) sum: Option<i128>,
+    pub(crate) count: i64,
+}
+
+impl State {
+    /// Bytes that a set or a list holds beyond the state itself; `None` if it is neither.
+    fn collection_bytes(&self) -> Option<usize> {
+        let cell = size_of::<(Cell, i64)>();
+        match self {
+            State::Prints(prints) => Some(prints.size()),
+            State::Distinct(set) => Some(set.len() * cell),
+            State::Bag(bag) => Some(bag.len() * cell),
+            State::List(list) => Some(list.iter().map(|item| item.len() + 16).sum()),
+            _ => None,
+        }
+    }
+}
+
+/// Bytes of the states of groups, of which each call has a list.
+pub(crate) fn states_size(states: &[Vec<State>]) -> usize {
+    let of_call = |states: &Vec<State>| {
+        // A call's states are of one kind.
+        let collections = states.iter().map_while(State::collection_bytes);
+        states.len() * size_of::<State>() + collections.sum::<usize>()
+    };
+    states.iter().map(of_call).sum()
 }
 
 impl AggregateCall {
@@ -151,19 +183,18 @@ impl AggregateCall {
         match self.function {
             Function::Count => State::Count(0),
             Function::Sum | Function::Avg => self.empty_sum(),
-            Function::Min | Function::Max if self.retracts => State::Bag(BTreeMap::new()),
-            Function::Min | Function::Max => State::Best(None),
-            Function::First | Function::Last => State::Pick(None),
-            Function::ListAgg => State::List(Vec::new()),
+            Function::Min | Function::Max if self.retracts => State::Bag(Box::default()),
+            Function::Min | Function::Max | Function::First | Function::Last => State::Chosen(None),
+            Function::ListAgg => State::List(Box::default()),
         }
     }
 
     fn empty_sum(&self) -> State {
         match self.argument.as_ref().map(|(_, ty)| &ty.root) {
-            Some(TypeRoot::Decimal(..)) => State::Decimal {
-                sum: Some(0.into()),
+            Some(TypeRoot::Decimal(..)) => State::Decimal(Box::new(DecimalSum {
+                sum: Some(0),
                 count: 0,
-            },
+            })),
             Some(TypeRoot::Float | TypeRoot::Double) => State::Double { sum: 0.0, count: 0 },
             _ => State::Int { sum: 0, count: 0 },
         }
@@ -202,15 +233,15 @@ impl AggregateCall {
                 *sum += sign as f64 * array.value(row);
                 *count += sign;
             }
-            (State::Decimal { sum, count }, Column::Decimal(array)) => {
-                *sum = sum.and_then(|sum| add_wide(sum, i128::from(sign) * array.value(row)));
-                *count += sign;
+            (State::Decimal(of), Column::Decimal(array)) => {
+                of.add(i128::from(sign) * array.value(row));
+                of.count += sign;
             }
-            (State::Best(best), _) => {
-                // Most values are no better, and need not be copied.
+            (State::Chosen(chosen), _) => {
+                // Most values are not chosen, and need not be copied.
                 let seen = column.seen(row);
-                if self.beats(seen, best) {
-                    *best = Some(seen.to_cell());
+                if self.prefers(seen, chosen.as_ref()) {
+                    *chosen = Some(seen.to_cell());
                 }
             }
             (State::Distinct(set), _) => set.add(column.seen(row), sign),
@@ -225,9 +256,6 @@ impl AggregateCall {
                     bag.remove(&cell);
                 }
             }
-            (State::Pick(pick), _) if self.function == Function::Last || pick.is_none() => {
-                *pick = Some(column.cell(row));
-            }
             (State::List(list), Column::Text(array)) => {
                 let value = array.value(row);
                 if !(self.distinct && list.iter().any(|item| &**item == value)) {
@@ -238,11 +266,12 @@ impl AggregateCall {
         }
     }
 
-    /// Whether `new` is what MIN or MAX keeps from now on.
-    fn beats(&self, new: Seen<'_>, best: &Option<Cell>) -> bool {
-        best.as_ref().is_none_or(|best| match self.function {
-            Function::Min => new.order(best.seen()).is_lt(),
-            _ => new.order(best.seen()).is_gt(),
+    /// Whether `new`, seen after `chosen`, is kept from now on.
+    fn prefers(&self, new: Seen<'_>, chosen: Option<&Cell>) -> bool {
+        chosen.is_none_or(|chosen| match self.function {
+            Function::Min => new.order(chosen.seen()).is_lt(),
+            Function::Max => new.order(chosen.seen()).is_gt(),
+            function => function == Function::Last,
         })
     }
 
@@ -270,23 +299,20 @@ impl AggregateCall {
                 *sum += more;
                 *count += seen;
             }
-            (
-                State::Decimal { sum, count },
-                State::Decimal {
-                    sum: more,
-                    count: seen,
-                },
-            ) => {
-                *sum = sum
-                    .zip(more)
-                    .and_then(|(sum, more)| add_wide(sum, more.into()));
-                *count += seen;
+            (State::Decimal(of), State::Decimal(more)) => {
+                match more.sum {
+                    Some(sum) => of.add(sum),
+                    None => of.sum = None,
+                }
+                of.count += more.count;
             }
-            (State::Best(best), State::Best(Some(cell))) if self.beats(cell.seen(), best) => {
-                *best = Some(cell);
+            (State::Chosen(chosen), State::Chosen(Some(cell)))
+                if self.prefers(cell.seen(), chosen.as_ref()) =>
+            {
+                *chosen = Some(cell);
             }
             (State::Bag(bag), State::Bag(more)) => {
-                for (cell, seen) in more {
+                for (cell, seen) in *more {
                     *bag.entry(cell).or_insert(0) += seen;
                 }
             }
@@ -300,13 +326,8 @@ impl AggregateCall {
                     set.add(cell.seen(), *seen);
                 }
             }
-            (State::Pick(pick), State::Pick(Some(cell)))
-                if self.function == Function::Last || pick.is_none() =>
-            {
-                *pick = Some(cell);
-            }
             (State::List(list), State::List(more)) => {
-                for item in more {
+                for item in *more {
                     if !(self.distinct && list.contains(&item)) {
                         list.push(item);
                     }
@@ -343,9 +364,8 @@ impl AggregateCall {
                 }
                 self.result(&sum)
             }
-            State::Int { count: 0, .. }
-            | State::Double { count: 0, .. }
-            | State::Decimal { count: 0, .. } => None,
+            State::Int { count: 0, .. } | State::Double { count: 0, .. } => None,
+            State::Decimal(of) if of.count == 0 => None,
             State::Int { sum, count } if self.function == Function::Avg => {
                 Some(Cell::Int(sum / count))
             }
@@ -359,8 +379,8 @@ impl AggregateCall {
                 Some(Cell::Double(sum / *count as f64))
             }
             State::Double { sum, .. } => Some(Cell::Double(*sum)),
-            State::Decimal { sum, count } => self.decimal_result((*sum)?.into(), *count, argument),
-            State::Best(cell) | State::Pick(cell) => cell.clone(),
+            State::Decimal(of) => self.decimal_result(of.sum?, of.count, argument),
+            State::Chosen(cell) => cell.clone(),
             State::List(list) if list.is_empty() => None,
             State::List(list) => Some(Cell::Text(list.join(&self.separator).into())),
         }
@@ -381,9 +401,14 @@ impl AggregateCall {
     }
 }
 
-/// `None` when it no longer fits 38 digits.
-fn add_wide(sum: Wide, more: i128) -> Option<Wide> {
-    decimal::fits(i128::from(sum).checked_add(more)?, 38).map(Wide::from)
+// === impl DecimalSum ===
+
+impl DecimalSum {
+    /// Adds to the sum, which is gone when it no longer fits 38 digits.
+    fn add(&mut self, more: i128) {
+        let sum = self.sum.and_then(|sum| sum.checked_add(more));
+        self.sum = sum.and_then(|sum| decimal::fits(sum, 38));
+    }
 }
 
 fn add_cell(state: &mut State, cell: &Cell) {
@@ -396,9 +421,9 @@ fn add_cell(state: &mut State, cell: &Cell) {
             *sum += value;
             *count += 1;
         }
-        (State::Decimal { sum, count }, Cell::Decimal(value)) => {
-            *sum = sum.and_then(|sum| add_wide(sum, (*value).into()));
-            *count += 1;
+        (State::Decimal(of), Cell::Decimal(value)) => {
+            of.add((*value).into());
+            of.count += 1;
         }
         _ => {}
     }

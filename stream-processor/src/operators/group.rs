@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UIn
 use arrow::datatypes::{Int64Type, SchemaRef};
 use hashbrown::HashMap;
 
-use super::aggregate::{AggregateCall, State};
+use super::aggregate::{AggregateCall, State, states_size};
 use super::calc::keep_rows;
 use super::keys::{
     Encoder, batch_of, column, damaged, failed, loaded_column, saved_column, state_batch,
@@ -312,10 +312,8 @@ impl Operator for Groups {
     }
 
     fn state_size(&self) -> usize {
-        self.keys
-            .iter()
-            .map(|key| key.len() * 2 + 40 + 48 * self.plan.calls.len())
-            .sum()
+        let keys = self.keys.iter().map(|key| key.len() * 2 + 40);
+        keys.sum::<usize>() + states_size(&self.states)
     }
 }
 

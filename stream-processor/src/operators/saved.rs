@@ -1,6 +1,6 @@
 //! Aggregate states as bytes of a checkpoint: a tag, then little-endian fields, so that later versions can read them.
 
-use super::aggregate::State;
+use super::aggregate::{DecimalSum, State};
 use super::cell::Cell;
 
 /// Writes `state` behind what `out` holds.
@@ -20,12 +20,13 @@ pub(crate) fn save(state: &State, out: &mut Vec<u8>) {
             out.extend(sum.to_le_bytes());
             out.extend(count.to_le_bytes());
         }
-        State::Decimal { sum, count } => {
+        State::Decimal(of) => {
             out.push(3);
-            save_cell(sum.map(Cell::Decimal).as_ref(), out);
-            out.extend(count.to_le_bytes());
+            let sum = of.sum.map(|sum| Cell::Decimal(sum.into()));
+            save_cell(sum.as_ref(), out);
+            out.extend(of.count.to_le_bytes());
         }
-        State::Best(cell) => {
+        State::Chosen(cell) => {
             out.push(4);
             save_cell(cell.as_ref(), out);
         }
@@ -42,14 +43,10 @@ pub(crate) fn save(state: &State, out: &mut Vec<u8>) {
             out.extend((prints.len() as u64).to_le_bytes());
             prints.iter().for_each(|print| out.extend(print));
         }
-        State::Pick(cell) => {
-            out.push(6);
-            save_cell(cell.as_ref(), out);
-        }
         State::List(list) => {
             out.push(7);
             out.extend((list.len() as u64).to_le_bytes());
-            for item in list {
+            for item in list.iter() {
                 save_cell(Some(&Cell::Text(item.clone())), out);
             }
         }
@@ -112,23 +109,22 @@ pub(crate) fn load(bytes: &mut &[u8]) -> Option<State> {
         },
         3 => {
             let sum = match load_cell(bytes)? {
-                Some(Cell::Decimal(sum)) => Some(sum),
+                Some(Cell::Decimal(sum)) => Some(sum.into()),
                 _ => None,
             };
-            State::Decimal {
+            State::Decimal(Box::new(DecimalSum {
                 sum,
                 count: i64::from_le_bytes(take(bytes)?),
-            }
+            }))
         }
-        4 => State::Best(load_cell(bytes)?),
-        5 => State::Bag(load_counts(bytes)?.into_iter().collect()),
+        4 | 6 => State::Chosen(load_cell(bytes)?),
+        5 => State::Bag(Box::new(load_counts(bytes)?.into_iter().collect())),
         8 => State::Distinct(Box::new(load_counts(bytes)?.into_iter().collect())),
         9 => {
             let length = u64::from_le_bytes(take(bytes)?);
             let prints = (0..length).map(|_| take(bytes)).collect::<Option<_>>()?;
             State::Prints(Box::new(prints))
         }
-        6 => State::Pick(load_cell(bytes)?),
         7 => {
             let mut list = Vec::new();
             for _ in 0..u64::from_le_bytes(take(bytes)?) {
@@ -137,7 +133,7 @@ pub(crate) fn load(bytes: &mut &[u8]) -> Option<State> {
                     _ => return None,
                 }
             }
-            State::List(list)
+            State::List(Box::new(list))
         }
         _ => return None,
     })

@@ -5,6 +5,7 @@
 //! the sessions, all sessions are written anew.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
@@ -46,7 +47,7 @@ impl OperatorFactory for SessionAggregate {
             plan: self.clone(),
             watermark: EventTime::MIN,
             sessions: Vec::new(),
-            states: vec![Vec::new(); self.calls.len()],
+            states: Vec::new(),
             free: Vec::new(),
             first: HashTable::new(),
             hasher: ahash::RandomState::new(),
@@ -86,8 +87,8 @@ struct Sessions {
     watermark: EventTime,
     /// By slot.
     sessions: Vec<Session>,
-    /// One list a call, one state a slot.
-    states: Vec<Vec<State>>,
+    /// One state a call, by slot: a row needs all of its session's, so they lie side by side.
+    states: Vec<State>,
     /// Slots of no session, with empty states.
     free: Vec<u32>,
     /// The first slot of each key.
@@ -195,9 +196,8 @@ impl Sessions {
                 slot
             }
             None => {
-                for (call, states) in self.plan.calls.iter().zip(&mut self.states) {
-                    states.push(call.empty());
-                }
+                self.states
+                    .extend(self.plan.calls.iter().map(AggregateCall::empty));
                 self.sessions.push(session);
                 self.sessions.len() as u32 - 1
             }
@@ -225,12 +225,20 @@ impl Sessions {
         let session = &mut self.sessions[slot as usize];
         (session.is_open, session.changed) = (false, false);
         session.key = Key::default();
+        let states = self.states_of(slot);
         self.plan
             .calls
             .iter()
-            .zip(&mut self.states)
-            .map(|(call, states)| std::mem::replace(&mut states[slot as usize], call.empty()))
+            .zip(&mut self.states[states])
+            .map(|(call, state)| std::mem::replace(state, call.empty()))
             .collect()
+    }
+
+    /// Where the states of a slot are.
+    fn states_of(&self, slot: u32) -> Range<usize> {
+        let n_calls = self.plan.calls.len();
+        let first = slot as usize * n_calls;
+        first..first + n_calls
     }
 
     /// Takes a session out of those of its key.
@@ -263,13 +271,17 @@ impl Sessions {
 
     /// Takes placed rows into the states of their sessions.
     fn update(&mut self, batch: &RecordBatch, placed: &mut Placed) -> Result<(), Error> {
-        let Placed { rows, slots } = std::mem::take(placed);
+        let Placed { rows, mut slots } = std::mem::take(placed);
         if rows.is_empty() {
             return Ok(());
         }
         let rows = take_rows(batch, rows)?;
-        for (call, states) in self.plan.calls.iter().zip(&mut self.states) {
-            call.update(states, &slots, &rows, None)?;
+        let n_calls = self.plan.calls.len() as u32;
+        for slot in &mut slots {
+            *slot *= n_calls;
+        }
+        for (index, call) in self.plan.calls.iter().enumerate() {
+            call.update(&mut self.states[index..], &slots, &rows, None)?;
         }
         Ok(())
     }
@@ -278,9 +290,10 @@ impl Sessions {
     fn meet(&mut self) {
         for (into, from) in std::mem::take(&mut self.meeting) {
             let merged = self.release(from);
-            for ((call, states), state) in self.plan.calls.iter().zip(&mut self.states).zip(merged)
-            {
-                call.merge(&mut states[into as usize], state);
+            let into = self.states_of(into);
+            let states = self.states[into].iter_mut().zip(merged);
+            for (call, (state, merged)) in self.plan.calls.iter().zip(states) {
+                call.merge(state, merged);
             }
         }
     }
@@ -334,10 +347,10 @@ impl Sessions {
             columns.push((format!("key_{index}"), key.clone()));
         }
         for (index, call) in self.plan.calls.iter().enumerate() {
-            let (states, empty) = (&self.states[index], call.empty());
+            let empty = call.empty();
+            let state = |slot: u32| &self.states[self.states_of(slot)][index];
             let states = saved_column(
-                sessions()
-                    .map(|session| session.map_or(&empty, |(_, _, slot)| &states[slot as usize])),
+                sessions().map(|session| session.map_or(&empty, |(_, _, slot)| state(slot))),
             );
             columns.push((format!("state_{index}"), states));
         }
@@ -396,9 +409,9 @@ impl Sessions {
                 SessionColumn::Time => last.clone(),
             });
         }
-        for (call, states) in self.plan.calls.iter().zip(&self.states) {
-            let states = closed.iter().map(|(_, slot)| &states[*slot as usize]);
-            columns.push(call.finish(states)?);
+        for (index, call) in self.plan.calls.iter().enumerate() {
+            let slots = closed.iter().map(|(_, slot)| self.states_of(*slot));
+            columns.push(call.finish(slots.map(|states| &self.states[states][index]))?);
         }
         for (_, slot) in closed {
             self.release(slot);
@@ -528,8 +541,9 @@ impl Operator for Sessions {
                 let (start, end) = (starts.value(row), ends.value(row));
                 let close = super::window::close_time(end, self.plan.zone);
                 let slot = self.open(&key, (start, end), close);
-                for (own, saved) in self.states.iter_mut().zip(saved) {
-                    own[slot as usize] = saved;
+                let states = self.states_of(slot);
+                for (own, saved) in self.states[states].iter_mut().zip(saved) {
+                    *own = saved;
                 }
             }
         }

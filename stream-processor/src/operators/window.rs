@@ -14,7 +14,7 @@ use arrow::row::OwnedRow;
 use chrono_tz::Tz;
 use hashbrown::HashMap;
 
-use super::aggregate::{AggregateCall, State};
+use super::aggregate::{AggregateCall, State, states_size};
 use super::dedup::millis;
 use super::keys::{
     Encoder, batch_of, column, damaged, failed, loaded_column, saved_column, state_batch,
@@ -406,7 +406,8 @@ impl Operator for Windows {
     }
 
     fn state_size(&self) -> usize {
-        self.n_groups() * (96 + 48 * self.plan.calls.len())
+        let states = |bucket: &Bucket| states_size(&bucket.states);
+        self.n_groups() * 96 + self.open.values().map(states).sum::<usize>()
     }
 }
 

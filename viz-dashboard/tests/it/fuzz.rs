@@ -2,8 +2,6 @@
 //!
 //! Each runs for a second, or for `STREAMFORGE_FUZZ_SECONDS`.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -49,34 +47,12 @@ fn no_request_brings_the_pages_down() {
     let runtime = Runtime::new().unwrap();
     let server = runtime.block_on(Server::start());
     let address = server.url.trim_start_matches("http://").to_owned();
-    let (mut n_requests, mut n_answers) = (0_u64, 0_u64);
-    testkit::fuzz(&requests(), |bytes| {
-        n_requests += 1;
-        let mut stream = TcpStream::connect(&address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
-        // The server may have heard enough before all is written.
-        let _ = stream.write_all(bytes);
-        let _ = stream.shutdown(std::net::Shutdown::Write);
-        let mut answer = Vec::new();
-        if let Err(error) = stream.read_to_end(&mut answer) {
-            assert_ne!(
-                error.kind(),
-                std::io::ErrorKind::WouldBlock,
-                "no answer and no end"
-            );
-        }
-        let start = String::from_utf8_lossy(&answer[..answer.len().min(12)]).into_owned();
-        if let Some(status) = start.strip_prefix("HTTP/1.1 ") {
-            n_answers += 1;
-            assert_ne!(status, "500", "{}", String::from_utf8_lossy(&answer));
-        }
-        if n_requests % 100 == 0 {
-            assert_eq!(runtime.block_on(server.text("/sql")).0, 200);
-        }
-    });
-    assert!(n_answers > 0, "none of {n_requests} was answered");
+    testkit::fuzz_http(
+        &address,
+        &requests(),
+        |status, answer| assert_ne!(status, "500", "{}", String::from_utf8_lossy(answer)),
+        || assert_eq!(runtime.block_on(server.text("/sql")).0, 200),
+    );
     runtime.block_on(server.stop());
 }
 

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use datafusion::common::Spans;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery, Volatility, lit};
 
 use super::Analyzer;
 use super::expr::{Context, Typed};
 use super::scope::{Field, Relation};
 use crate::failure::{Code, Failure, Pos, Result};
+use crate::functions::kernel::{Kernel, OnFailure};
 use crate::functions::{aggregates, array};
 use crate::sql::ast::{self, Compare, Query};
 use crate::types::{Type, common};
@@ -63,10 +64,39 @@ impl Analyzer<'_> {
     ) -> Result<Typed> {
         self.not_under_try(pos, "a subquery")?;
         let (plan, field, outer) = self.one_column(pos, query, cx)?;
+        // A correlated one becomes an outer join, which knows that it may find nothing.
+        let plan = if outer.is_empty() {
+            self.perhaps_empty(plan)?
+        } else {
+            plan
+        };
         Ok(Typed::new(
             Expr::ScalarSubquery(subquery(plan, outer)),
             field.ty,
         ))
+    }
+
+    /// `plan` with a column that says it can be NULL, as a scalar subquery without rows is. DataFusion asks the column
+    /// alone, and would fold any expression of constants back into one that cannot.
+    fn perhaps_empty(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let field = plan.schema().field(0);
+        if field.is_nullable() {
+            return Ok(plan);
+        }
+        let (name, data_type) = (self.fresh("value"), field.data_type().clone());
+        let column = Expr::Column(plan.schema().columns().swap_remove(0));
+        let value = Kernel::call_with(
+            "perhaps",
+            data_type.to_string(),
+            data_type,
+            OnFailure::Raise,
+            vec![column],
+            Volatility::Volatile,
+            Arc::new(|args| args.expanded(0)),
+        );
+        Ok(LogicalPlanBuilder::from(plan)
+            .project([value.alias(name)])?
+            .build()?)
     }
 
     pub(super) fn exists(
