@@ -289,7 +289,7 @@ SELECT
   session_token, MIN(account_id), window_start, window_end, COUNT(*),
   COUNT(*) FILTER (WHERE action_name = 'purchase'),
   SUM(monetary_value) FILTER (WHERE action_name = 'purchase')
-FROM TABLE(SESSION(TABLE events PARTITION BY session_token, DESCRIPTOR(event_time), INTERVAL '1' MINUTE))
+FROM TABLE(SESSION(TABLE events PARTITION BY session_token, DESCRIPTOR(event_time), INTERVAL '30' SECOND))
 GROUP BY session_token, window_start, window_end;
 
 INSERT INTO iceberg.gold.revenue_by_country

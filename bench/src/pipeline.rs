@@ -10,20 +10,26 @@ use crate::trino;
 
 const SQL: &str = include_str!("../../sql/clickstream.sql");
 
+/// What a soak leaves on the disk is bounded by these; a gigabyte of a partition is more than a minute of it.
+const SMALL_DISK: [&str; 3] = [
+    "streaming_server.retention_size=1GiB",
+    "maintenance.policy.keep_for=30s",
+    "maintenance.policy.keep_snapshots=5",
+];
+
 /// Starts the services and the demo's job with checkpoints each `checkpoint` seconds, but no demo events.
-async fn start(binary: &Path, checkpoint: u64) -> anyhow::Result<(Site, Running)> {
+async fn start(
+    binary: &Path,
+    checkpoint: u64,
+    settings: &[&str],
+) -> anyhow::Result<(Site, Running)> {
     let site = Site::new(binary)?;
-    let running = site
-        .start(&[
-            "up",
-            "--rate",
-            "1",
-            "--set",
-            "demo.events=false",
-            "--set",
-            &interval(checkpoint),
-        ])
-        .await?;
+    let interval = interval(checkpoint);
+    let mut arguments = vec!["up", "--rate", "1"];
+    for setting in ["demo.events=false", &interval].iter().chain(settings) {
+        arguments.extend(["--set", setting]);
+    }
+    let running = site.start(&arguments).await?;
     Ok((site, running))
 }
 
@@ -34,7 +40,7 @@ fn interval(seconds: u64) -> String {
 
 /// One run of `events` events as fast as they go.
 pub(crate) async fn measure(binary: &Path, events: u64, checkpoint: u64) -> anyhow::Result<()> {
-    let (site, running) = start(binary, checkpoint).await?;
+    let (site, running) = start(binary, checkpoint, &[]).await?;
     let server = site.address("query_engine.listen");
     let http = reqwest::Client::new();
     let before = running.cpu()?;
@@ -102,7 +108,7 @@ fn print_cpu(
 
 /// Memory every ten seconds under load.
 pub(crate) async fn soak(binary: &Path, rate: u64, seconds: u64) -> anyhow::Result<()> {
-    let (site, running) = start(binary, 5).await?;
+    let (site, running) = start(binary, 5, &SMALL_DISK).await?;
     let rate = rate.to_string();
     let mut emitter = site
         .command(&["emit", "--rate", &rate])
@@ -120,6 +126,11 @@ pub(crate) async fn soak(binary: &Path, rate: u64, seconds: u64) -> anyhow::Resu
         ));
     }
     emitter.kill().await.context("could not end the emitter")?;
+    let server = site.address("query_engine.listen");
+    let sql = "SELECT count(*) FROM bronze.clickstream";
+    let rows = trino::number(&reqwest::Client::new(), &server, sql).await;
+    let rate = rows as f64 / begun.elapsed().as_secs_f64();
+    print(&format!("{rows} events in bronze: {rate:.0} events/s"));
     let peak = readings.iter().copied().fold(0.0, f64::max);
     let half = readings.len() / 2;
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len().max(1) as f64;

@@ -80,7 +80,7 @@ impl Default for WriterOptions {
     fn default() -> Self {
         Self {
             target_file_size: 128 << 20,
-            row_group_size: 32 << 20,
+            row_group_size: 16 << 20,
             max_open_files: 32,
             max_buffered: 128 << 20,
             part_size: 8 << 20,

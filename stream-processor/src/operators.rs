@@ -10,6 +10,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod group;
 pub(crate) mod join;
 pub(crate) mod keys;
+pub(crate) mod pieces;
 pub(crate) mod saved;
 pub(crate) mod session;
 pub(crate) mod temporal;

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 /// Rows pass from thread to thread, and the C library's allocator gives back little of what other threads free: with
 /// it the pipeline took a tenth more CPU and a quarter more memory (docs/benchmarks.md).
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::of_process();

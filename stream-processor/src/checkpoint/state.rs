@@ -1,6 +1,6 @@
 //! State tables as Arrow IPC files, and back into the tables of each instance.
 
-use std::io::Cursor;
+use std::io::{self, Cursor, Write};
 use std::ops::Range;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
@@ -11,22 +11,45 @@ use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use bytes::Bytes;
 use lz4_flex::frame::{FrameDecoder, FrameEncoder};
+use object_store::{PutPayload, PutPayloadMut};
 
 use crate::error::Error;
 
 /// The column by which a table is split.
 pub(crate) const KEY_GROUP_COLUMN: &str = "__key_group";
 
+/// Rows of a message: the writer copies one whole before it compresses it.
+const ROWS: usize = 1 << 14;
+/// Bytes of a piece of a file.
+const PIECE: usize = 256 << 10;
+
+/// A file in pieces, so that nothing is copied when it grows.
+struct File(PutPayloadMut);
+
+impl Write for File {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Batches of one schema as a file: an Arrow IPC stream in an LZ4 frame. State is hashes and numbers for the most
 /// part, of which zstd makes little less in four times the time.
-pub(crate) fn encode(batches: &[RecordBatch]) -> Result<Bytes, Error> {
+pub(crate) fn encode(batches: &[RecordBatch]) -> Result<PutPayload, Error> {
     let Some(first) = batches.first() else {
-        return Ok(Bytes::new());
+        return Ok(PutPayload::default());
     };
     let write = || {
-        let mut writer = StreamWriter::try_new(FrameEncoder::new(Vec::new()), &first.schema())?;
+        let file = File(PutPayloadMut::new().with_block_size(PIECE));
+        let mut writer = StreamWriter::try_new(FrameEncoder::new(file), &first.schema())?;
         for batch in batches {
-            writer.write(batch)?;
+            for begin in (0..batch.num_rows()).step_by(ROWS) {
+                writer.write(&batch.slice(begin, ROWS.min(batch.num_rows() - begin)))?;
+            }
         }
         writer
             .into_inner()?
@@ -34,7 +57,7 @@ pub(crate) fn encode(batches: &[RecordBatch]) -> Result<Bytes, Error> {
             .map_err(|error| ArrowError::ExternalError(Box::new(error)))
     };
     write()
-        .map(Bytes::from)
+        .map(|file| file.0.freeze())
         .map_err(|error| Error::caused("could not encode state", error))
 }
 

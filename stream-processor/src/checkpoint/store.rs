@@ -341,7 +341,7 @@ impl JobStore {
             path,
             batches: batches.len(),
             rows: batches.iter().map(RecordBatch::num_rows).sum(),
-            bytes: file.len() as u64,
+            bytes: file.content_length() as u64,
         };
         self.put(&segment.path, file, PutMode::Overwrite).await?;
         Ok(segment)
@@ -411,7 +411,12 @@ impl JobStore {
         })
     }
 
-    async fn put(&self, path: &str, body: Bytes, mode: PutMode) -> Result<(), Error> {
+    async fn put(
+        &self,
+        path: &str,
+        body: impl Into<PutPayload>,
+        mode: PutMode,
+    ) -> Result<(), Error> {
         put(&self.store, &self.at(path), body, mode)
             .await
             .map_err(|error| {
@@ -448,12 +453,11 @@ async fn claim_generation(store: &Arc<dyn ObjectStore>, job: &Path) -> Result<u6
 async fn put(
     store: &Arc<dyn ObjectStore>,
     path: &Path,
-    body: Bytes,
+    body: impl Into<PutPayload>,
     mode: PutMode,
 ) -> Result<(), object_store::Error> {
     let options = PutOptions::from(mode);
-    let payload = PutPayload::from_bytes(body);
-    store.put_opts(path, payload, options).await.map(|_| ())
+    store.put_opts(path, body.into(), options).await.map(|_| ())
 }
 
 async fn list_numbers(store: &Arc<dyn ObjectStore>, directory: &Path) -> Result<Vec<u64>, Error> {

@@ -1,6 +1,7 @@
 //! Aggregate functions: a state for each group, updated, retracted, merged, saved and turned into a result.
 
 use std::collections::BTreeMap;
+use std::ops::IndexMut;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -108,7 +109,10 @@ impl Column {
 
 /// What a group has seen.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::box_collection, reason = "what is rare must not make the others larger")]
+#[expect(
+    clippy::box_collection,
+    reason = "what is rare must not make the others larger"
+)]
 pub(crate) enum State {
     Count(i64),
     Int {
@@ -203,7 +207,7 @@ impl AggregateCall {
     /// Takes the rows of `batch` into `states[groups[row]]`; those that `additions` denies are taken back.
     pub(crate) fn update(
         &self,
-        states: &mut [State],
+        states: &mut (impl IndexMut<usize, Output = State> + ?Sized),
         groups: &[u32],
         batch: &RecordBatch,
         additions: Option<&[bool]>,

@@ -119,9 +119,13 @@ pub(crate) fn state_batch(
 
 /// Saved aggregate states of one call as a column.
 pub(crate) fn saved_column<'s>(
-    states: impl Iterator<Item = &'s super::aggregate::State>,
+    states: impl Iterator<Item = &'s super::aggregate::State> + Clone,
 ) -> ArrayRef {
-    let mut builder = BinaryBuilder::new();
+    // Sets of millions of values are among them, so nothing is grown and copied.
+    let (n_states, n_bytes) = states.clone().fold((0, 0), |(n_states, n_bytes), state| {
+        (n_states + 1, n_bytes + super::saved::length(state))
+    });
+    let mut builder = BinaryBuilder::with_capacity(n_states, n_bytes);
     let mut bytes = Vec::new();
     for state in states {
         bytes.clear();

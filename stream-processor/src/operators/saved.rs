@@ -2,6 +2,7 @@
 
 use super::aggregate::{DecimalSum, State};
 use super::cell::Cell;
+use super::fingerprint::WIDTH;
 
 /// Writes `state` behind what `out` holds.
 pub(crate) fn save(state: &State, out: &mut Vec<u8>) {
@@ -41,6 +42,7 @@ pub(crate) fn save(state: &State, out: &mut Vec<u8>) {
         State::Prints(prints) => {
             out.push(9);
             out.extend((prints.len() as u64).to_le_bytes());
+            out.reserve(prints.len() * WIDTH);
             prints.iter().for_each(|print| out.extend(print));
         }
         State::List(list) => {
@@ -50,6 +52,18 @@ pub(crate) fn save(state: &State, out: &mut Vec<u8>) {
                 save_cell(Some(&Cell::Text(item.clone())), out);
             }
         }
+    }
+}
+
+/// Bytes that [`save`] writes; of values that lie elsewhere about that.
+pub(crate) fn length(state: &State) -> usize {
+    match state {
+        State::Prints(prints) => 9 + prints.len() * WIDTH,
+        State::Distinct(set) => 9 + set.len() * 32,
+        State::Bag(bag) => 9 + bag.len() * 32,
+        State::List(list) => 9 + list.iter().map(|item| 9 + item.len()).sum::<usize>(),
+        State::Chosen(Some(Cell::Text(text))) => 10 + text.len(),
+        _ => 26,
     }
 }
 

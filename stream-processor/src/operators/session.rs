@@ -12,6 +12,7 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use chrono_tz::Tz;
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use super::aggregate::{AggregateCall, State};
 use super::dedup::millis;
@@ -19,6 +20,7 @@ use super::keys::{
     Encoder, batch_of, column, damaged, loaded_column, saved_column, state_batch, take_rows,
     take_watermark, watermark_table,
 };
+use super::pieces::Pieces;
 use super::window::{named, spread, window_columns};
 use crate::batch::ChangeBatch;
 use crate::error::Error;
@@ -46,8 +48,8 @@ impl OperatorFactory for SessionAggregate {
             encoder: Encoder::new(&self.input, &self.keys)?,
             plan: self.clone(),
             watermark: EventTime::MIN,
-            sessions: Vec::new(),
-            states: Vec::new(),
+            sessions: Pieces::default(),
+            states: Pieces::default(),
             free: Vec::new(),
             first: HashTable::new(),
             hasher: ahash::RandomState::new(),
@@ -60,7 +62,8 @@ impl OperatorFactory for SessionAggregate {
     }
 }
 
-type Key = Box<[u8]>;
+/// The bytes of a key; short ones lie in place, as each row's is compared with them.
+type Key = SmallVec<[u8; 32]>;
 
 /// No slot.
 const NONE: u32 = u32::MAX;
@@ -86,9 +89,9 @@ struct Sessions {
     encoder: Encoder,
     watermark: EventTime,
     /// By slot.
-    sessions: Vec<Session>,
+    sessions: Pieces<Session>,
     /// One state a call, by slot: a row needs all of its session's, so they lie side by side.
-    states: Vec<State>,
+    states: Pieces<State>,
     /// Slots of no session, with empty states.
     free: Vec<u32>,
     /// The first slot of each key.
@@ -196,8 +199,9 @@ impl Sessions {
                 slot
             }
             None => {
-                self.states
-                    .extend(self.plan.calls.iter().map(AggregateCall::empty));
+                for call in &self.plan.calls {
+                    self.states.push(call.empty());
+                }
                 self.sessions.push(session);
                 self.sessions.len() as u32 - 1
             }
@@ -225,17 +229,17 @@ impl Sessions {
         let session = &mut self.sessions[slot as usize];
         (session.is_open, session.changed) = (false, false);
         session.key = Key::default();
-        let states = self.states_of(slot);
+        let places = self.places_of(slot);
         self.plan
             .calls
             .iter()
-            .zip(&mut self.states[states])
-            .map(|(call, state)| std::mem::replace(state, call.empty()))
+            .zip(places)
+            .map(|(call, place)| std::mem::replace(&mut self.states[place], call.empty()))
             .collect()
     }
 
-    /// Where the states of a slot are.
-    fn states_of(&self, slot: u32) -> Range<usize> {
+    /// Where the states of a slot are, by call.
+    fn places_of(&self, slot: u32) -> Range<usize> {
         let n_calls = self.plan.calls.len();
         let first = slot as usize * n_calls;
         first..first + n_calls
@@ -271,17 +275,16 @@ impl Sessions {
 
     /// Takes placed rows into the states of their sessions.
     fn update(&mut self, batch: &RecordBatch, placed: &mut Placed) -> Result<(), Error> {
-        let Placed { rows, mut slots } = std::mem::take(placed);
+        let Placed { rows, slots } = std::mem::take(placed);
         if rows.is_empty() {
             return Ok(());
         }
         let rows = take_rows(batch, rows)?;
         let n_calls = self.plan.calls.len() as u32;
-        for slot in &mut slots {
-            *slot *= n_calls;
-        }
-        for (index, call) in self.plan.calls.iter().enumerate() {
-            call.update(&mut self.states[index..], &slots, &rows, None)?;
+        let mut places: Vec<_> = slots.iter().map(|slot| slot * n_calls).collect();
+        for call in &self.plan.calls {
+            call.update(&mut self.states, &places, &rows, None)?;
+            places.iter_mut().for_each(|place| *place += 1);
         }
         Ok(())
     }
@@ -290,10 +293,9 @@ impl Sessions {
     fn meet(&mut self) {
         for (into, from) in std::mem::take(&mut self.meeting) {
             let merged = self.release(from);
-            let into = self.states_of(into);
-            let states = self.states[into].iter_mut().zip(merged);
-            for (call, (state, merged)) in self.plan.calls.iter().zip(states) {
-                call.merge(state, merged);
+            let places = self.places_of(into).zip(merged);
+            for (call, (place, merged)) in self.plan.calls.iter().zip(places) {
+                call.merge(&mut self.states[place], merged);
             }
         }
     }
@@ -348,7 +350,7 @@ impl Sessions {
         }
         for (index, call) in self.plan.calls.iter().enumerate() {
             let empty = call.empty();
-            let state = |slot: u32| &self.states[self.states_of(slot)][index];
+            let state = |slot: u32| &self.states[self.places_of(slot).start + index];
             let states = saved_column(
                 sessions().map(|session| session.map_or(&empty, |(_, _, slot)| state(slot))),
             );
@@ -410,8 +412,10 @@ impl Sessions {
             });
         }
         for (index, call) in self.plan.calls.iter().enumerate() {
-            let slots = closed.iter().map(|(_, slot)| self.states_of(*slot));
-            columns.push(call.finish(slots.map(|states| &self.states[states][index]))?);
+            let states = closed
+                .iter()
+                .map(|(_, slot)| &self.states[self.places_of(*slot).start + index]);
+            columns.push(call.finish(states)?);
         }
         for (_, slot) in closed {
             self.release(slot);
@@ -541,14 +545,13 @@ impl Operator for Sessions {
                 let (start, end) = (starts.value(row), ends.value(row));
                 let close = super::window::close_time(end, self.plan.zone);
                 let slot = self.open(&key, (start, end), close);
-                let states = self.states_of(slot);
-                for (own, saved) in self.states[states].iter_mut().zip(saved) {
-                    *own = saved;
+                for (place, saved) in self.places_of(slot).zip(saved) {
+                    self.states[place] = saved;
                 }
             }
         }
         // They are as the checkpoint has them.
-        for session in &mut self.sessions {
+        for session in self.sessions.iter_mut() {
             session.changed = false;
         }
         (self.changed, self.gone) = (Vec::new(), Vec::new());
@@ -556,9 +559,11 @@ impl Operator for Sessions {
     }
 
     fn state_size(&self) -> usize {
-        // Keys of one operator are of about one size.
+        // Keys of one operator are of about one size, and short ones lie in place.
         let first = self.sessions.iter().find(|session| session.is_open);
-        let key = first.map_or(0, |session| session.key.len());
+        let key = first.map_or(0, |session| {
+            usize::from(session.key.spilled()) * session.key.len()
+        });
         let states = size_of::<State>() * self.plan.calls.len();
         self.sessions.len() * (size_of::<Session>() + key + states + 16)
     }

@@ -185,12 +185,12 @@ GOLD = {
 STRICT_GOLD = {
     "sessions": (
         "SELECT session_token, account_id, window_start, window_end, events, purchases, revenue FROM gold_sessions",
-        """SELECT session_token, min(account_id), min(event_time), max(event_time) + INTERVAL 1 MINUTE, count(*),
+        """SELECT session_token, min(account_id), min(event_time), max(event_time) + INTERVAL 30 SECOND, count(*),
            count(*) FILTER (action_name = 'purchase'), sum(monetary_value) FILTER (action_name = 'purchase')
            FROM (SELECT *, sum(begins) OVER (PARTITION BY session_token ORDER BY event_time
                  ROWS UNBOUNDED PRECEDING) AS number
                  FROM (SELECT *, CASE WHEN event_time - lag(event_time) OVER (PARTITION BY session_token
-                       ORDER BY event_time) <= INTERVAL 1 MINUTE THEN 0 ELSE 1 END AS begins FROM counted))
+                       ORDER BY event_time) <= INTERVAL 30 SECOND THEN 0 ELSE 1 END AS begins FROM counted))
            GROUP BY session_token, number"""),
 }
 EXACT = {

@@ -1,0 +1,89 @@
+//! A vector that grows by pieces of one size: what it holds is never copied to grow, and at most one piece is unused.
+//!
+//! State of millions of keys would otherwise be copied whole each time a vector doubles, with both copies in memory,
+//! and leave up to half of the larger one empty.
+
+use std::ops::{Index, IndexMut};
+
+/// Items of a piece.
+const PIECE: usize = 1 << 12;
+
+/// Items by index.
+#[derive(Debug, Clone)]
+pub(crate) struct Pieces<T>(Vec<Vec<T>>);
+
+impl<T> Default for Pieces<T> {
+    fn default() -> Self {
+        Pieces(Vec::new())
+    }
+}
+
+impl<T> Pieces<T> {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0
+            .last()
+            .map_or(0, |last| (self.0.len() - 1) * PIECE + last.len())
+    }
+
+    /// Adds one at the end.
+    pub(crate) fn push(&mut self, item: T) {
+        match self.0.last_mut() {
+            Some(last) if last.len() < PIECE => last.push(item),
+            _ => {
+                let mut piece = Vec::with_capacity(PIECE);
+                piece.push(item);
+                self.0.push(piece);
+            }
+        }
+    }
+
+    /// All in their order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().flatten()
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.0.iter_mut().flatten()
+    }
+}
+
+impl<T> Index<usize> for Pieces<T> {
+    type Output = T;
+
+    #[inline]
+    fn index(&self, at: usize) -> &T {
+        &self.0[at / PIECE][at % PIECE]
+    }
+}
+
+impl<T> IndexMut<usize> for Pieces<T> {
+    #[inline]
+    fn index_mut(&mut self, at: usize) -> &mut T {
+        &mut self.0[at / PIECE][at % PIECE]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PIECE, Pieces};
+
+    #[test]
+    fn it_is_a_vector() {
+        let mut pieces = Pieces::default();
+        assert_eq!(pieces.len(), 0);
+        let n_items = 2 * PIECE + 3;
+        for item in 0..n_items {
+            pieces.push(item);
+            assert_eq!(pieces.len(), item + 1);
+        }
+        pieces.iter_mut().for_each(|item| *item *= 2);
+        pieces[PIECE] += 1;
+        assert_eq!(
+            (pieces[PIECE - 1], pieces[PIECE]),
+            (2 * PIECE - 2, 2 * PIECE + 1)
+        );
+        assert_eq!(pieces.iter().sum::<usize>(), n_items * (n_items - 1) + 1);
+    }
+}
