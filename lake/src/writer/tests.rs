@@ -175,14 +175,15 @@ async fn statistics_are_those_that_the_table_asks_for() {
         ..WriterOptions::default()
     };
     let mut writer = TableWriter::new(&table, options).unwrap();
-    let rows = rows(&[Some(7), None], &["b", "c"], &[1.5, f64::NAN]);
-    let name = StringArray::from(vec![Some("b"), None]);
-    let columns = vec![
-        rows.column(0).clone(),
-        Arc::new(name) as ArrayRef,
-        rows.column(2).clone(),
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![Some(7), None]));
+    let names: ArrayRef = Arc::new(StringArray::from(vec![Some("b"), None]));
+    let amounts: ArrayRef = Arc::new(Float64Array::from(vec![1.5, f64::NAN]));
+    let columns = [
+        ("id", ids, true),
+        ("name", names, true),
+        ("amount", amounts, true),
     ];
-    let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
+    let rows = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
     writer.write(&rows).await.unwrap();
     let files = writer.finish().await.unwrap();
     let file = files[0].data_file(table.metadata()).unwrap();
