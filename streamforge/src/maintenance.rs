@@ -1,12 +1,19 @@
-//! Keeps the tables of `up` healthy: compaction and snapshot expiry by `lake`, as a task of this process.
+//! Keeps the tables of `up` healthy: compaction and snapshot expiry by `lake`, on a thread of its own that yields.
+
+use std::future::Future;
 
 use anyhow::Context;
 use lake::catalog::{CatalogConfig, RestCatalog};
 use lake::io::StoreConfig;
 use lake::maintenance::Policy;
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use crate::run::{Platform, Stage};
+
+/// The nice value of the thread; on Linux each thread has its own.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
 
 /// Whether and how tables are maintained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,9 +66,35 @@ pub(crate) async fn start(platform: &mut Platform) -> anyhow::Result<()> {
         .await
         .context("could not reach the catalog")?;
     platform.spawn(Stage::Clients, |shutdown| async move {
-        lake::maintenance::run(catalog, policy, shutdown)
-            .await
+        yielding(lake::maintenance::run(catalog, policy, shutdown))
+            .await?
             .context("the maintenance of tables failed")
     });
     Ok(())
+}
+
+/// Runs `work` on a thread that gets a tenth of what others get of a core while all are busy: rewriting files costs half
+/// as much as making them, and must neither slow a stream down nor come to nothing.
+async fn yielding<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("could not make a runtime for the maintenance of tables")?;
+    let (sender, outcome) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("upkeep".to_owned())
+        .spawn(move || {
+            #[cfg(target_os = "linux")]
+            if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+                tracing::warn!(%error, "the maintenance of tables runs at full priority");
+            }
+            // Nobody waits any more when the platform has stopped.
+            let _ = sender.send(runtime.block_on(work));
+        })
+        .context("could not start a thread for the maintenance of tables")?;
+    outcome
+        .await
+        .context("the maintenance of tables ended in an unexpected way")
 }
