@@ -73,8 +73,8 @@ pub(crate) async fn start(platform: &mut Platform) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs `work` on a thread that gets a tenth of what others get of a core while all are busy: rewriting files costs half
-/// as much as making them, and must neither slow a stream down nor come to nothing.
+/// Runs `work` on a thread that gets a tenth of what others get of a core while all are busy: at full priority, rewriting
+/// files took a third of a stream's throughput on two cores (`docs/benchmarks.md`). It must not come to nothing either.
 async fn yielding<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> anyhow::Result<T> {

@@ -1,8 +1,8 @@
 //! Which statistics of a column manifests keep, as the table's properties say.
 //!
 //! `write.metadata.metrics.default` and `write.metadata.metrics.column.<name>` take `none`, `counts`,
-//! `truncate(<length>)` or `full`; Iceberg's default is `truncate(16)`. A column without bounds has none in the Parquet
-//! file either: comparing wide values costs time, and nothing would be skipped by them.
+//! `truncate(<length>)` or `full`; Iceberg's default is `truncate(16)`. A column at the top level
+//! without bounds has none in the Parquet file either: comparing wide values costs time, and skips nothing.
 //! See <https://iceberg.apache.org/docs/latest/configuration/#write-properties>.
 
 use std::collections::HashMap;
