@@ -325,7 +325,7 @@ pub(crate) fn parse_decimal(text: &[u8], precision: u8, scale: i8) -> Option<i12
 /// What `Double.parseDouble` gives for the trimmed text.
 pub(crate) fn parse_double(text: &str) -> Option<f64> {
     let text = text.trim();
-    let bare = text.trim_start_matches(['+', '-']);
+    let bare = text.strip_prefix(['+', '-']).unwrap_or(text);
     match bare {
         "NaN" => return Some(f64::NAN),
         "Infinity" if text.starts_with('-') => return Some(f64::NEG_INFINITY),

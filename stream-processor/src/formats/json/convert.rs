@@ -231,7 +231,8 @@ pub(crate) fn quote(text: &[u8], output: &mut Vec<u8>) {
     output.push(b'"');
 }
 
-/// Appends a checked container without white space, strings written as Jackson writes them.
+/// Appends a checked container without white space, strings and numbers written as Jackson writes
+/// them: a number with a fraction or an exponent has become a double (`1.50` gives `1.5`).
 fn compact(text: &[u8], output: &mut Vec<u8>) {
     let mut scanner = Scanner::new(text);
     while scanner.at < text.len() {
@@ -251,10 +252,33 @@ fn compact(text: &[u8], output: &mut Vec<u8>) {
                 }
             }
             b' ' | b'\n' | b'\r' | b'\t' => scanner.at += 1,
+            b'-' | b'0'..=b'9' => {
+                let rest = &text[scanner.at..];
+                let length = rest
+                    .iter()
+                    .position(|byte| {
+                        !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')
+                    })
+                    .unwrap_or(rest.len());
+                write_number(&rest[..length], output);
+                scanner.at += length;
+            }
             byte => {
                 output.push(byte);
                 scanner.at += 1;
             }
         }
+    }
+}
+
+fn write_number(text: &[u8], output: &mut Vec<u8>) {
+    let is_integer = !text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
+    let value = std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse().ok());
+    match value {
+        _ if text == b"-0" => output.push(b'0'),
+        Some(value) if !is_integer => text::write_double(value, output),
+        _ => output.extend_from_slice(text),
     }
 }

@@ -90,7 +90,7 @@ fn bad_values_become_null_and_bad_records_are_skipped() {
         column("z", TypeRoot::TimestampLtz(3)),
     ];
     let records: [&[u8]; 10] = [
-        br#"{"i":"12","s":{"o": [1, 2]},"b":"maybe","d":"1.005","t":"2020-12-30 12:13:14.123","z":"2020-12-30 12:13:14Z"}"#,
+        br#"{"i":"12","s":{"o": [1, 2.50, 12345678.5, -0]},"b":"maybe","d":"1.005","t":"2020-12-30 12:13:14.123","z":"2020-12-30 12:13:14Z"}"#,
         br#"{"i":1.7,"s":1.50,"b":1,"d":123456,"t":"2020-12-30T12:13:14","z":"2020-12-30 12:13:14"}"#,
         br#"{"i":2147483648,"s":true,"b":true,"d":null,"x":[1,{"y":2}]}"#,
         br#"{}"#,
@@ -103,7 +103,7 @@ fn bad_values_become_null_and_bad_records_are_skipped() {
     ];
     let decoded = decode(&columns, lenient(), &records);
     expect_test::expect![[r#"
-        {"i":12,"s":"{\"o\":[1,2]}","b":false,"d":1.01,"t":"2020-12-30 12:13:14.123","z":"2020-12-30 12:13:14Z"}
+        {"i":12,"s":"{\"o\":[1,2.5,1.23456785E7,0]}","b":false,"d":1.01,"t":"2020-12-30 12:13:14.123","z":"2020-12-30 12:13:14Z"}
         {"i":1,"s":"1.50","b":false,"d":null,"t":null,"z":null}
         {"i":null,"s":"true","b":true,"d":null,"t":null,"z":null}
         {"i":null,"s":null,"b":null,"d":null,"t":null,"z":null}
@@ -169,25 +169,45 @@ fn slow(value: &Value, column: usize) -> Option<String> {
         (_, Value::Null) => None,
         (0, Value::Number(number)) => match number.as_i64() {
             Some(number) => Some(number.to_string()),
-            None => Some((number.as_f64()?.trunc() as i64).to_string()),
+            None => {
+                let number = number.as_f64()?.trunc();
+                (number.abs() < 9.0e18).then(|| (number as i64).to_string())
+            }
         },
         (0, Value::String(text)) => text
             .trim()
             .parse::<i64>()
             .ok()
             .map(|number| number.to_string()),
-        (1, Value::String(text)) => Some(text.clone()),
-        (1, other) => Some(other.to_string()),
+        (1, Value::String(text)) => Some(spelled_once(text)),
+        (1, other) => Some(spelled_once(&other.to_string())),
         (2, Value::Bool(value)) => Some(value.to_string()),
         (2, Value::String(text)) => Some(text.trim().eq_ignore_ascii_case("true").to_string()),
         (2, Value::Number(_)) => Some("false".to_owned()),
         (3, Value::Number(number)) => Some(number.as_f64()?.to_string()),
-        (3, Value::String(text)) => text
-            .trim()
-            .parse::<f64>()
-            .ok()
-            .map(|number| number.to_string()),
+        (3, Value::String(text)) => slow_double(text.trim()).map(|number| number.to_string()),
         _ => None,
+    }
+}
+
+/// One spelling of numbers: a `STRING` column takes `1.50` as it is written, and those inside a
+/// container as Java prints doubles.
+fn spelled_once(text: &str) -> String {
+    let value: Result<Value, _> = serde_json::from_str(text);
+    value.map_or_else(|_| text.to_owned(), |value| value.to_string())
+}
+
+/// As `Double.parseDouble`: a suffix of Java's literals may follow a decimal number, and its two
+/// words have one spelling. Its hexadecimal numbers (`0x1p3`) are read by neither decoder.
+fn slow_double(text: &str) -> Option<f64> {
+    match text.strip_prefix(['+', '-']).unwrap_or(text) {
+        "NaN" | "Infinity" => text.parse().ok(),
+        word if word.starts_with(|letter: char| letter.is_ascii_alphabetic()) => None,
+        _ => text
+            .strip_suffix(['d', 'D', 'f', 'F'])
+            .unwrap_or(text)
+            .parse()
+            .ok(),
     }
 }
 
@@ -287,7 +307,7 @@ proptest! {
                     if column.data_type().is_floating() {
                         text.parse::<f64>().unwrap().to_string()
                     } else {
-                        text
+                        spelled_once(&text)
                     }
                 })
             });
