@@ -67,7 +67,8 @@ pub trait Output {
 /// A table whose first column is `__key_group` (UInt16) is split by it when the job is rescaled; a table without it is
 /// given whole to every instance, which keeps what concerns it. A batch whose first column is still the same array (by
 /// pointer) as in the snapshot before is not written again: state that grows should be kept as a list of batches and
-/// give only what is new as a further batch, folding them together now and then. Of a batch that has been given once,
+/// give only what is new as further batches, folding them together or leaving old ones out now and then. The new batches
+/// of one snapshot are one file, so they are kept or left out together. Of a batch that has been given once,
 /// [`StateTable::stub`] is enough from then on.
 #[derive(Debug, Clone)]
 pub struct StateTable {

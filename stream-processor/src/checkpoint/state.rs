@@ -39,13 +39,16 @@ impl Write for File {
 
 /// Batches of one schema as a file: an Arrow IPC stream in an LZ4 frame. State is hashes and numbers for the most
 /// part, of which zstd makes little less in four times the time.
-pub(crate) fn encode(batches: &[RecordBatch]) -> Result<PutPayload, Error> {
+///
+/// Each batch is let go as soon as it is written, so that state is not there twice.
+pub(crate) fn encode(batches: Vec<RecordBatch>) -> Result<PutPayload, Error> {
     let Some(first) = batches.first() else {
         return Ok(PutPayload::default());
     };
+    let schema = first.schema();
     let write = || {
         let file = File(PutPayloadMut::new().with_block_size(PIECE));
-        let mut writer = StreamWriter::try_new(FrameEncoder::new(file), &first.schema())?;
+        let mut writer = StreamWriter::try_new(FrameEncoder::new(file), &schema)?;
         for batch in batches {
             for begin in (0..batch.num_rows()).step_by(ROWS) {
                 writer.write(&batch.slice(begin, ROWS.min(batch.num_rows() - begin)))?;

@@ -274,9 +274,13 @@ impl JobStore {
         for (key, place, path, batches) in new_files {
             let this = &*self;
             let upload = async move {
-                let segment = this.write_segment(path, &batches).await?;
-                let batches = batches.iter().map(StateTable::stub).collect();
-                Ok((key, place, Written { batches, segment }))
+                let stubs = batches.iter().map(StateTable::stub).collect();
+                let segment = this.write_segment(path, batches).await?;
+                let written = Written {
+                    batches: stubs,
+                    segment,
+                };
+                Ok((key, place, written))
             };
             uploads.push(upload.boxed());
         }
@@ -295,7 +299,8 @@ impl JobStore {
         Ok(operators)
     }
 
-    /// The files that still hold the front of `rows`, and the rest as runs of one schema each.
+    /// The files that still hold the front of `rows`, and the rest as runs of one schema each. Files whose batches the
+    /// operator has let go are left out.
     fn split_known(
         &mut self,
         key: &TableKey,
@@ -311,11 +316,10 @@ impl JobStore {
                     .zip(&written.batches)
                     .all(|(new, old)| state::same(new, old))
             });
-            if !holds {
-                break;
+            if holds {
+                at = end;
+                kept.push(written);
             }
-            at = end;
-            kept.push(written);
         }
         let mut runs: Vec<Vec<RecordBatch>> = Vec::new();
         for batch in rows[at..].iter().filter(|batch| batch.num_rows() > 0) {
@@ -327,20 +331,27 @@ impl JobStore {
         (kept, runs)
     }
 
-    async fn write_segment(&self, path: String, batches: &[RecordBatch]) -> Result<Segment, Error> {
+    async fn write_segment(
+        &self,
+        path: String,
+        batches: Vec<RecordBatch>,
+    ) -> Result<Segment, Error> {
         if batches.iter().any(StateTable::is_stub) {
             return Err(Error::failed(
                 "an operator keeps a stub of state that no checkpoint has",
             ));
         }
-        let shared = batches.to_vec();
-        let file = tokio::task::spawn_blocking(move || state::encode(&shared))
+        let (n_batches, n_rows) = (
+            batches.len(),
+            batches.iter().map(RecordBatch::num_rows).sum(),
+        );
+        let file = tokio::task::spawn_blocking(move || state::encode(batches))
             .await
             .map_err(|error| Error::caused("could not encode state", error))??;
         let segment = Segment {
             path,
-            batches: batches.len(),
-            rows: batches.iter().map(RecordBatch::num_rows).sum(),
+            batches: n_batches,
+            rows: n_rows,
             bytes: file.content_length() as u64,
         };
         self.put(&segment.path, file, PutMode::Overwrite).await?;

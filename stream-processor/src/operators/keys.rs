@@ -76,7 +76,7 @@ impl Encoder {
             return Ok(Vec::new());
         }
         let parser = self.converter.parser();
-        let rows: Vec<_> = rows.into_iter().map(|bytes| parser.parse(bytes)).collect();
+        let rows = rows.into_iter().map(|bytes| parser.parse(bytes));
         self.converter.convert_rows(rows).map_err(failed)
     }
 }

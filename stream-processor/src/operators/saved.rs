@@ -63,7 +63,12 @@ pub(crate) fn length(state: &State) -> usize {
         State::Bag(bag) => 9 + bag.len() * 32,
         State::List(list) => 9 + list.iter().map(|item| 9 + item.len()).sum::<usize>(),
         State::Chosen(Some(Cell::Text(text))) => 10 + text.len(),
-        _ => 26,
+        State::Chosen(Some(Cell::Decimal(_))) => 18,
+        State::Chosen(Some(_)) => 10,
+        State::Chosen(None) => 2,
+        State::Count(_) => 9,
+        State::Int { .. } | State::Double { .. } => 17,
+        State::Decimal(_) => 26,
     }
 }
 

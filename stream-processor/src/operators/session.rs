@@ -1,10 +1,11 @@
 //! Session windows: a key's rows that are less than a gap apart.
 //!
-//! A checkpoint gets the sessions of those keys that changed since the one before, as a further batch behind what was
-//! written then; of a key that stands in several batches the last one holds. When the changes have become more than
-//! the sessions, all sessions are written anew.
+//! A checkpoint gets the sessions of those keys that changed since the one before, as a portion behind those of earlier
+//! checkpoints; of a key that stands in several portions the last one holds. When the portions have twice as many rows
+//! as there are keys, the oldest go, and what only they hold is written with the changes: most of it has changed or
+//! ended since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -57,7 +58,8 @@ impl OperatorFactory for SessionAggregate {
             meeting: Vec::new(),
             changed: Vec::new(),
             gone: Vec::new(),
-            written: Vec::new(),
+            portions: VecDeque::new(),
+            n_snapshots: 0,
         }))
     }
 }
@@ -65,7 +67,7 @@ impl OperatorFactory for SessionAggregate {
 /// The bytes of a key; short ones lie in place, as each row's is compared with them.
 type Key = SmallVec<[u8; 32]>;
 
-/// No slot.
+/// No slot, and no snapshot.
 const NONE: u32 = u32::MAX;
 
 /// An open session of a key. Many are open at once, so it is small: others point to it by its slot.
@@ -79,10 +81,23 @@ struct Session {
     timer: i64,
     /// The slot of another session of the same key, which does not touch this one.
     next: u32,
+    /// The snapshot whose portion holds it, or [`NONE`] if its key is among the changed ones.
+    written: u32,
     is_open: bool,
-    /// Its key is among the changed ones.
-    changed: bool,
 }
+
+/// What one snapshot wrote.
+struct Portion {
+    snapshot: u32,
+    /// Stubs once they have been given to a checkpoint.
+    batches: Vec<RecordBatch>,
+}
+
+/// Most rows of a batch that checkpoints get: what it takes to build one is in memory beside it.
+const MOST_ROWS: usize = 1 << 16;
+
+/// Most portions; each is a file of every checkpoint.
+const MOST_PORTIONS: usize = 64;
 
 struct Sessions {
     plan: SessionAggregate,
@@ -105,12 +120,10 @@ struct Sessions {
     changed: Vec<u32>,
     /// Keys that have no session any more, and that a checkpoint may have.
     gone: Vec<Key>,
-    /// What checkpoints have: all sessions, then changes.
-    written: Vec<RecordBatch>,
+    /// What checkpoints have, oldest first.
+    portions: VecDeque<Portion>,
+    n_snapshots: u32,
 }
-
-/// Start, end and slot of a session.
-type Written = (i64, i64, u32);
 
 /// Rows that have found their sessions and are not yet in their states.
 #[derive(Default)]
@@ -176,7 +189,7 @@ impl Sessions {
 
     /// Notes that the sessions of a key are other than the last checkpoint has them.
     fn mark(&mut self, slot: u32) {
-        if !std::mem::replace(&mut self.sessions[slot as usize].changed, true) {
+        if std::mem::replace(&mut self.sessions[slot as usize].written, NONE) != NONE {
             self.changed.push(slot);
         }
     }
@@ -190,8 +203,8 @@ impl Sessions {
             end,
             timer,
             next: NONE,
+            written: 0,
             is_open: true,
-            changed: false,
         };
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -227,7 +240,7 @@ impl Sessions {
     fn release(&mut self, slot: u32) -> Vec<State> {
         self.free.push(slot);
         let session = &mut self.sessions[slot as usize];
-        (session.is_open, session.changed) = (false, false);
+        session.is_open = false;
         session.key = Key::default();
         let places = self.places_of(slot);
         self.plan
@@ -300,64 +313,110 @@ impl Sessions {
         }
     }
 
-    /// Writes the sessions of the keys of `slots` for checkpoints, and a row for each key that has none any more.
-    fn write(&mut self, slots: &[u32]) -> Result<(), Error> {
-        let gone = std::mem::take(&mut self.gone);
-        let mut rows: Vec<(&[u8], Option<Written>)> = Vec::with_capacity(slots.len() + gone.len());
-        let mut of_keys: Vec<u32> = Vec::with_capacity(slots.len());
-        for slot in slots {
-            let session = &self.sessions[*slot as usize];
-            if !session.is_open || !session.changed {
+    /// Lets the oldest portions go as long as there are too many rows or portions; what only they hold is marked.
+    fn clean(&mut self) {
+        let rows_of = |portion: &Portion| {
+            portion
+                .batches
+                .iter()
+                .map(RecordBatch::num_rows)
+                .sum::<usize>()
+        };
+        let mut n_rows: usize = self.portions.iter().map(rows_of).sum();
+        n_rows += self.changed.len() + self.gone.len();
+        // Of many small portions the first may hold nearly all sessions, so that all are written anew.
+        let all = self.portions.len() >= MOST_PORTIONS;
+        let mut last = None;
+        while let Some(oldest) = self.portions.front()
+            && (all || n_rows > 2 * self.first.len())
+        {
+            n_rows -= rows_of(oldest);
+            last = Some(oldest.snapshot);
+            self.portions.pop_front();
+        }
+        let Some(last) = last else { return };
+        if self.portions.is_empty() {
+            // Nothing that is left has these keys.
+            self.gone.clear();
+        }
+        for slot in 0..self.sessions.len() as u32 {
+            let session = &self.sessions[slot as usize];
+            if session.is_open && session.written <= last {
+                self.mark(slot);
+            }
+        }
+    }
+
+    /// Writes the sessions of the changed keys for checkpoints, and a row for each key that has none any more.
+    fn write(&mut self) -> Result<(), Error> {
+        let mut slots: Vec<(u32, bool)> = Vec::with_capacity(self.changed.len());
+        for changed in std::mem::take(&mut self.changed) {
+            let session = &self.sessions[changed as usize];
+            if !session.is_open || session.written != NONE {
                 continue;
             }
             let Some(first) = self.first_of(&session.key) else {
                 continue;
             };
-            let begin = of_keys.len();
-            of_keys.extend(self.chain(first));
-            for slot in &of_keys[begin..] {
-                self.sessions[*slot as usize].changed = false;
+            let begin = slots.len();
+            slots.extend(self.chain(first).map(|slot| (slot, slot == first)));
+            for (slot, _) in &slots[begin..] {
+                self.sessions[*slot as usize].written = self.n_snapshots;
             }
         }
-        for slot in of_keys {
-            let session = &self.sessions[slot as usize];
-            rows.push((&session.key, Some((session.start, session.end, slot))));
+        let mut gone = std::mem::take(&mut self.gone);
+        gone.retain(|key| self.first_of(key).is_none());
+        let open = slots.chunks(MOST_ROWS);
+        let open = open.map(|slots| self.batch(slots, &[]));
+        let gone = gone.chunks(MOST_ROWS).map(|gone| self.batch(&[], gone));
+        let batches = open.chain(gone).collect::<Result<Vec<_>, _>>()?;
+        if !batches.is_empty() {
+            self.portions.push_back(Portion {
+                snapshot: self.n_snapshots,
+                batches,
+            });
         }
-        let no_more = gone.iter().filter(|key| self.first_of(key).is_none());
-        rows.extend(no_more.map(|key| (&**key, None)));
-        if rows.is_empty() {
-            return Ok(());
-        }
+        Ok(())
+    }
+
+    /// The sessions at `slots`, each with whether it is the first of its key, and then keys that have none, as rows of
+    /// a checkpoint.
+    fn batch(&self, slots: &[(u32, bool)], gone: &[Key]) -> Result<RecordBatch, Error> {
+        let sessions = || slots.iter().map(|(slot, _)| &self.sessions[*slot as usize]);
+        let keys = sessions().map(|session| &*session.key);
         let keys = self
             .encoder
-            .decode_bytes(rows.iter().map(|(key, _)| *key))?;
-        let sessions = || rows.iter().map(|(_, session)| *session);
-        let number = |of: fn(Written) -> i64| -> ArrayRef {
+            .decode_bytes(keys.chain(gone.iter().map(|key| &**key)))?;
+        let number = |of: fn(&Session) -> i64| -> ArrayRef {
+            let open = sessions().map(|session| Some(of(session)));
             Arc::new(
-                sessions()
-                    .map(|session| session.map(of))
+                open.chain(gone.iter().map(|_| None))
                     .collect::<Int64Array>(),
             )
         };
-        let gone = sessions().map(|session| Some(session.is_none()));
+        let flag = |of_slots: &dyn Fn(bool) -> bool| -> ArrayRef {
+            let of_slots = slots.iter().map(|(_, first)| Some(of_slots(*first)));
+            let of_gone = gone.iter().map(|_| Some(true));
+            Arc::new(of_slots.chain(of_gone).collect::<BooleanArray>())
+        };
         let mut columns: Vec<(String, ArrayRef)> = vec![
-            ("start".to_owned(), number(|session| session.0)),
-            ("end".to_owned(), number(|session| session.1)),
-            ("gone".to_owned(), Arc::new(gone.collect::<BooleanArray>())),
+            ("start".to_owned(), number(|session| session.start)),
+            ("end".to_owned(), number(|session| session.end)),
+            ("gone".to_owned(), flag(&|_| false)),
+            ("first".to_owned(), flag(&|first| first)),
         ];
         for (index, key) in keys.iter().enumerate() {
             columns.push((format!("key_{index}"), key.clone()));
         }
         for (index, call) in self.plan.calls.iter().enumerate() {
             let empty = call.empty();
-            let state = |slot: u32| &self.states[self.places_of(slot).start + index];
-            let states = saved_column(
-                sessions().map(|session| session.map_or(&empty, |(_, _, slot)| state(slot))),
-            );
+            let states = slots
+                .iter()
+                .map(|(slot, _)| &self.states[self.places_of(*slot).start + index]);
+            let states = saved_column(states.chain(gone.iter().map(|_| &empty)));
             columns.push((format!("state_{index}"), states));
         }
-        self.written.push(state_batch(&keys, columns)?);
-        Ok(())
+        state_batch(&keys, columns)
     }
 
     /// Takes out the sessions that the watermark has passed, each with its key.
@@ -465,28 +524,24 @@ impl Operator for Sessions {
     }
 
     fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<StateTable>, Error> {
-        let changed = std::mem::take(&mut self.changed);
-        let later = self.written.iter().skip(1).map(RecordBatch::num_rows);
-        let n_changes = later.sum::<usize>() + changed.len() + self.gone.len();
-        if self.written.is_empty() || n_changes > self.first.len() {
-            self.written.clear();
-            self.gone.clear();
-            let all: Vec<u32> = (0..self.sessions.len() as u32).collect();
-            for session in self.sessions.iter_mut().filter(|session| session.is_open) {
-                session.changed = true;
-            }
-            self.write(&all)?;
-        } else {
-            self.write(&changed)?;
-        }
+        self.n_snapshots += 1;
+        self.clean();
+        self.write()?;
         let mut tables = vec![watermark_table(self.watermark)?];
-        if !self.written.is_empty() {
+        let rows: Vec<RecordBatch> = self
+            .portions
+            .iter()
+            .flat_map(|portion| portion.batches.iter().cloned())
+            .collect();
+        if !rows.is_empty() {
             tables.push(StateTable {
                 name: "sessions".to_owned(),
-                rows: self.written.clone(),
+                rows,
             });
         }
-        self.written = self.written.iter().map(StateTable::stub).collect();
+        if let Some(last) = self.portions.back_mut() {
+            last.batches = last.batches.iter().map(StateTable::stub).collect();
+        }
         Ok(tables)
     }
 
@@ -500,9 +555,8 @@ impl Operator for Sessions {
                     .clone())
             };
             let (starts, ends) = (number("start")?, number("end")?);
-            let gone = column(&batch, "gone")?
-                .as_boolean_opt()
-                .ok_or_else(damaged)?;
+            let flag = |name: &str| column(&batch, name)?.as_boolean_opt().ok_or_else(damaged);
+            let (gone, first) = (flag("gone")?, flag("first")?);
             let n_rows = batch.num_rows();
             let keys: Vec<Key> = if self.plan.keys.is_empty() {
                 {
@@ -527,18 +581,19 @@ impl Operator for Sessions {
                         .encode(&spread(&self.plan.input, &self.plan.keys, keys)?)?;
                 encoded.iter().map(|row| row.as_ref().into()).collect()
             };
-            for key in &keys {
-                while let Some(slot) = self.first_of(key) {
-                    self.unlink(slot);
-                    self.release(slot);
-                }
-            }
             let mut states = named(&batch, "state", self.plan.calls.len())?
                 .iter()
                 .map(|column| Ok(loaded_column(column)?.into_iter()))
                 .collect::<Result<Vec<_>, Error>>()?;
             for (row, key) in keys.into_iter().enumerate() {
                 let saved: Vec<State> = states.iter_mut().filter_map(Iterator::next).collect();
+                // The key's rows of an earlier portion hold no more.
+                while first.value(row)
+                    && let Some(slot) = self.first_of(&key)
+                {
+                    self.unlink(slot);
+                    self.release(slot);
+                }
                 if gone.value(row) {
                     continue;
                 }
@@ -550,11 +605,12 @@ impl Operator for Sessions {
                 }
             }
         }
-        // They are as the checkpoint has them.
+        // The next checkpoint has portions of its own.
+        self.changed = (0..self.sessions.len() as u32).collect();
         for session in self.sessions.iter_mut() {
-            session.changed = false;
+            session.written = NONE;
         }
-        (self.changed, self.gone) = (Vec::new(), Vec::new());
+        self.gone.clear();
         Ok(())
     }
 
