@@ -4,11 +4,9 @@
 //! order, and it emits through [`Output`]. It reads no clock and does no IO, so every operator is tested without the
 //! runtime. Operators of one task are chained; what crosses tasks is decided by [`crate::graph::Partitioning`].
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
 
 use crate::batch::ChangeBatch;
 use crate::error::Error;
@@ -65,40 +63,72 @@ pub trait Output {
 /// Keyed or plain state as Arrow tables with logical columns, so that neither hash seeds nor layouts are persisted.
 ///
 /// A table whose first column is `__key_group` (UInt16) is split by it when the job is rescaled; a table without it is
-/// given whole to every instance, which keeps what concerns it. A batch whose first column is still the same array (by
-/// pointer) as in the snapshot before is not written again: state that grows should be kept as a list of batches and
-/// give only what is new as further batches, folding them together or leaving old ones out now and then. The new batches
-/// of one snapshot are one file, so they are kept or left out together. Of a batch that has been given once,
-/// [`StateTable::stub`] is enough from then on.
+/// given whole to every instance, which keeps what concerns it. Rows that were given in the snapshot before are not
+/// written again: state that grows should be kept as a list of batches and give only what is new as further ones,
+/// folding them together or leaving old ones out now and then. The new batches of one snapshot are one file, so they
+/// are kept or left out together.
 #[derive(Debug, Clone)]
 pub struct StateTable {
     /// Unique within the operator; chosen by it and stable across versions.
     pub name: String,
     /// The rows; the schema may differ between tables, not between batches of one table.
-    pub rows: Vec<RecordBatch>,
+    pub rows: Vec<StateRows>,
 }
 
 impl StateTable {
-    /// What stands for `batch` in snapshots after the one it was given to: its first column, and a mark that the rest
-    /// is with the checkpoints.
-    pub fn stub(batch: &RecordBatch) -> RecordBatch {
-        if Self::is_stub(batch) {
-            return batch.clone();
-        }
-        let mark = HashMap::from([(STUB.to_owned(), String::new())]);
-        let schema = Schema::new_with_metadata(vec![batch.schema().field(0).clone()], mark);
-        RecordBatch::try_new(Arc::new(schema), vec![batch.column(0).clone()])
-            .expect("one column of a batch is a batch")
-    }
-
-    /// Whether `batch` only stands for one that was given before.
-    pub(crate) fn is_stub(batch: &RecordBatch) -> bool {
-        batch.schema_ref().metadata().contains_key(STUB)
+    /// What a restored operator reads.
+    pub fn into_batches(self) -> impl Iterator<Item = RecordBatch> {
+        self.rows.into_iter().filter_map(StateRows::into_batch)
     }
 }
 
-/// Metadata key that marks stubs.
-const STUB: &str = "streamforge.stub";
+/// A batch of a state table. It stays the same one when it is cloned, and so does its stub.
+#[derive(Debug, Clone)]
+pub struct StateRows {
+    batch: Option<RecordBatch>,
+    n_rows: usize,
+    identity: Arc<()>,
+}
+
+impl StateRows {
+    /// What stands for the batch in snapshots after the one it was given to, without holding its rows.
+    pub fn stub(&self) -> StateRows {
+        StateRows {
+            batch: None,
+            ..self.clone()
+        }
+    }
+
+    /// How many rows it has, or the batch it stands for.
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// The rows; `None` of a stub.
+    pub fn batch(&self) -> Option<&RecordBatch> {
+        self.batch.as_ref()
+    }
+
+    pub(crate) fn into_batch(self) -> Option<RecordBatch> {
+        self.batch
+    }
+
+    /// Whether both are the same batch, not only equal ones.
+    pub fn is(&self, other: &StateRows) -> bool {
+        Arc::ptr_eq(&self.identity, &other.identity)
+    }
+}
+
+impl From<RecordBatch> for StateRows {
+    /// A batch that no checkpoint has.
+    fn from(batch: RecordBatch) -> Self {
+        StateRows {
+            n_rows: batch.num_rows(),
+            batch: Some(batch),
+            identity: Arc::new(()),
+        }
+    }
+}
 
 /// One stateful step of a job. Ports number the inputs in the order of [`crate::graph::Node::inputs`].
 pub trait Operator: Send {

@@ -9,6 +9,8 @@ pub(crate) mod dedup;
 pub(crate) mod fingerprint;
 pub(crate) mod group;
 pub(crate) mod join;
+#[cfg(test)]
+pub(crate) mod kept;
 pub(crate) mod keys;
 pub(crate) mod pieces;
 pub(crate) mod saved;

@@ -3,7 +3,7 @@
 use std::io::{self, Cursor, Write};
 use std::ops::Range;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, UInt16Type};
 use arrow::error::ArrowError;
@@ -14,6 +14,7 @@ use lz4_flex::frame::{FrameDecoder, FrameEncoder};
 use object_store::{PutPayload, PutPayloadMut};
 
 use crate::error::Error;
+use crate::operator::StateRows;
 
 /// The column by which a table is split.
 pub(crate) const KEY_GROUP_COLUMN: &str = "__key_group";
@@ -76,13 +77,16 @@ pub(crate) fn decode(file: Bytes) -> Result<Vec<RecordBatch>, Error> {
 }
 
 /// The rows whose key group lies in `groups`; all of them if the table is not keyed.
-pub(crate) fn cut(batch: &RecordBatch, groups: &Range<u16>) -> Result<RecordBatch, Error> {
+pub(crate) fn cut(rows: &StateRows, groups: &Range<u16>) -> Result<StateRows, Error> {
+    let Some(batch) = rows.batch() else {
+        return Ok(rows.clone());
+    };
     let schema = batch.schema();
     let keyed = schema.fields().first().is_some_and(|field| {
         field.name() == KEY_GROUP_COLUMN && *field.data_type() == DataType::UInt16
     });
     if !keyed {
-        return Ok(batch.clone());
+        return Ok(rows.clone());
     }
     let of_row = batch.column(0).as_primitive::<UInt16Type>();
     let mine: BooleanArray = of_row
@@ -91,17 +95,9 @@ pub(crate) fn cut(batch: &RecordBatch, groups: &Range<u16>) -> Result<RecordBatc
         .map(|group| Some(groups.contains(group)))
         .collect();
     if mine.true_count() == batch.num_rows() {
-        return Ok(batch.clone());
+        return Ok(rows.clone());
     }
     filter_record_batch(batch, &mine)
+        .map(StateRows::from)
         .map_err(|error| Error::caused("could not split state by key group", error))
-}
-
-/// Whether two batches have the same first column, not only an equal one.
-pub(crate) fn same(left: &RecordBatch, right: &RecordBatch) -> bool {
-    let first = |batch: &RecordBatch| batch.columns().first().map(|column| column.to_data());
-    match (first(left), first(right)) {
-        (Some(left), Some(right)) => left.len() == right.len() && left.ptr_eq(&right),
-        _ => false,
-    }
 }

@@ -13,7 +13,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 use crate::checkpoint::manifest::{Epoch, Manifest, OperatorState, Segment, TableState, VERSION};
 use crate::checkpoint::state;
 use crate::error::Error;
-use crate::operator::{CheckpointId, StateTable, Subtask};
+use crate::operator::{CheckpointId, StateRows, StateTable, Subtask};
 use crate::runtime::ends::{PendingCommit, Positions};
 
 /// Uploads and downloads at once.
@@ -33,9 +33,9 @@ pub(crate) struct JobStore {
 
 type TableKey = (String, usize, String);
 
-/// A file and the batches it was made from, as [`StateTable::stub`]s.
+/// A file and stubs of the batches it was made from.
 struct Written {
-    batches: Vec<RecordBatch>,
+    batches: Vec<StateRows>,
     segment: Segment,
 }
 
@@ -198,14 +198,14 @@ impl JobStore {
         operator: &OperatorState,
         parallelism: usize,
     ) -> Result<Vec<Vec<StateTable>>, Error> {
-        let mut instances: Vec<BTreeMap<String, Vec<RecordBatch>>> =
+        let mut instances: Vec<BTreeMap<String, Vec<StateRows>>> =
             vec![BTreeMap::new(); parallelism];
         for table in &operator.tables {
             let mut reads: Vec<BoxFuture<'_, _>> = Vec::new();
             for segment in &table.segments {
                 reads.push(self.read_segment(segment).boxed());
             }
-            let files: Vec<Vec<RecordBatch>> = stream::iter(reads)
+            let files: Vec<Vec<StateRows>> = stream::iter(reads)
                 .buffered(CONCURRENCY)
                 .try_collect()
                 .await?;
@@ -220,27 +220,25 @@ impl JobStore {
                 let key = (uid.to_owned(), table.subtask, table.name.clone());
                 let written = table.segments.iter().zip(files);
                 let written = written.map(|(segment, batches)| Written {
-                    batches: batches.iter().map(StateTable::stub).collect(),
+                    batches: batches.iter().map(StateRows::stub).collect(),
                     segment: segment.clone(),
                 });
                 self.written.insert(key, written.collect());
             }
         }
-        let tables = |instance: BTreeMap<String, Vec<RecordBatch>>| {
+        let tables = |instance: BTreeMap<String, Vec<StateRows>>| {
             let with_rows = instance.into_iter().map(|(name, rows)| StateTable {
                 name,
-                rows: rows
-                    .into_iter()
-                    .filter(|batch| batch.num_rows() > 0)
-                    .collect(),
+                rows: rows.into_iter().filter(|rows| rows.n_rows() > 0).collect(),
             });
             with_rows.collect()
         };
         Ok(instances.into_iter().map(tables).collect())
     }
 
-    async fn read_segment(&self, segment: &Segment) -> Result<Vec<RecordBatch>, Error> {
-        state::decode(self.get(&segment.path).await?)
+    async fn read_segment(&self, segment: &Segment) -> Result<Vec<StateRows>, Error> {
+        let batches = state::decode(self.get(&segment.path).await?)?;
+        Ok(batches.into_iter().map(StateRows::from).collect())
     }
 
     async fn write_tables(
@@ -274,7 +272,7 @@ impl JobStore {
         for (key, place, path, batches) in new_files {
             let this = &*self;
             let upload = async move {
-                let stubs = batches.iter().map(StateTable::stub).collect();
+                let stubs = batches.iter().map(StateRows::stub).collect();
                 let segment = this.write_segment(path, batches).await?;
                 let written = Written {
                     batches: stubs,
@@ -304,8 +302,8 @@ impl JobStore {
     fn split_known(
         &mut self,
         key: &TableKey,
-        rows: &[RecordBatch],
-    ) -> (Vec<Written>, Vec<Vec<RecordBatch>>) {
+        rows: &[StateRows],
+    ) -> (Vec<Written>, Vec<Vec<StateRows>>) {
         let mut kept = Vec::new();
         let mut at = 0;
         for written in self.written.remove(key).unwrap_or_default() {
@@ -314,37 +312,32 @@ impl JobStore {
                 candidates
                     .iter()
                     .zip(&written.batches)
-                    .all(|(new, old)| state::same(new, old))
+                    .all(|(new, old)| new.is(old))
             });
             if holds {
                 at = end;
                 kept.push(written);
             }
         }
-        let mut runs: Vec<Vec<RecordBatch>> = Vec::new();
-        for batch in rows[at..].iter().filter(|batch| batch.num_rows() > 0) {
+        let mut runs: Vec<Vec<StateRows>> = Vec::new();
+        let schema = |rows: &StateRows| rows.batch().map(RecordBatch::schema);
+        for batch in rows[at..].iter().filter(|batch| batch.n_rows() > 0) {
             match runs.last_mut() {
-                Some(run) if run[0].schema() == batch.schema() => run.push(batch.clone()),
+                Some(run) if schema(&run[0]) == schema(batch) => run.push(batch.clone()),
                 _ => runs.push(vec![batch.clone()]),
             }
         }
         (kept, runs)
     }
 
-    async fn write_segment(
-        &self,
-        path: String,
-        batches: Vec<RecordBatch>,
-    ) -> Result<Segment, Error> {
-        if batches.iter().any(StateTable::is_stub) {
-            return Err(Error::failed(
-                "an operator keeps a stub of state that no checkpoint has",
-            ));
-        }
-        let (n_batches, n_rows) = (
-            batches.len(),
-            batches.iter().map(RecordBatch::num_rows).sum(),
-        );
+    async fn write_segment(&self, path: String, rows: Vec<StateRows>) -> Result<Segment, Error> {
+        let n_batches = rows.len();
+        let n_rows = rows.iter().map(StateRows::n_rows).sum();
+        let batches: Option<Vec<RecordBatch>> =
+            rows.into_iter().map(StateRows::into_batch).collect();
+        let batches = batches.ok_or_else(|| {
+            Error::failed("an operator keeps a stub of state that no checkpoint has")
+        })?;
         let file = tokio::task::spawn_blocking(move || state::encode(batches))
             .await
             .map_err(|error| Error::caused("could not encode state", error))??;

@@ -287,12 +287,12 @@ impl Operator for Ordered {
         }
         Ok(vec![StateTable {
             name: "rows".to_owned(),
-            rows: vec![state_batch(&keys, columns)?],
+            rows: vec![state_batch(&keys, columns)?.into()],
         }])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<(), Error> {
-        for batch in tables.into_iter().flat_map(|table| table.rows) {
+        for batch in tables.into_iter().flat_map(StateTable::into_batches) {
             let named = |prefix: &str, count: usize| {
                 (0..count)
                     .map(|index| column(&batch, &format!("{prefix}_{index}")).cloned())

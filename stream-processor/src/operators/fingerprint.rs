@@ -28,10 +28,75 @@ fn hash_of(print: &Print) -> u64 {
     u64::from_le_bytes(std::array::from_fn(|at| print[at]))
 }
 
+/// Fingerprints that change no more, packed and ordered by bucket: a bucket's number is the low end of their last four
+/// bytes, of which whole bytes that it gives away are not kept.
+pub(crate) struct Packed {
+    prints: Vec<u8>,
+    /// Bytes kept of each.
+    width: usize,
+    /// Where each bucket begins, counted in fingerprints, and where the last one ends.
+    buckets: Vec<u32>,
+}
+
+/// Bytes of a fingerprint before those that name its bucket.
+const FRONT: usize = WIDTH - 4;
+
+impl Packed {
+    /// Packs `prints`: a counting sort, as fingerprints are evenly spread.
+    pub(crate) fn new(prints: &Prints) -> Self {
+        // About four to a bucket.
+        let n_buckets = (prints.len() / 4).next_power_of_two();
+        let mut ends = vec![0u32; n_buckets + 1];
+        for print in prints.iter() {
+            ends[bucket_of(print, n_buckets) + 1] += 1;
+        }
+        for at in 1..ends.len() {
+            ends[at] += ends[at - 1];
+        }
+        let buckets = ends.clone();
+        let width = WIDTH - dropped(n_buckets);
+        let mut packed = vec![0u8; prints.len() * width];
+        for print in prints.iter() {
+            let next = &mut ends[bucket_of(print, n_buckets)];
+            let place = &mut packed[*next as usize * width..][..width];
+            *next += 1;
+            place[..FRONT].copy_from_slice(&print[..FRONT]);
+            place[FRONT..].copy_from_slice(&print[WIDTH + FRONT - width..]);
+        }
+        Packed {
+            prints: packed,
+            width,
+            buckets,
+        }
+    }
+
+    pub(crate) fn contains(&self, print: &Print) -> bool {
+        let bucket = bucket_of(print, self.buckets.len() - 1);
+        let (begin, end) = (
+            self.buckets[bucket] as usize,
+            self.buckets[bucket + 1] as usize,
+        );
+        let back = &print[WIDTH + FRONT - self.width..];
+        self.prints[begin * self.width..end * self.width]
+            .chunks_exact(self.width)
+            .any(|known| known[..FRONT] == print[..FRONT] && known[FRONT..] == *back)
+    }
+
+    /// Bytes held.
+    pub(crate) fn size(&self) -> usize {
+        self.prints.len() + self.buckets.len() * size_of::<u32>()
+    }
+}
+
 /// The bucket of `print` among `n_buckets`, a power of two up to 2³²; by bytes that sets do not look at first.
-pub(crate) fn bucket_of(print: &Print, n_buckets: usize) -> usize {
-    let last = u32::from_le_bytes(std::array::from_fn(|at| print[8 + at]));
+fn bucket_of(print: &Print, n_buckets: usize) -> usize {
+    let last = u32::from_le_bytes(std::array::from_fn(|at| print[FRONT + at]));
     last as usize & (n_buckets - 1)
+}
+
+/// How many bytes of a fingerprint its bucket among `n_buckets` gives away.
+fn dropped(n_buckets: usize) -> usize {
+    (n_buckets.trailing_zeros() / u8::BITS) as usize
 }
 
 impl Prints {
@@ -82,5 +147,45 @@ impl FromIterator<Print> for Prints {
             all.insert(print);
         }
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Packed, Prints, print};
+
+    #[test]
+    fn packed_are_those_that_were_there() {
+        // At 2^8 and 2^16 buckets a byte more is left out.
+        for n_prints in [0u32, 1, 1000, 3000, 100_000, 400_000] {
+            let prints: Prints = (0..n_prints).map(|n| print(&n.to_le_bytes())).collect();
+            let packed = Packed::new(&prints);
+            for n in 0..n_prints {
+                assert!(
+                    packed.contains(&print(&n.to_le_bytes())),
+                    "{n} of {n_prints}"
+                );
+            }
+            for n in n_prints..n_prints + 1000 {
+                assert!(
+                    !packed.contains(&print(&n.to_le_bytes())),
+                    "{n} of {n_prints}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn each_byte_of_a_fingerprint_counts() {
+        let known = print(b"known");
+        let mut prints: Prints = (0u32..300_000).map(|n| print(&n.to_le_bytes())).collect();
+        prints.insert(known);
+        let packed = Packed::new(&prints);
+        for at in 0..known.len() {
+            let mut other = known;
+            other[at] ^= 1;
+            assert!(!packed.contains(&other), "byte {at}");
+        }
+        assert!(packed.contains(&known));
     }
 }

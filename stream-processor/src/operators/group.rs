@@ -271,12 +271,12 @@ impl Operator for Groups {
         }
         Ok(vec![StateTable {
             name: "groups".to_owned(),
-            rows: vec![state_batch(&keys, columns)?],
+            rows: vec![state_batch(&keys, columns)?.into()],
         }])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<(), Error> {
-        for batch in tables.into_iter().flat_map(|table| table.rows) {
+        for batch in tables.into_iter().flat_map(StateTable::into_batches) {
             let counts = column(&batch, "count")?
                 .as_primitive_opt::<Int64Type>()
                 .ok_or_else(damaged)?

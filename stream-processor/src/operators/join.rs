@@ -23,7 +23,7 @@ use super::window::named;
 use crate::batch::{ChangeBatch, RowKind};
 use crate::error::Error;
 use crate::graph::OperatorFactory;
-use crate::operator::{CheckpointId, Operator, Output, StateTable, Subtask};
+use crate::operator::{CheckpointId, Operator, Output, StateRows, StateTable, Subtask};
 
 /// What to join; the output has the left side's columns, then the right's.
 #[derive(Debug, Clone)]
@@ -89,8 +89,8 @@ struct Arranged {
     rows: RecordBatch,
     /// Where those of a key begin and how many they are.
     places: HashMap<Box<[u8]>, (u32, u32), ahash::RandomState>,
-    /// As a checkpoint keeps them; the same arrays each time, so that they are written once.
-    saved: Option<RecordBatch>,
+    /// As a checkpoint keeps them; the same batch each time, so that it is written once.
+    saved: Option<StateRows>,
 }
 
 impl Side {
@@ -117,13 +117,13 @@ impl Side {
 
     /// The rows as a checkpoint keeps them, if there are any.
     /// With `keys`, each instance of a restored job gets those of its key groups, otherwise each gets all.
-    fn saved(&mut self, keys: Option<&[usize]>) -> Result<Option<RecordBatch>, Error> {
+    fn saved(&mut self, keys: Option<&[usize]>) -> Result<Option<StateRows>, Error> {
         if let Some(arranged) = &mut self.arranged {
             if arranged.saved.is_none() && arranged.rows.num_rows() > 0 {
                 let ones = vec![1; arranged.rows.num_rows()];
                 let zeros = vec![0; arranged.rows.num_rows()];
                 let saved = saved_rows(keys, arranged.rows.columns(), ones, zeros, None)?;
-                arranged.saved = Some(saved);
+                arranged.saved = Some(saved.into());
             }
             return Ok(arranged.saved.clone());
         }
@@ -136,7 +136,9 @@ impl Side {
         let matches = all.iter().map(|held| held.matches).collect();
         let written = all.iter().map(|held| held.written).collect();
         let written = self.ttl.expires().then_some(written);
-        saved_rows(keys, &rows, counts, matches, written).map(Some)
+        Ok(Some(
+            saved_rows(keys, &rows, counts, matches, written)?.into(),
+        ))
     }
 
     fn add(&mut self, key: &[u8], row: &[u8], matches: i64) {
@@ -503,7 +505,9 @@ impl Operator for Joiner {
             tables.push(StateTable {
                 name: format!("ended-{port}"),
                 rows: vec![
-                    RecordBatch::try_from_iter([("ended", ended)]).map_err(super::keys::failed)?,
+                    RecordBatch::try_from_iter([("ended", ended)])
+                        .map_err(super::keys::failed)?
+                        .into(),
                 ],
             });
             let to_all = self.plan.side_to_all && port == 1;
@@ -523,15 +527,16 @@ impl Operator for Joiner {
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<(), Error> {
         for table in tables {
             let (what, port) = table.name.split_once('-').ok_or_else(damaged)?;
+            let is_end = what == "ended";
             let port: usize = port
                 .parse()
                 .ok()
                 .filter(|port| *port < 2)
                 .ok_or_else(damaged)?;
             let schema = self.plan.sides[port].clone();
-            for batch in table.rows {
+            for batch in table.into_batches() {
                 let side = &mut self.sides[port];
-                if what == "ended" {
+                if is_end {
                     let ended = column(&batch, "ended")?
                         .as_boolean_opt()
                         .ok_or_else(damaged)?;

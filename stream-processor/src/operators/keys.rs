@@ -169,7 +169,11 @@ pub(crate) fn watermark_table(
     let value: ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![watermark.0]));
     Ok(crate::operator::StateTable {
         name: WATERMARK.to_owned(),
-        rows: vec![RecordBatch::try_from_iter([(WATERMARK, value)]).map_err(failed)?],
+        rows: vec![
+            RecordBatch::try_from_iter([(WATERMARK, value)])
+                .map_err(failed)?
+                .into(),
+        ],
     })
 }
 
@@ -179,7 +183,7 @@ pub(crate) fn take_watermark(
 ) -> Result<crate::operator::EventTime, Error> {
     let mut least: Option<i64> = None;
     for table in tables.extract_if(.., |table| table.name == WATERMARK) {
-        for batch in table.rows {
+        for batch in table.into_batches() {
             let values = column(&batch, WATERMARK)?
                 .as_primitive_opt::<arrow::datatypes::Int64Type>()
                 .ok_or_else(damaged)?

@@ -27,7 +27,7 @@ use crate::batch::ChangeBatch;
 use crate::error::Error;
 use crate::functions::time;
 use crate::graph::OperatorFactory;
-use crate::operator::{CheckpointId, EventTime, Operator, Output, StateTable, Subtask};
+use crate::operator::{CheckpointId, EventTime, Operator, Output, StateRows, StateTable, Subtask};
 use crate::plan::rel::SessionColumn;
 
 /// Aggregates sessions; the output has the keys, the window columns, then the results.
@@ -90,7 +90,7 @@ struct Session {
 struct Portion {
     snapshot: u32,
     /// Stubs once they have been given to a checkpoint.
-    batches: Vec<RecordBatch>,
+    batches: Vec<StateRows>,
 }
 
 /// Most rows of a batch that checkpoints get: what it takes to build one is in memory beside it.
@@ -315,13 +315,8 @@ impl Sessions {
 
     /// Lets the oldest portions go as long as there are too many rows or portions; what only they hold is marked.
     fn clean(&mut self) {
-        let rows_of = |portion: &Portion| {
-            portion
-                .batches
-                .iter()
-                .map(RecordBatch::num_rows)
-                .sum::<usize>()
-        };
+        let rows_of =
+            |portion: &Portion| portion.batches.iter().map(StateRows::n_rows).sum::<usize>();
         let mut n_rows: usize = self.portions.iter().map(rows_of).sum();
         n_rows += self.changed.len() + self.gone.len();
         // Of many small portions the first may hold nearly all sessions, so that all are written anew.
@@ -381,7 +376,7 @@ impl Sessions {
 
     /// The sessions at `slots`, each with whether it is the first of its key, and then keys that have none, as rows of
     /// a checkpoint.
-    fn batch(&self, slots: &[(u32, bool)], gone: &[Key]) -> Result<RecordBatch, Error> {
+    fn batch(&self, slots: &[(u32, bool)], gone: &[Key]) -> Result<StateRows, Error> {
         let sessions = || slots.iter().map(|(slot, _)| &self.sessions[*slot as usize]);
         let keys = sessions().map(|session| &*session.key);
         let keys = self
@@ -416,7 +411,7 @@ impl Sessions {
             let states = saved_column(states.chain(gone.iter().map(|_| &empty)));
             columns.push((format!("state_{index}"), states));
         }
-        state_batch(&keys, columns)
+        Ok(state_batch(&keys, columns)?.into())
     }
 
     /// Takes out the sessions that the watermark has passed, each with its key.
@@ -528,9 +523,8 @@ impl Operator for Sessions {
         self.clean();
         self.write()?;
         let mut tables = vec![watermark_table(self.watermark)?];
-        let rows: Vec<RecordBatch> = self
-            .portions
-            .iter()
+        let portions = self.portions.iter();
+        let rows: Vec<StateRows> = portions
             .flat_map(|portion| portion.batches.iter().cloned())
             .collect();
         if !rows.is_empty() {
@@ -540,14 +534,14 @@ impl Operator for Sessions {
             });
         }
         if let Some(last) = self.portions.back_mut() {
-            last.batches = last.batches.iter().map(StateTable::stub).collect();
+            last.batches = last.batches.iter().map(StateRows::stub).collect();
         }
         Ok(tables)
     }
 
     fn restore(&mut self, mut tables: Vec<StateTable>) -> Result<(), Error> {
         self.watermark = take_watermark(&mut tables)?;
-        for batch in tables.into_iter().flat_map(|table| table.rows) {
+        for batch in tables.into_iter().flat_map(StateTable::into_batches) {
             let number = |name: &str| -> Result<Int64Array, Error> {
                 Ok(column(&batch, name)?
                     .as_primitive_opt::<Int64Type>()

@@ -316,11 +316,12 @@ impl Operator for Joiner {
     fn restore(&mut self, mut tables: Vec<StateTable>) -> Result<(), Error> {
         self.watermark = take_watermark(&mut tables)?;
         for table in tables {
-            for batch in &table.rows {
-                if table.name == RIGHT {
-                    self.restore_right(batch)?;
+            let is_right = table.name == RIGHT;
+            for batch in table.into_batches() {
+                if is_right {
+                    self.restore_right(&batch)?;
                 } else {
-                    self.restore_left(batch)?;
+                    self.restore_left(&batch)?;
                 }
             }
         }
@@ -360,7 +361,7 @@ fn table(
     columns.extend(more);
     Ok(StateTable {
         name: name.to_owned(),
-        rows: vec![state_batch(&keys, columns)?],
+        rows: vec![state_batch(&keys, columns)?.into()],
     })
 }
 

@@ -381,10 +381,8 @@ impl Operator for Windows {
             for (index, states) in bucket.states.iter().enumerate() {
                 columns.push((format!("{STATE}_{index}"), saved_column(states.iter())));
             }
-            rows.push(state_batch(
-                &exchange_keys(&self.plan.keys, &self.plan.input, &keys),
-                columns,
-            )?);
+            let keys = exchange_keys(&self.plan.keys, &self.plan.input, &keys);
+            rows.push(state_batch(&keys, columns)?.into());
         }
         Ok(vec![
             StateTable {
@@ -397,7 +395,7 @@ impl Operator for Windows {
 
     fn restore(&mut self, mut tables: Vec<StateTable>) -> Result<(), Error> {
         self.watermark = take_watermark(&mut tables)?;
-        for batch in tables.into_iter().flat_map(|table| table.rows) {
+        for batch in tables.into_iter().flat_map(StateTable::into_batches) {
             let keys = named(&batch, "key", self.plan.keys.len())?;
             let keys = spread(&self.plan.input, &self.plan.keys, keys)?;
             self.merge(&batch, &keys, |_| true)?;

@@ -23,7 +23,7 @@ use crate::graph::{
     SinkSpec, SourceSpec, StreamGraph, Watermark,
 };
 use crate::key_group::key_groups;
-use crate::operator::{CheckpointId, EventTime, Operator, Output, StateTable, Subtask};
+use crate::operator::{CheckpointId, EventTime, Operator, Output, StateRows, StateTable, Subtask};
 use crate::runtime::job::stats::{JobState, JobStats};
 use crate::runtime::job::{Command, Limits, Outcome};
 use crate::runtime::pool::Pool;
@@ -106,12 +106,16 @@ impl Operator for Sum {
             vec![Arc::new(groups), accounts, Arc::new(totals)];
         Ok(vec![StateTable {
             name: "sums".to_owned(),
-            rows: vec![RecordBatch::try_new(Arc::new(schema), columns).unwrap()],
+            rows: vec![
+                RecordBatch::try_new(Arc::new(schema), columns)
+                    .unwrap()
+                    .into(),
+            ],
         }])
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<(), Error> {
-        for batch in tables.iter().flat_map(|table| &table.rows) {
+        for batch in tables.into_iter().flat_map(StateTable::into_batches) {
             let groups = batch
                 .column(0)
                 .as_primitive::<arrow::datatypes::UInt16Type>();
@@ -509,10 +513,10 @@ async fn state_that_did_not_change_is_not_written_again() {
     let batch = |value: &str| {
         let text = StringArray::from(vec![value; 3]);
         let schema = Schema::new(vec![Field::new("text", DataType::Utf8, false)]);
-        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(text)]).unwrap()
+        StateRows::from(RecordBatch::try_new(Arc::new(schema), vec![Arc::new(text)]).unwrap())
     };
     let (old, new) = (batch("old"), batch("new"));
-    let collected = |rows: Vec<RecordBatch>| Collected {
+    let collected = |rows: Vec<StateRows>| Collected {
         tables: vec![(
             "operator".to_owned(),
             Subtask {
@@ -542,12 +546,13 @@ async fn state_that_did_not_change_is_not_written_again() {
     assert_eq!(segments(&two).len(), 2);
     let third = CheckpointId(first.0 + 2);
     let fourth = CheckpointId(first.0 + 3);
-    store
-        .publish(third, collected(vec![new.clone()]), 0)
+    let three = store
+        .publish(third, collected(vec![new.stub()]), 0)
         .await
         .unwrap();
+    assert_eq!(segments(&three), segments(&two)[1..]);
     store
-        .publish(fourth, collected(vec![new.clone()]), 0)
+        .publish(fourth, collected(vec![new.stub()]), 0)
         .await
         .unwrap();
     drop(store);
@@ -556,5 +561,6 @@ async fn state_that_did_not_change_is_not_written_again() {
         .unwrap();
     let operator = &restored.unwrap().manifest.operators["operator"];
     let tables = store.restore("operator", operator, 1).await.unwrap();
-    assert_eq!(tables[0][0].rows, vec![new]);
+    assert_eq!(tables[0][0].rows[0].batch(), new.batch());
+    assert_eq!(tables[0][0].rows.len(), 1);
 }

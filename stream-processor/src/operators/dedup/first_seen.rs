@@ -1,7 +1,7 @@
 //! The first row of a key by processing time: nothing is kept but a fingerprint of the key.
 //!
-//! Keys are forgotten after `table.exec.state.ttl`, in quarters of it. Only the youngest
-//! quarter grows; an older one is laid out once, packed, in the arrays that checkpoints keep.
+//! Keys are forgotten after `table.exec.state.ttl`, in quarters of it. Only the youngest quarter grows; an older one is
+//! packed once. What a checkpoint has got is kept here as fingerprints only: their key groups are with the checkpoint.
 
 use std::sync::Arc;
 
@@ -9,18 +9,20 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, RecordBatch, UInt16Array,
 };
 use arrow::buffer::Buffer;
-use arrow::datatypes::UInt16Type;
 
 use super::Dedup;
 use crate::batch::ChangeBatch;
 use crate::error::Error;
-use crate::operator::{CheckpointId, Operator, Output, StateTable};
+use crate::operator::{CheckpointId, Operator, Output, StateRows, StateTable};
 use crate::operators::calc::keep_rows;
-use crate::operators::fingerprint::{Print, Prints, WIDTH, bucket_of, print};
+use crate::operators::fingerprint::{Packed, Print, Prints, WIDTH, print};
 use crate::operators::keys::{Encoder, column, damaged, failed};
 
 /// How many generations a time to live is cut into.
 const GENERATIONS: i64 = 4;
+
+/// Fewest rows of a block that is not written again to join it with the next one. Tests have few rows.
+const FEWEST_ROWS: usize = if cfg!(test) { 100 } else { 1 << 16 };
 
 /// Keys first seen in one quarter of the time to live, the youngest.
 #[derive(Default)]
@@ -29,8 +31,10 @@ struct Growing {
     prints: Prints,
     /// What was seen since the last checkpoint.
     fresh: Block,
-    /// What checkpoints have already written, unchanged from one to the next.
-    sealed: Vec<RecordBatch>,
+    /// What the last checkpoint got and is still small; it is written again with what came after.
+    small: Option<StateRows>,
+    /// What checkpoints have, unchanged from one to the next.
+    sealed: Vec<StateRows>,
 }
 
 /// Fingerprints and the key groups of their keys, to be written.
@@ -43,12 +47,9 @@ struct Block {
 /// Keys first seen in an older quarter.
 struct Frozen {
     since: i64,
-    /// By the bucket of the fingerprint.
-    prints: Buffer,
-    /// Where each bucket begins, counted in fingerprints, and where the last one ends.
-    buckets: Vec<u32>,
-    /// The same arrays each time, so that they are written once.
-    saved: RecordBatch,
+    prints: Packed,
+    /// What checkpoints have of them.
+    saved: Vec<StateRows>,
 }
 
 /// First by processing time.
@@ -78,21 +79,18 @@ impl Block {
     }
 }
 
-/// The key group and fingerprint of each row of a saved block.
-fn saved_prints(block: &RecordBatch) -> Result<impl Iterator<Item = (u16, Print)>, Error> {
-    let groups = column(block, "__key_group")?.as_primitive_opt::<UInt16Type>();
-    let prints = column(block, "print")?.as_fixed_size_binary_opt();
-    let (Some(groups), Some(prints)) = (groups, prints) else {
-        return Err(damaged());
-    };
-    if prints.value_length() != WIDTH as i32 {
-        return Err(damaged());
+/// The fingerprints of saved blocks.
+fn saved_prints(blocks: &[StateRows]) -> Result<Prints, Error> {
+    let mut all = Prints::default();
+    for block in blocks {
+        let block = block.batch().ok_or_else(damaged)?;
+        let prints = column(block, "print")?.as_fixed_size_binary_opt();
+        let prints = prints.filter(|prints| prints.value_length() == WIDTH as i32);
+        for bytes in prints.ok_or_else(damaged)?.iter().flatten() {
+            all.insert(std::array::from_fn(|at| bytes[at]));
+        }
     }
-    let rows = groups.values().iter().copied().zip(0..prints.len());
-    Ok(rows.map(|(group, row)| {
-        let bytes = prints.value(row);
-        (group, std::array::from_fn(|at| bytes[at]))
-    }))
+    Ok(all)
 }
 
 // === impl Growing ===
@@ -117,71 +115,41 @@ impl Growing {
     /// Hands what is new to the checkpoint.
     fn seal(&mut self) -> Result<(), Error> {
         if !self.fresh.groups.is_empty() {
-            let block = std::mem::take(&mut self.fresh).into_batch()?;
-            self.sealed.push(block);
+            let fresh = std::mem::take(&mut self.fresh).into_batch()?;
+            let small = self.small.take().and_then(StateRows::into_batch);
+            let both = small.iter().chain([&fresh]);
+            let folded = arrow::compute::concat_batches(&fresh.schema(), both).map_err(failed)?;
+            self.small = Some(folded.into());
         }
-        // Small blocks are folded together, so that a checkpoint has few files.
-        while let [.., a, b] = &self.sealed[..]
-            && (a.num_rows() <= b.num_rows() * 2)
-        {
-            let folded = arrow::compute::concat_batches(&a.schema(), [a, b]).map_err(failed)?;
-            self.sealed.truncate(self.sealed.len() - 2);
-            self.sealed.push(folded);
+        // Blocks grow with what is there, so that a checkpoint has few files. Beside restored blocks, which may go into
+        // the same file, none is left to be written again.
+        let restored = self.sealed.iter().any(|block| block.batch().is_some());
+        let fewest = match restored {
+            true => 0,
+            false => FEWEST_ROWS.max(self.prints.len() / 8),
+        };
+        if let Some(block) = self.small.take_if(|block| block.n_rows() >= fewest) {
+            self.sealed.push(block);
         }
         Ok(())
     }
 
     fn freeze(mut self) -> Result<Frozen, Error> {
         self.seal()?;
-        Frozen::new(self.since, &self.sealed)
+        self.sealed.extend(self.small);
+        Ok(Frozen::new(self.since, &self.prints, self.sealed))
     }
 }
 
 // === impl Frozen ===
 
 impl Frozen {
-    /// Packs the blocks, ordered by bucket: a counting sort, as fingerprints are evenly spread.
-    fn new(since: i64, blocks: &[RecordBatch]) -> Result<Self, Error> {
-        let n_prints: usize = blocks.iter().map(RecordBatch::num_rows).sum();
-        // About four to a bucket.
-        let n_buckets = (n_prints / 4).next_power_of_two();
-        let mut ends = vec![0u32; n_buckets + 1];
-        for block in blocks {
-            for (_, print) in saved_prints(block)? {
-                ends[bucket_of(&print, n_buckets) + 1] += 1;
-            }
-        }
-        for at in 1..ends.len() {
-            ends[at] += ends[at - 1];
-        }
-        let buckets = ends.clone();
-        let mut groups = vec![0u16; n_prints];
-        let mut prints = vec![0u8; n_prints * WIDTH];
-        for block in blocks {
-            for (group, print) in saved_prints(block)? {
-                let next = &mut ends[bucket_of(&print, n_buckets)];
-                let at = *next as usize;
-                *next += 1;
-                groups[at] = group;
-                prints[at * WIDTH..][..WIDTH].copy_from_slice(&print);
-            }
-        }
-        let saved = Block { groups, prints }.into_batch()?;
-        let prints = saved.column(1).to_data().buffers()[0].clone();
-        Ok(Frozen {
+    fn new(since: i64, prints: &Prints, saved: Vec<StateRows>) -> Self {
+        Frozen {
             since,
-            prints,
-            buckets,
+            prints: Packed::new(prints),
             saved,
-        })
-    }
-
-    fn contains(&self, print: &Print) -> bool {
-        let bucket = bucket_of(print, self.buckets.len() - 1);
-        let (begin, end) = (self.buckets[bucket], self.buckets[bucket + 1]);
-        self.prints[begin as usize * WIDTH..end as usize * WIDTH]
-            .chunks_exact(WIDTH)
-            .any(|known| known == print)
+        }
     }
 }
 
@@ -232,7 +200,10 @@ impl Operator for FirstSeen {
         let groups = crate::key_group::key_groups(&keys, batch.num_rows())?;
         let mut keep = Vec::with_capacity(prints.len());
         for (print, group) in prints.into_iter().zip(groups) {
-            let old = self.older.iter().any(|frozen| frozen.contains(&print));
+            let old = self
+                .older
+                .iter()
+                .any(|frozen| frozen.prints.contains(&print));
             keep.push(!old && self.youngest.insert(print, group));
         }
         let kept = keep_rows(batch, &BooleanArray::from(keep))?;
@@ -266,49 +237,53 @@ impl Operator for FirstSeen {
 
     fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<StateTable>, Error> {
         self.youngest.seal()?;
-        let table = |since: i64, rows: Vec<RecordBatch>| StateTable {
+        let table = |since: i64, rows: Vec<StateRows>| StateTable {
             name: format!("seen-{since}"),
             rows,
         };
         let older = self.older.iter();
-        Ok(older
-            .map(|frozen| table(frozen.since, vec![frozen.saved.clone()]))
-            .chain([table(self.youngest.since, self.youngest.sealed.clone())])
-            .collect())
+        let youngest = self.youngest.sealed.iter().chain(&self.youngest.small);
+        let tables = older
+            .map(|frozen| table(frozen.since, frozen.saved.clone()))
+            .chain([table(self.youngest.since, youngest.cloned().collect())])
+            .collect();
+        let older = self.older.iter_mut().flat_map(|frozen| &mut frozen.saved);
+        for given in older.chain(&mut self.youngest.sealed) {
+            *given = given.stub();
+        }
+        Ok(tables)
     }
 
     fn restore(&mut self, tables: Vec<StateTable>) -> Result<(), Error> {
-        let mut generations: Vec<(i64, Vec<RecordBatch>)> = Vec::new();
+        let mut generations: Vec<(i64, Vec<StateRows>)> = Vec::new();
         for table in tables {
             let since = table.name.strip_prefix("seen-");
             let since = since.and_then(|since| since.parse().ok());
             generations.push((since.ok_or_else(damaged)?, table.rows));
         }
         generations.sort_by_key(|(since, _)| *since);
-        if let Some((since, blocks)) = generations.pop() {
-            self.youngest = Growing::new(since);
-            for block in &blocks {
-                for (_, print) in saved_prints(block)? {
-                    self.youngest.prints.insert(print);
-                }
-            }
-            self.youngest.sealed = blocks;
-        }
+        let youngest = generations.pop();
         for (since, blocks) in generations {
             if !blocks.is_empty() {
-                self.older.push(Frozen::new(since, &blocks)?);
+                let prints = saved_prints(&blocks)?;
+                self.older.push(Frozen::new(since, &prints, blocks));
             }
+        }
+        if let Some((since, blocks)) = youngest {
+            self.youngest = Growing {
+                prints: saved_prints(&blocks)?,
+                sealed: blocks,
+                ..Growing::new(since)
+            };
         }
         Ok(())
     }
 
     fn state_size(&self) -> usize {
-        let older = self.older.iter().map(|frozen| {
-            frozen.saved.num_rows() * (WIDTH + size_of::<u16>()) + frozen.buckets.len() * 4
-        });
-        let sealed = self.youngest.sealed.iter().map(RecordBatch::num_rows);
-        let written = sealed.sum::<usize>() + self.youngest.fresh.groups.len();
-        older.sum::<usize>() + self.youngest.prints.size() + written * (WIDTH + size_of::<u16>())
+        let older = self.older.iter().map(|frozen| frozen.prints.size());
+        let small = self.youngest.small.as_ref().map_or(0, StateRows::n_rows);
+        let unwritten = small + self.youngest.fresh.groups.len();
+        older.sum::<usize>() + self.youngest.prints.size() + unwritten * (WIDTH + size_of::<u16>())
     }
 }
 

@@ -191,7 +191,7 @@ fn a_side_that_all_instances_have_is_saved_once_and_restored_to_all() {
         .collect();
     assert_eq!(rows.len(), 1);
     // No key groups, so the store gives them to each instance.
-    let schema = rows[0].rows[0].schema();
+    let schema = rows[0].rows[0].batch().unwrap().schema();
     assert!(schema.field_with_name("__key_group").is_err());
     for index in 0..2 {
         let mut join = instance(index);

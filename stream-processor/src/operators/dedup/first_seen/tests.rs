@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::graph::OperatorFactory;
 use crate::operator::{EventTime, Subtask};
+use crate::operators::kept::Kept;
 
 const TTL: i64 = 40;
 
@@ -51,14 +52,15 @@ proptest! {
     #[test]
     fn a_key_passes_once_in_its_time(
         steps in proptest::collection::vec(
-            (proptest::collection::vec(0u16..400, 0..200), 0i64..15, any::<bool>()),
+            (proptest::collection::vec(0u16..400, 0..200), 0i64..15, 0u8..4),
             1..30,
         ),
     ) {
         let mut operator_now = operator(Vec::new());
+        let mut kept = Kept::default();
         let mut now = 1000;
         let mut last: HashMap<String, i64> = HashMap::new();
-        for (n, (keys, advance, restart)) in steps.iter().enumerate() {
+        for (n, (keys, advance, what)) in steps.iter().enumerate() {
             now += advance;
             let mut passed = Passed(Vec::new());
             operator_now.on_processing_time(now, &mut passed).unwrap();
@@ -74,9 +76,13 @@ proptest! {
                 // A quarter of the time to live and a step may be added to it.
                 prop_assert!(now - last[key] <= TTL + TTL / 4 + 15, "{key} was held for too long");
             }
-            if *restart {
-                let tables = operator_now.snapshot(CheckpointId(n as u64 + 1)).unwrap();
-                operator_now = operator(tables);
+            let checkpoint = CheckpointId(n as u64 + 1);
+            match what {
+                0 => {}
+                1 | 2 => {
+                    kept.take(operator_now.snapshot(checkpoint).unwrap());
+                }
+                _ => operator_now = operator(kept.cut(operator_now.snapshot(checkpoint).unwrap())),
             }
         }
     }
