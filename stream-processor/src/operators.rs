@@ -13,6 +13,7 @@ pub(crate) mod join;
 pub(crate) mod kept;
 pub(crate) mod keys;
 pub(crate) mod pieces;
+pub(crate) mod rows;
 pub(crate) mod saved;
 pub(crate) mod session;
 pub(crate) mod temporal;

@@ -1,7 +1,7 @@
 //! Aggregate functions: a state for each group, updated, retracted, merged, saved and turned into a result.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::ops::IndexMut;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -138,6 +138,19 @@ pub(crate) enum State {
 /// There is one of them for each group and call, so what is larger and rare lies elsewhere.
 const _: () = assert!(size_of::<State>() == 24);
 
+/// States by index.
+pub(crate) trait StatesMut {
+    /// Lets `change` change the one at `index`.
+    fn change(&mut self, index: usize, change: impl FnOnce(&mut State));
+}
+
+impl StatesMut for Vec<State> {
+    #[inline]
+    fn change(&mut self, index: usize, change: impl FnOnce(&mut State)) {
+        change(&mut self[index]);
+    }
+}
+
 /// What SUM and AVG have seen of a DECIMAL.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DecimalSum {
@@ -207,7 +220,7 @@ impl AggregateCall {
     /// Takes the rows of `batch` into `states[groups[row]]`; those that `additions` denies are taken back.
     pub(crate) fn update(
         &self,
-        states: &mut (impl IndexMut<usize, Output = State> + ?Sized),
+        states: &mut impl StatesMut,
         groups: &[u32],
         batch: &RecordBatch,
         additions: Option<&[bool]>,
@@ -219,7 +232,8 @@ impl AggregateCall {
             let passes = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
             if passes && !column.is_null(row) {
                 let add = additions.is_none_or(|additions| additions[row]);
-                self.apply(&mut states[*group as usize], &column, row, add);
+                let apply = |state: &mut State| self.apply(state, &column, row, add);
+                states.change(*group as usize, apply);
             }
         }
         Ok(())
@@ -342,11 +356,11 @@ impl AggregateCall {
     }
 
     /// The results of `states` as a column.
-    pub(crate) fn finish<'s>(
+    pub(crate) fn finish(
         &self,
-        states: impl Iterator<Item = &'s State>,
+        states: impl Iterator<Item = impl Borrow<State>>,
     ) -> Result<ArrayRef, Error> {
-        let cells: Vec<Option<Cell>> = states.map(|state| self.result(state)).collect();
+        let cells: Vec<Option<Cell>> = states.map(|state| self.result(state.borrow())).collect();
         cells_to_array(cells.into_iter(), &self.result)
     }
 

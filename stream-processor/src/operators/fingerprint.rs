@@ -13,9 +13,36 @@ pub(crate) const WIDTH: usize = 12;
 /// A fingerprint.
 pub(crate) type Print = [u8; WIDTH];
 
-/// A set of fingerprints.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Prints(HashTable<Print>);
+/// A set of fingerprints: one table, or [`N_PARTS`] when it is large.
+///
+/// A table doubles when it is full, is half empty then, and while it does there are both. The parts differ in size, so
+/// that they double one after the other and all of them together are never much more than what is in them.
+#[derive(Debug, Clone)]
+pub(crate) struct Prints(Vec<HashTable<Print>>);
+
+/// Tables of a large set.
+const N_PARTS: usize = 16;
+
+/// Most fingerprints of a set of one table.
+const MOST_IN_ONE: usize = 1 << 15;
+
+/// The part of each first byte: the shares of the parts grow from one to two, by the same factor.
+const PART_OF: [u8; 256] = {
+    // 256 * (2^(part / 16) - 1), rounded.
+    const ENDS: [usize; N_PARTS] = [
+        11, 23, 36, 48, 62, 76, 91, 106, 122, 139, 156, 175, 194, 213, 234, 256,
+    ];
+    let mut part_of = [0; 256];
+    let (mut byte, mut part) = (0, 0);
+    while byte < part_of.len() {
+        if byte == ENDS[part] {
+            part += 1;
+        }
+        part_of[byte] = part as u8;
+        byte += 1;
+    }
+    part_of
+};
 
 /// The fingerprint of `bytes`.
 pub(crate) fn print(bytes: &[u8]) -> Print {
@@ -99,11 +126,27 @@ fn dropped(n_buckets: usize) -> usize {
     (n_buckets.trailing_zeros() / u8::BITS) as usize
 }
 
+impl Default for Prints {
+    fn default() -> Self {
+        Prints(vec![HashTable::new()])
+    }
+}
+
 impl Prints {
     /// Whether `print` is new; it is no longer then.
     pub(crate) fn insert(&mut self, print: Print) -> bool {
+        if let [all] = &mut self.0[..]
+            && all.len() >= MOST_IN_ONE
+        {
+            let all = std::mem::take(all);
+            self.0.resize_with(N_PARTS, HashTable::new);
+            for print in all {
+                self.insert(print);
+            }
+        }
+        let part = self.part_of(&print);
         let same = |known: &Print| *known == print;
-        match self.0.entry(hash_of(&print), same, hash_of) {
+        match self.0[part].entry(hash_of(&print), same, hash_of) {
             Entry::Occupied(_) => false,
             Entry::Vacant(place) => {
                 place.insert(print);
@@ -112,31 +155,40 @@ impl Prints {
         }
     }
 
+    /// By a byte that tables and buckets do not look at first.
+    fn part_of(&self, print: &Print) -> usize {
+        match self.0.len() {
+            1 => 0,
+            _ => usize::from(PART_OF[usize::from(print[WIDTH - 1])]),
+        }
+    }
+
+    fn contains(&self, print: &Print) -> bool {
+        let same = |known: &Print| known == print;
+        self.0[self.part_of(print)]
+            .find(hash_of(print), same)
+            .is_some()
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.0.iter().map(HashTable::len).sum()
     }
 
     /// Bytes held.
     pub(crate) fn size(&self) -> usize {
-        self.0.capacity() * (WIDTH + 1)
+        self.0.iter().map(HashTable::allocation_size).sum()
     }
 
     /// All, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Print> {
-        self.0.iter()
+        self.0.iter().flatten()
     }
 }
 
 impl PartialEq for Prints {
     fn eq(&self, other: &Self) -> bool {
-        let held = |print: &Print| {
-            other
-                .0
-                .find(hash_of(print), |known| known == print)
-                .is_some()
-        };
-        self.len() == other.len() && self.iter().all(held)
+        self.len() == other.len() && self.iter().all(|print| other.contains(print))
     }
 }
 
@@ -173,6 +225,27 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_set_is_never_much_larger_than_what_is_in_it() {
+        let mut prints = Prints::default();
+        for n in 0..1_000_000u32 {
+            assert!(prints.insert(print(&n.to_le_bytes())));
+            if n > 100_000 && n % 1000 == 0 {
+                // Of a single table it is up to 30 bytes.
+                assert!(
+                    prints.size() < n as usize * 24,
+                    "{} bytes of {n}",
+                    prints.size()
+                );
+            }
+        }
+        assert!(!prints.insert(print(&999_999u32.to_le_bytes())));
+        assert_eq!(
+            (prints.len(), prints.iter().count()),
+            (1_000_000, 1_000_000)
+        );
     }
 
     #[test]

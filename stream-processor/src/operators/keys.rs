@@ -1,5 +1,6 @@
 //! Keys as comparable bytes, and state tables around them.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -118,18 +119,18 @@ pub(crate) fn state_batch(
 }
 
 /// Saved aggregate states of one call as a column.
-pub(crate) fn saved_column<'s>(
-    states: impl Iterator<Item = &'s super::aggregate::State> + Clone,
+pub(crate) fn saved_column(
+    states: impl Iterator<Item = impl Borrow<super::aggregate::State>> + Clone,
 ) -> ArrayRef {
     // Sets of millions of values are among them, so nothing is grown and copied.
     let (n_states, n_bytes) = states.clone().fold((0, 0), |(n_states, n_bytes), state| {
-        (n_states + 1, n_bytes + super::saved::length(state))
+        (n_states + 1, n_bytes + super::saved::length(state.borrow()))
     });
     let mut builder = BinaryBuilder::with_capacity(n_states, n_bytes);
     let mut bytes = Vec::new();
     for state in states {
         bytes.clear();
-        super::saved::save(state, &mut bytes);
+        super::saved::save(state.borrow(), &mut bytes);
         builder.append_value(&bytes);
     }
     Arc::new(builder.finish())

@@ -42,11 +42,6 @@ impl<T> Pieces<T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter().flatten()
     }
-
-    /// The same, to be changed.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.0.iter_mut().flatten()
-    }
 }
 
 impl<T> Index<usize> for Pieces<T> {
@@ -78,7 +73,7 @@ mod tests {
             pieces.push(item);
             assert_eq!(pieces.len(), item + 1);
         }
-        pieces.iter_mut().for_each(|item| *item *= 2);
+        (0..n_items).for_each(|at| pieces[at] *= 2);
         pieces[PIECE] += 1;
         assert_eq!(
             (pieces[PIECE - 1], pieces[PIECE]),

@@ -5,8 +5,8 @@
 //! as there are keys, the oldest go, and what only they hold is written with the changes: most of it has changed or
 //! ended since.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
@@ -15,13 +15,14 @@ use chrono_tz::Tz;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
-use super::aggregate::{AggregateCall, State};
+use super::aggregate::{AggregateCall, State, StatesMut};
 use super::dedup::millis;
 use super::keys::{
     Encoder, batch_of, column, damaged, loaded_column, saved_column, state_batch, take_rows,
     take_watermark, watermark_table,
 };
 use super::pieces::Pieces;
+use super::rows::RowStates;
 use super::window::{named, spread, window_columns};
 use crate::batch::ChangeBatch;
 use crate::error::Error;
@@ -50,7 +51,7 @@ impl OperatorFactory for SessionAggregate {
             plan: self.clone(),
             watermark: EventTime::MIN,
             sessions: Pieces::default(),
-            states: Pieces::default(),
+            states: RowStates::new(&self.calls),
             free: Vec::new(),
             first: HashTable::new(),
             hasher: ahash::RandomState::new(),
@@ -70,6 +71,9 @@ type Key = SmallVec<[u8; 32]>;
 /// No slot, and no snapshot.
 const NONE: u32 = u32::MAX;
 
+/// Instead of a snapshot: it is over, and its slot free or soon to be.
+const CLOSED: u32 = u32::MAX - 1;
+
 /// An open session of a key. Many are open at once, so it is small: others point to it by its slot.
 struct Session {
     /// Empty bytes in a slot that is free.
@@ -81,9 +85,8 @@ struct Session {
     timer: i64,
     /// The slot of another session of the same key, which does not touch this one.
     next: u32,
-    /// The snapshot whose portion holds it, or [`NONE`] if its key is among the changed ones.
+    /// The snapshot whose portion holds it, [`NONE`] if its key is among the changed ones, or [`CLOSED`].
     written: u32,
-    is_open: bool,
 }
 
 /// What one snapshot wrote.
@@ -105,8 +108,8 @@ struct Sessions {
     watermark: EventTime,
     /// By slot.
     sessions: Pieces<Session>,
-    /// One state a call, by slot: a row needs all of its session's, so they lie side by side.
-    states: Pieces<State>,
+    /// By slot: a row needs all states of its session, so they lie side by side.
+    states: RowStates,
     /// Slots of no session, with empty states.
     free: Vec<u32>,
     /// The first slot of each key.
@@ -162,7 +165,7 @@ impl Sessions {
             } else if let Some(joined) = joined {
                 (start, end) = (start.min(session.start), end.max(session.end));
                 self.meeting.push((joined, at));
-                self.sessions[at as usize].is_open = false;
+                self.sessions[at as usize].written = CLOSED;
                 // The joined one comes before it.
                 self.sessions[before as usize].next = next;
             } else {
@@ -204,7 +207,6 @@ impl Sessions {
             timer,
             next: NONE,
             written: 0,
-            is_open: true,
         };
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -212,9 +214,7 @@ impl Sessions {
                 slot
             }
             None => {
-                for call in &self.plan.calls {
-                    self.states.push(call.empty());
-                }
+                self.states.push();
                 self.sessions.push(session);
                 self.sessions.len() as u32 - 1
             }
@@ -240,22 +240,11 @@ impl Sessions {
     fn release(&mut self, slot: u32) -> Vec<State> {
         self.free.push(slot);
         let session = &mut self.sessions[slot as usize];
-        session.is_open = false;
+        session.written = CLOSED;
         session.key = Key::default();
-        let places = self.places_of(slot);
-        self.plan
-            .calls
-            .iter()
-            .zip(places)
-            .map(|(call, place)| std::mem::replace(&mut self.states[place], call.empty()))
+        (0..self.plan.calls.len())
+            .map(|call| self.states.take(slot as usize, call))
             .collect()
-    }
-
-    /// Where the states of a slot are, by call.
-    fn places_of(&self, slot: u32) -> Range<usize> {
-        let n_calls = self.plan.calls.len();
-        let first = slot as usize * n_calls;
-        first..first + n_calls
     }
 
     /// Takes a session out of those of its key.
@@ -293,11 +282,8 @@ impl Sessions {
             return Ok(());
         }
         let rows = take_rows(batch, rows)?;
-        let n_calls = self.plan.calls.len() as u32;
-        let mut places: Vec<_> = slots.iter().map(|slot| slot * n_calls).collect();
-        for call in &self.plan.calls {
-            call.update(&mut self.states, &places, &rows, None)?;
-            places.iter_mut().for_each(|place| *place += 1);
+        for (index, call) in self.plan.calls.iter().enumerate() {
+            call.update(&mut self.states.column(index), &slots, &rows, None)?;
         }
         Ok(())
     }
@@ -306,9 +292,9 @@ impl Sessions {
     fn meet(&mut self) {
         for (into, from) in std::mem::take(&mut self.meeting) {
             let merged = self.release(from);
-            let places = self.places_of(into).zip(merged);
-            for (call, (place, merged)) in self.plan.calls.iter().zip(places) {
-                call.merge(&mut self.states[place], merged);
+            for (index, (call, merged)) in self.plan.calls.iter().zip(merged).enumerate() {
+                let mut states = self.states.column(index);
+                states.change(into as usize, |state| call.merge(state, merged));
             }
         }
     }
@@ -336,7 +322,7 @@ impl Sessions {
         }
         for slot in 0..self.sessions.len() as u32 {
             let session = &self.sessions[slot as usize];
-            if session.is_open && session.written <= last {
+            if session.written <= last {
                 self.mark(slot);
             }
         }
@@ -347,7 +333,7 @@ impl Sessions {
         let mut slots: Vec<(u32, bool)> = Vec::with_capacity(self.changed.len());
         for changed in std::mem::take(&mut self.changed) {
             let session = &self.sessions[changed as usize];
-            if !session.is_open || session.written != NONE {
+            if session.written != NONE {
                 continue;
             }
             let Some(first) = self.first_of(&session.key) else {
@@ -407,8 +393,9 @@ impl Sessions {
             let empty = call.empty();
             let states = slots
                 .iter()
-                .map(|(slot, _)| &self.states[self.places_of(*slot).start + index]);
-            let states = saved_column(states.chain(gone.iter().map(|_| &empty)));
+                .map(|(slot, _)| self.states.get(*slot as usize, index));
+            let none = gone.iter().map(|_| Cow::Borrowed(&empty));
+            let states = saved_column(states.chain(none));
             columns.push((format!("state_{index}"), states));
         }
         Ok(state_batch(&keys, columns)?.into())
@@ -425,7 +412,7 @@ impl Sessions {
             for slot in slots {
                 let session = &mut self.sessions[slot as usize];
                 // The session that set the timer may be over, and its slot another's.
-                if !session.is_open || session.timer != due {
+                if session.written == CLOSED || session.timer != due {
                     continue;
                 }
                 let ends = super::window::close_time(session.end, self.plan.zone);
@@ -434,7 +421,7 @@ impl Sessions {
                     self.timers.entry(ends).or_default().push(slot);
                     continue;
                 }
-                session.is_open = false;
+                session.written = CLOSED;
                 closed.push((session.key.clone(), slot));
                 self.unlink(slot);
             }
@@ -468,7 +455,7 @@ impl Sessions {
         for (index, call) in self.plan.calls.iter().enumerate() {
             let states = closed
                 .iter()
-                .map(|(_, slot)| &self.states[self.places_of(*slot).start + index]);
+                .map(|(_, slot)| self.states.get(*slot as usize, index));
             columns.push(call.finish(states)?);
         }
         for (_, slot) in closed {
@@ -594,27 +581,34 @@ impl Operator for Sessions {
                 let (start, end) = (starts.value(row), ends.value(row));
                 let close = super::window::close_time(end, self.plan.zone);
                 let slot = self.open(&key, (start, end), close);
-                for (place, saved) in self.places_of(slot).zip(saved) {
-                    self.states[place] = saved;
+                for (index, saved) in saved.into_iter().enumerate() {
+                    self.states.set(slot as usize, index, saved);
                 }
             }
         }
         // The next checkpoint has portions of its own.
-        self.changed = (0..self.sessions.len() as u32).collect();
-        for session in self.sessions.iter_mut() {
-            session.written = NONE;
-        }
+        self.changed.clear();
         self.gone.clear();
+        for slot in 0..self.sessions.len() as u32 {
+            let session = &mut self.sessions[slot as usize];
+            if session.written != CLOSED {
+                session.written = NONE;
+                self.changed.push(slot);
+            }
+        }
         Ok(())
     }
 
     fn state_size(&self) -> usize {
         // Keys of one operator are of about one size, and short ones lie in place.
-        let first = self.sessions.iter().find(|session| session.is_open);
+        let first = self
+            .sessions
+            .iter()
+            .find(|session| session.written != CLOSED);
         let key = first.map_or(0, |session| {
             usize::from(session.key.spilled()) * session.key.len()
         });
-        let states = size_of::<State>() * self.plan.calls.len();
+        let states = self.states.row_size();
         self.sessions.len() * (size_of::<Session>() + key + states + 16)
     }
 }
