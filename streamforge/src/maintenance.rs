@@ -1,6 +1,7 @@
 //! Keeps the tables of `up` healthy: compaction and snapshot expiry by `lake`, on a thread of its own that yields.
 
 use std::future::Future;
+use std::time::Duration;
 
 use anyhow::Context;
 use lake::catalog::{CatalogConfig, RestCatalog};
@@ -14,6 +15,9 @@ use crate::run::{Platform, Stage};
 /// The nice value of the thread; on Linux each thread has its own.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
+
+/// How long reading a file may take: with little of a core left, the bytes wait for the thread.
+const STORE_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Whether and how tables are maintained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +61,7 @@ pub(crate) async fn start(platform: &mut Platform) -> anyhow::Result<()> {
         access_key: engine.s3_access_key.clone(),
         secret_key: engine.s3_secret_key.clone(),
         path_style: true,
+        timeout: STORE_TIMEOUT,
         ..StoreConfig::default()
     };
     let mut catalog = CatalogConfig::new(engine.catalog_uri.clone());

@@ -138,7 +138,7 @@ impl Default for Config {
             request_memory: ByteSize::mib(128),
             fetch_memory: ByteSize::mib(128),
             max_fetch_size: ByteSize::mib(55),
-            recent_memory: ByteSize::mib(32),
+            recent_memory: ByteSize::mib(16),
             max_fetch_sessions: 1000,
             idle_timeout: Duration::from_mins(10),
             transfer_timeout: Duration::from_secs(30),
