@@ -3,6 +3,7 @@
 //! The aggregation runs in one phase, over rows, or in two, the second over what [`local`] has added up.
 
 pub(crate) mod local;
+mod sets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use arrow::row::OwnedRow;
 use chrono_tz::Tz;
 use hashbrown::HashMap;
 
+use self::sets::Sets;
 use super::aggregate::{AggregateCall, State, states_size};
 use super::dedup::millis;
 use super::keys::{
@@ -24,7 +26,7 @@ use crate::batch::ChangeBatch;
 use crate::error::Error;
 use crate::functions::time;
 use crate::graph::OperatorFactory;
-use crate::operator::{CheckpointId, EventTime, Operator, Output, StateTable, Subtask};
+use crate::operator::{CheckpointId, EventTime, Operator, Output, StateRows, StateTable, Subtask};
 use crate::plan::rel::WindowKind;
 
 /// Appends window_start, window_end and window_time; a row in several windows comes several times.
@@ -185,6 +187,7 @@ struct Bucket {
     keys: Vec<OwnedRow>,
     /// One list a call, one state a group.
     states: Vec<Vec<State>>,
+    sets: Sets,
 }
 
 struct Windows {
@@ -250,6 +253,82 @@ impl Windows {
             }
         }
         Ok(left_out)
+    }
+
+    /// Whether the states of `call` go into checkpoints in portions.
+    fn in_portions(&self, call: &AggregateCall) -> bool {
+        matches!(self.plan.of, Phase::Partials) && matches!(call.empty(), State::Prints(_))
+    }
+
+    /// Keeps what has been added to sets for the next checkpoint.
+    fn note_sets(&mut self, partials: &RecordBatch) -> Result<(), Error> {
+        if !self.plan.calls.iter().any(|call| self.in_portions(call)) {
+            return Ok(());
+        }
+        let closes = column(partials, CLOSE)?
+            .as_primitive_opt::<Int64Type>()
+            .ok_or_else(damaged)?;
+        let mut parts: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
+        for (row, close) in closes.values().iter().enumerate() {
+            parts.entry(*close).or_default().push(row as u32);
+        }
+        for (close, rows) in parts {
+            if let Some(bucket) = self.open.get_mut(&close) {
+                bucket.sets.note(take_rows(partials, rows)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Groups of the window that closes at `close` as rows of a checkpoint: keys, and a column of states for each call.
+    fn rows(
+        &self,
+        close: i64,
+        keys: &[ArrayRef],
+        n_rows: usize,
+        states: impl Fn(usize, &AggregateCall) -> Result<Option<ArrayRef>, Error>,
+    ) -> Result<RecordBatch, Error> {
+        let close: ArrayRef = Arc::new(Int64Array::from(vec![close; n_rows]));
+        let mut columns = vec![(CLOSE.to_owned(), close)];
+        for (index, key) in keys.iter().enumerate() {
+            columns.push((format!("key_{index}"), key.clone()));
+        }
+        for (index, call) in self.plan.calls.iter().enumerate() {
+            // What another table has is empty here: added up, they are the state.
+            let states = match states(index, call)? {
+                Some(states) => states,
+                None => saved_column(std::iter::repeat_n(&call.empty(), n_rows)),
+            };
+            columns.push((format!("{STATE}_{index}"), states));
+        }
+        let keys = exchange_keys(&self.plan.keys, &self.plan.input, keys);
+        state_batch(&keys, columns)
+    }
+
+    /// What a checkpoint gets of the sets of a window that are written in portions.
+    fn set_rows(
+        &self,
+        close: i64,
+        keys: &[ArrayRef],
+        bucket: &Bucket,
+        sets: &mut Sets,
+    ) -> Result<Vec<StateRows>, Error> {
+        let n_keys = self.plan.keys.len();
+        sets.snapshot(
+            || {
+                self.rows(close, keys, bucket.keys.len(), |index, call| {
+                    let states = &bucket.states[index];
+                    Ok(self.in_portions(call).then(|| saved_column(states.iter())))
+                })
+            },
+            |partial| {
+                let keys = &partial.columns()[..n_keys];
+                self.rows(close, keys, partial.num_rows(), |index, call| {
+                    let saved = column(partial, &format!("{STATE}_{index}"))?;
+                    Ok(self.in_portions(call).then(|| saved.clone()))
+                })
+            },
+        )
     }
 
     fn add(
@@ -324,6 +403,7 @@ impl Operator for Windows {
             Phase::Partials => {
                 let watermark = self.watermark.0;
                 let late = self.merge(&batch.rows, &batch.rows, |close| close > watermark)?;
+                self.note_sets(&batch.rows)?;
                 return match late.is_empty() {
                     true => Ok(()),
                     false => output.late(take_rows(&batch.rows, late)?),
@@ -370,27 +450,32 @@ impl Operator for Windows {
     }
 
     fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<StateTable>, Error> {
+        let mut tables = vec![watermark_table(self.watermark)?];
         let mut rows = Vec::with_capacity(self.open.len());
-        for (close, bucket) in &self.open {
+        let in_portions = self.plan.calls.iter().any(|call| self.in_portions(call));
+        let mut open = std::mem::take(&mut self.open);
+        for (close, bucket) in &mut open {
             let keys = self.encoder.decode(&bucket.keys)?;
-            let close: ArrayRef = Arc::new(Int64Array::from(vec![*close; bucket.keys.len()]));
-            let mut columns = vec![(CLOSE.to_owned(), close)];
-            for (index, key) in keys.iter().enumerate() {
-                columns.push((format!("key_{index}"), key.clone()));
+            let others = self.rows(*close, &keys, bucket.keys.len(), |index, call| {
+                let states = &bucket.states[index];
+                Ok((!self.in_portions(call)).then(|| saved_column(states.iter())))
+            });
+            rows.push(others?.into());
+            if in_portions {
+                let mut sets = std::mem::take(&mut bucket.sets);
+                tables.push(StateTable {
+                    name: format!("sets-{close}"),
+                    rows: self.set_rows(*close, &keys, bucket, &mut sets)?,
+                });
+                bucket.sets = sets;
             }
-            for (index, states) in bucket.states.iter().enumerate() {
-                columns.push((format!("{STATE}_{index}"), saved_column(states.iter())));
-            }
-            let keys = exchange_keys(&self.plan.keys, &self.plan.input, &keys);
-            rows.push(state_batch(&keys, columns)?.into());
         }
-        Ok(vec![
-            StateTable {
-                name: "windows".to_owned(),
-                rows,
-            },
-            watermark_table(self.watermark)?,
-        ])
+        self.open = open;
+        tables.push(StateTable {
+            name: "windows".to_owned(),
+            rows,
+        });
+        Ok(tables)
     }
 
     fn restore(&mut self, mut tables: Vec<StateTable>) -> Result<(), Error> {
@@ -455,3 +540,6 @@ pub(crate) fn exchange_keys(
 pub(crate) fn is_window_column(name: &str) -> bool {
     matches!(name, "window_start" | "window_end" | "window_time")
 }
+
+#[cfg(test)]
+mod tests;
