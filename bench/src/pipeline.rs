@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::process::{Running, Site, print};
 use crate::trino;
@@ -106,7 +106,23 @@ fn print_cpu(
     Ok(())
 }
 
-/// Memory every ten seconds under load.
+/// How often jobs have started anew.
+async fn restarts(site: &Site) -> anyhow::Result<u64> {
+    let url = format!(
+        "http://{}/metrics",
+        site.address("stream_processor.gateway_listen")
+    );
+    let metrics = reqwest::get(url).await?.error_for_status()?.text().await?;
+    let counts = metrics
+        .lines()
+        .filter(|line| line.starts_with("streamforge_stream_processor_restarts{"))
+        .map(|line| Ok(line.rsplit(' ').next().unwrap_or_default().parse::<f64>()? as u64));
+    let counts: Vec<u64> = counts.collect::<anyhow::Result<_>>()?;
+    ensure!(!counts.is_empty(), "no job is running");
+    Ok(counts.iter().sum())
+}
+
+/// Memory every ten seconds under load; ends when the job fails.
 pub(crate) async fn soak(binary: &Path, rate: u64, seconds: u64) -> anyhow::Result<()> {
     let (site, running) = start(binary, 5, &SMALL_DISK).await?;
     let rate = rate.to_string();
@@ -119,6 +135,10 @@ pub(crate) async fn soak(binary: &Path, rate: u64, seconds: u64) -> anyhow::Resu
     while begun.elapsed() < Duration::from_secs(seconds) {
         tokio::time::sleep(Duration::from_secs(10)).await;
         readings.push(running.memory()?);
+        ensure!(
+            restarts(&site).await? == 0,
+            "the job failed: the emitter is faster than it is, so this is no figure"
+        );
         print(&format!(
             "{:4.0} s {:6.0} MB",
             begun.elapsed().as_secs_f64(),
