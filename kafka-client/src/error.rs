@@ -73,7 +73,8 @@ pub enum Error {
     },
     /// The fetch position is outside the log of the partition.
     #[error(
-        "offset {offset} of `{topic}`-{partition} is outside the log (first kept offset {log_start})"
+        "offset {offset} of `{topic}`-{partition} is outside the log: {}",
+        kept_from(*log_start)
     )]
     OffsetOutOfRange {
         /// Topic.
@@ -140,6 +141,14 @@ pub enum Error {
     Closed,
 }
 
+/// What is left of a log; brokers that refuse an offset mostly do not say where theirs begins.
+fn kept_from(log_start: i64) -> String {
+    match log_start {
+        ..0 => "retention has deleted it, or nothing has been written there yet".to_owned(),
+        _ => format!("the first offset kept is {log_start}"),
+    }
+}
+
 impl Error {
     /// Whether the same call may succeed when it is made again.
     #[must_use]
@@ -191,5 +200,28 @@ impl Error {
                 message: message.map(str::to_owned),
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Error;
+
+    #[test]
+    fn an_offset_outside_says_where_the_log_begins_if_that_is_known() {
+        let error = |log_start| Error::OffsetOutOfRange {
+            topic: "clicks".into(),
+            partition: 2,
+            offset: 5,
+            log_start,
+        };
+        assert_eq!(
+            error(9).to_string(),
+            "offset 5 of `clicks`-2 is outside the log: the first offset kept is 9"
+        );
+        assert_eq!(
+            error(-1).to_string(),
+            "offset 5 of `clicks`-2 is outside the log: retention has deleted it, or nothing has been written there yet"
+        );
     }
 }
