@@ -57,6 +57,26 @@ pub(crate) fn every_table_fills(site: &Site) {
     }
 }
 
+/// The nice value of each thread called `name` of a process: the nineteenth field of its `stat` (proc(5)), whose second
+/// is the name in parentheses.
+#[cfg(target_os = "linux")]
+fn nice_values(process: u32, name: &str) -> Vec<i32> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("it still runs");
+    let stats =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+    stats
+        .filter(|stat| stat.contains(&format!("({name})")))
+        .filter_map(|stat| {
+            stat.rsplit(')')
+                .next()?
+                .split_whitespace()
+                .nth(16)?
+                .parse()
+                .ok()
+        })
+        .collect()
+}
+
 #[test]
 fn one_command_fills_every_table_and_a_second_continues() {
     let site = Site::new();
@@ -73,6 +93,8 @@ fn one_command_fills_every_table_and_a_second_continues() {
     );
     let complaints = up.complaints();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    #[cfg(target_os = "linux")]
+    assert_eq!(nice_values(up.id(), "upkeep"), [10]);
     let begun = Instant::now();
     assert!(up.stop().success());
     assert!(
