@@ -264,10 +264,9 @@ impl Operator for FirstSeen {
         generations.sort_by_key(|(since, _)| *since);
         let youngest = generations.pop();
         for (since, blocks) in generations {
-            if !blocks.is_empty() {
-                let prints = saved_prints(&blocks)?;
-                self.older.push(Frozen::new(since, &prints, blocks));
-            }
+            // One without keys, too: the keys before it are no younger than its beginning.
+            let prints = saved_prints(&blocks)?;
+            self.older.push(Frozen::new(since, &prints, blocks));
         }
         if let Some((since, blocks)) = youngest {
             self.youngest = Growing {

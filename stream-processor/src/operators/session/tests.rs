@@ -1,6 +1,8 @@
 //! Sessions that go on from a checkpoint end as those that were never interrupted.
 
-use arrow::array::{StringArray, TimestampMillisecondArray};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringArray, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use proptest::prelude::*;
 
