@@ -116,8 +116,8 @@ async fn restarts(site: &Site) -> anyhow::Result<u64> {
     let counts = metrics
         .lines()
         .filter(|line| line.starts_with("streamforge_stream_processor_restarts{"))
-        .map(|line| Ok(line.rsplit(' ').next().unwrap_or_default().parse::<f64>()? as u64));
-    let counts: Vec<u64> = counts.collect::<anyhow::Result<_>>()?;
+        .map(|line| line.rsplit(' ').next().unwrap_or_default().parse());
+    let counts: Vec<u64> = counts.collect::<Result<_, _>>()?;
     ensure!(!counts.is_empty(), "no job is running");
     Ok(counts.iter().sum())
 }

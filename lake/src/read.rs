@@ -139,16 +139,7 @@ impl ManifestCache {
         if let Some(Parsed::Manifest(entries)) = self.get(&manifest.manifest_path) {
             return Ok(entries);
         }
-        let entries = manifest
-            .load_manifest(table.file_io())
-            .await
-            .map_err(Error::iceberg(format!(
-                "read manifest `{}`",
-                manifest.manifest_path
-            )))?
-            .into_parts()
-            .0;
-        let entries = Arc::new(entries);
+        let entries = Arc::new(manifest_entries(table, manifest).await?);
         let bytes = usize::try_from(manifest.manifest_length).unwrap_or(0) * PARSED_FACTOR;
         self.put(
             &manifest.manifest_path,
@@ -344,6 +335,17 @@ pub(crate) async fn manifest_list(table: &Table, snapshot: &Snapshot) -> Result<
     let list = ManifestList::parse_with_version(&bytes, table.metadata().format_version())
         .map_err(Error::iceberg(format!("read manifest list `{path}`")))?;
     Ok(list.consume_entries().into_iter().collect())
+}
+
+/// The entries of a manifest, read from the store, with inherited sequence numbers filled in.
+pub(crate) async fn manifest_entries(
+    table: &Table,
+    manifest: &ManifestFile,
+) -> Result<Vec<ManifestEntryRef>> {
+    let path = &manifest.manifest_path;
+    let read = manifest.load_manifest(table.file_io()).await;
+    let read = read.map_err(Error::iceberg(format!("read manifest `{path}`")))?;
+    Ok(read.into_parts().0)
 }
 
 /// Whether a position delete file can name `path`, by its bounds.

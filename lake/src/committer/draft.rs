@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::Change;
 use super::summary::Counts;
 use crate::committable::Content;
-use crate::read::READS_IN_FLIGHT;
+use crate::read::{READS_IN_FLIGHT, manifest_entries};
 use crate::{Error, Result, Table};
 
 /// Manifests of added files, ready to be listed by a snapshot with this id.
@@ -300,15 +300,7 @@ async fn remove(
     manifest: &ManifestFile,
     removed: &HashSet<String>,
 ) -> Result<Removal> {
-    let entries = manifest
-        .load_manifest(table.file_io())
-        .await
-        .map_err(Error::iceberg(format!(
-            "read manifest `{}`",
-            manifest.manifest_path
-        )))?
-        .into_parts()
-        .0;
+    let entries = manifest_entries(table, manifest).await?;
     let found: Vec<DataFile> = entries
         .iter()
         .filter(|entry| entry.is_alive() && removed.contains(entry.file_path()))

@@ -17,7 +17,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::is_collected;
 use crate::catalog::RestCatalog;
-use crate::read::manifest_list;
+use crate::read::{manifest_entries, manifest_list};
 use crate::{Error, Result, Table};
 
 /// Paths looked up together: with more files than that the manifests are read again for the next ones.
@@ -172,15 +172,7 @@ fn named_by_metadata(table: &Table) -> impl Iterator<Item = &str> {
 
 /// Every file a manifest mentions, those too that it says are gone.
 async fn listed_by(table: &Table, manifest: &ManifestFile) -> Result<Vec<String>> {
-    let entries = manifest
-        .load_manifest(table.file_io())
-        .await
-        .map_err(Error::iceberg(format!(
-            "read manifest `{}`",
-            manifest.manifest_path
-        )))?
-        .into_parts()
-        .0;
+    let entries = manifest_entries(table, manifest).await?;
     Ok(entries
         .iter()
         .map(|entry| entry.file_path().to_owned())

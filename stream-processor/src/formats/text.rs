@@ -229,14 +229,25 @@ pub(crate) fn write_decimal(value: i128, scale: i8, plain: bool, output: &mut Ve
         }
     }
     let digits = value.unsigned_abs().to_string();
-    if value < 0 {
+    write_unscaled(value < 0, &digits, i64::from(scale), plain, output);
+}
+
+/// What `BigDecimal.toString`, or `toPlainString`, gives for `digits` of which `scale` stand behind the point.
+pub(crate) fn write_unscaled(
+    negative: bool,
+    digits: &str,
+    scale: i64,
+    plain: bool,
+    output: &mut Vec<u8>,
+) {
+    if negative {
         output.push(b'-');
     }
-    let adjusted = digits.len() as i32 - 1 - scale;
+    let adjusted = digits.len() as i64 - 1 - scale;
     let text = if scale == 0 {
-        digits
+        digits.to_owned()
     } else if scale > 0 && (plain || adjusted >= -6) {
-        let point = digits.len() as i32 - scale;
+        let point = digits.len() as i64 - scale;
         if point <= 0 {
             format!("0.{}{digits}", "0".repeat(point.unsigned_abs() as usize))
         } else {

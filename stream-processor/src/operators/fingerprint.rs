@@ -26,11 +26,12 @@ const N_PARTS: usize = 16;
 /// Most fingerprints of a set of one table.
 const MOST_IN_ONE: usize = 1 << 15;
 
-/// The part of each first byte: the shares of the parts grow from one to two, by the same factor.
+/// The part of each last byte. Each part's share is larger than the one before by the same factor, and the last one's
+/// nearly twice the first one's: that one doubles next.
 const PART_OF: [u8; 256] = {
     // 256 * (2^(part / 16) - 1), rounded.
     const ENDS: [usize; N_PARTS] = [
-        11, 23, 36, 48, 62, 76, 91, 106, 122, 139, 156, 175, 194, 213, 234, 256,
+        11, 23, 36, 48, 62, 76, 91, 106, 122, 139, 156, 175, 194, 214, 234, 256,
     ];
     let mut part_of = [0; 256];
     let (mut byte, mut part) = (0, 0);
@@ -71,7 +72,7 @@ const FRONT: usize = WIDTH - 4;
 impl Packed {
     /// Packs `prints`: a counting sort, as fingerprints are evenly spread.
     pub(crate) fn new(prints: &Prints) -> Self {
-        // About four to a bucket.
+        // Two to four to a bucket.
         let n_buckets = (prints.len() / 4).next_power_of_two();
         let mut ends = vec![0u32; n_buckets + 1];
         for print in prints.iter() {

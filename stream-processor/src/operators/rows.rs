@@ -74,6 +74,11 @@ impl RowStates {
         }
     }
 
+    /// Whether `state` is of the kind that the call has.
+    pub(crate) fn fits(&self, call: usize, state: &State) -> bool {
+        std::mem::discriminant(state) == std::mem::discriminant(&self.empty[call])
+    }
+
     pub(crate) fn get(&self, row: usize, call: usize) -> Cow<'_, State> {
         let word = |at: usize| self.words[row * self.n_words + at];
         Cow::Owned(match self.places[call] {
@@ -90,7 +95,9 @@ impl RowStates {
         })
     }
 
+    /// Puts a state that fits in the place of another.
     pub(crate) fn set(&mut self, row: usize, call: usize, state: State) {
+        debug_assert!(self.fits(call, &state));
         let first = row * self.n_words;
         match (self.places[call], state) {
             (Place::Count(at), State::Count(count)) => self.words[first + at] = count as u64,
@@ -103,7 +110,7 @@ impl RowStates {
                 self.words[first + at + 1] = count as u64;
             }
             (Place::Other(at), state) => self.others[row * self.n_others + at] = state,
-            // A call's states are of one kind.
+            // It would not fit.
             _ => {}
         }
     }
@@ -140,5 +147,83 @@ impl StatesMut for StateColumn<'_> {
         let mut state = self.rows.get(row, self.call).into_owned();
         change(&mut state);
         self.rows.set(row, self.call, state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operators::aggregate::Function;
+    use crate::operators::cell::Cell;
+    use crate::table::{SqlType, TypeRoot};
+
+    fn call(function: Function, argument: TypeRoot) -> AggregateCall {
+        let argument = SqlType::of(argument);
+        AggregateCall {
+            function,
+            distinct: false,
+            result: argument.clone(),
+            argument: Some((0, argument)),
+            filter: None,
+            separator: String::new(),
+            retracts: false,
+        }
+    }
+
+    #[test]
+    fn states_of_each_kind_come_back_as_they_were() {
+        let calls = [
+            call(Function::Min, TypeRoot::Varchar(9)),
+            call(Function::Count, TypeRoot::Int),
+            call(Function::Sum, TypeRoot::BigInt),
+            call(Function::Avg, TypeRoot::Double),
+            call(Function::Sum, TypeRoot::Decimal(9, 2)),
+        ];
+        let states = |of: i64| {
+            let mut decimal = calls[4].empty();
+            if let State::Decimal(sum) = &mut decimal {
+                sum.count = of;
+            }
+            [
+                State::Chosen(Some(Cell::Text(format!("text {of}").into()))),
+                State::Count(-of),
+                State::Int {
+                    sum: i64::MIN + of,
+                    count: of,
+                },
+                State::Double {
+                    sum: -0.5 * of as f64,
+                    count: of,
+                },
+                decimal,
+            ]
+        };
+        let mut rows = RowStates::new(&calls);
+        // More than a piece of words, of which a row has five.
+        let n_rows = 2000;
+        for row in 0..n_rows {
+            rows.push();
+            for (index, state) in states(row as i64).into_iter().enumerate() {
+                assert_eq!(*rows.get(row, index), calls[index].empty());
+                rows.column(index).change(row, |held| *held = state.clone());
+            }
+        }
+        for row in 0..n_rows {
+            for (index, state) in states(row as i64).into_iter().enumerate() {
+                assert_eq!(*rows.get(row, index), state);
+                if row % 2 == 0 {
+                    assert_eq!(rows.take(row, index), state);
+                    assert_eq!(*rows.get(row, index), calls[index].empty());
+                }
+            }
+        }
+        assert_eq!(rows.row_size(), 5 * 8 + 2 * size_of::<State>());
+    }
+
+    #[test]
+    fn a_state_of_another_kind_does_not_fit() {
+        let rows = RowStates::new(&[call(Function::Count, TypeRoot::Int)]);
+        assert!(rows.fits(0, &State::Count(3)));
+        assert!(!rows.fits(0, &State::Int { sum: 0, count: 0 }));
     }
 }

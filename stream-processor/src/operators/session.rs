@@ -4,8 +4,8 @@ mod portions;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use arrow::array::{AsArray, Int64Array, RecordBatch};
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
@@ -13,12 +13,10 @@ use smallvec::SmallVec;
 use self::portions::Portion;
 use super::aggregate::{AggregateCall, State, StatesMut};
 use super::dedup::millis;
-use super::keys::{
-    Encoder, batch_of, column, damaged, loaded_column, take_rows, take_watermark, watermark_table,
-};
+use super::keys::{Encoder, batch_of, take_rows, take_watermark, watermark_table};
 use super::pieces::Pieces;
 use super::rows::RowStates;
-use super::window::{named, spread, window_columns};
+use super::window::window_columns;
 use crate::batch::ChangeBatch;
 use crate::error::Error;
 use crate::functions::time;
@@ -409,62 +407,7 @@ impl Operator for Sessions {
     fn restore(&mut self, mut tables: Vec<StateTable>) -> Result<(), Error> {
         self.watermark = take_watermark(&mut tables)?;
         for batch in tables.into_iter().flat_map(StateTable::into_batches) {
-            let number = |name: &str| -> Result<Int64Array, Error> {
-                Ok(column(&batch, name)?
-                    .as_primitive_opt::<Int64Type>()
-                    .ok_or_else(damaged)?
-                    .clone())
-            };
-            let (starts, ends) = (number("start")?, number("end")?);
-            let flag = |name: &str| column(&batch, name)?.as_boolean_opt().ok_or_else(damaged);
-            let (gone, first) = (flag("gone")?, flag("first")?);
-            let n_rows = batch.num_rows();
-            let keys: Vec<Key> = if self.plan.keys.is_empty() {
-                {
-                    let empty = spread(
-                        &self.plan.input,
-                        &[0],
-                        vec![arrow::array::new_null_array(
-                            self.plan.input.field(0).data_type(),
-                            n_rows,
-                        )],
-                    )?;
-                    self.encoder
-                        .encode(&empty)?
-                        .iter()
-                        .map(|row| row.as_ref().into())
-                        .collect()
-                }
-            } else {
-                let keys = named(&batch, "key", self.plan.keys.len())?;
-                let encoded =
-                    self.encoder
-                        .encode(&spread(&self.plan.input, &self.plan.keys, keys)?)?;
-                encoded.iter().map(|row| row.as_ref().into()).collect()
-            };
-            let mut states = named(&batch, "state", self.plan.calls.len())?
-                .iter()
-                .map(|column| Ok(loaded_column(column)?.into_iter()))
-                .collect::<Result<Vec<_>, Error>>()?;
-            for (row, key) in keys.into_iter().enumerate() {
-                let saved: Vec<State> = states.iter_mut().filter_map(Iterator::next).collect();
-                // The key's rows of an earlier portion hold no more.
-                while first.value(row)
-                    && let Some(slot) = self.first_of(&key)
-                {
-                    self.unlink(slot);
-                    self.release(slot);
-                }
-                if gone.value(row) {
-                    continue;
-                }
-                let (start, end) = (starts.value(row), ends.value(row));
-                let close = super::window::close_time(end, self.plan.zone);
-                let slot = self.open(&key, (start, end), close);
-                for (index, saved) in saved.into_iter().enumerate() {
-                    self.states.set(slot as usize, index, saved);
-                }
-            }
+            self.load(&batch)?;
         }
         // The next checkpoint has portions of its own.
         self.changed.clear();

@@ -244,7 +244,7 @@ impl Column {
                 None => push(values, raw(scanner)?.integer()),
             },
             Values::Text(pieces) => {
-                read_text(pieces, scanner)?;
+                read_text(pieces, scanner, options.decimals)?;
                 true
             }
             Values::Timestamp { values, unit, zone } => {
@@ -468,12 +468,16 @@ fn timestamps(
     }
 }
 
-fn read_text(pieces: &mut Pieces, scanner: &mut Scanner<'_>) -> Result<(), Failure> {
+fn read_text(
+    pieces: &mut Pieces,
+    scanner: &mut Scanner<'_>,
+    decimals: bool,
+) -> Result<(), Failure> {
     if scanner.peek() == b'"' {
         let (text, escaped) = scanner.string()?;
         unescape(text, escaped, &mut pieces.data);
     } else {
-        raw(scanner)?.write_text(&mut pieces.data);
+        raw(scanner)?.write_text(decimals, &mut pieces.data)?;
     }
     pieces.close();
     Ok(())

@@ -3,7 +3,8 @@
 use arrow::datatypes::TimeUnit;
 use base64::Engine;
 
-use crate::formats::json::scan::{Kind, Scanner};
+use crate::formats::json::scan::{Kind, Malformed};
+use crate::formats::json::tree::write_tree;
 use crate::formats::text;
 
 /// How timestamps are written.
@@ -122,13 +123,14 @@ impl Raw<'_> {
         }
     }
 
-    /// Appends what a `STRING` column gets: scalars as text, containers as JSON without spaces.
-    pub(crate) fn write_text(&self, output: &mut Vec<u8>) {
+    /// Appends what a `STRING` column gets: scalars as text, containers as [`write_tree`] does.
+    pub(crate) fn write_text(&self, decimals: bool, output: &mut Vec<u8>) -> Result<(), Malformed> {
         match self.kind {
             Kind::Text { escaped } => unescape(self.text, escaped, output),
-            Kind::Object | Kind::Array => compact(self.text, output),
+            Kind::Object | Kind::Array => return write_tree(self.text, decimals, output),
             _ => output.extend_from_slice(self.text),
         }
+        Ok(())
     }
 }
 
@@ -229,56 +231,4 @@ pub(crate) fn quote(text: &[u8], output: &mut Vec<u8>) {
     }
     output.extend_from_slice(&text[plain_from..]);
     output.push(b'"');
-}
-
-/// Appends a checked container without white space, strings and numbers written as Jackson writes
-/// them: a number with a fraction or an exponent has become a double (`1.50` gives `1.5`).
-fn compact(text: &[u8], output: &mut Vec<u8>) {
-    let mut scanner = Scanner::new(text);
-    while scanner.at < text.len() {
-        match scanner.peek() {
-            b'"' => {
-                let Ok((content, escaped)) = scanner.string() else {
-                    return;
-                };
-                if escaped {
-                    let mut plain = Vec::with_capacity(content.len());
-                    unescape(content, true, &mut plain);
-                    quote(&plain, output);
-                } else {
-                    output.push(b'"');
-                    output.extend_from_slice(content);
-                    output.push(b'"');
-                }
-            }
-            b' ' | b'\n' | b'\r' | b'\t' => scanner.at += 1,
-            b'-' | b'0'..=b'9' => {
-                let rest = &text[scanner.at..];
-                let length = rest
-                    .iter()
-                    .position(|byte| {
-                        !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')
-                    })
-                    .unwrap_or(rest.len());
-                write_number(&rest[..length], output);
-                scanner.at += length;
-            }
-            byte => {
-                output.push(byte);
-                scanner.at += 1;
-            }
-        }
-    }
-}
-
-fn write_number(text: &[u8], output: &mut Vec<u8>) {
-    let is_integer = !text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
-    let value = std::str::from_utf8(text)
-        .ok()
-        .and_then(|text| text.parse().ok());
-    match value {
-        _ if text == b"-0" => output.push(b'0'),
-        Some(value) if !is_integer => text::write_double(value, output),
-        _ => output.extend_from_slice(text),
-    }
 }

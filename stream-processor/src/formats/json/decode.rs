@@ -13,7 +13,7 @@ use crate::formats::json::column::Column;
 use crate::formats::json::convert::{TimestampStandard, unescape};
 use crate::formats::json::scan::{Malformed, Scanner};
 use crate::formats::{Decoded, Decoder, Payloads, options};
-use crate::table::{self, TableDefinition};
+use crate::table::{self, ColumnKind, SqlType, TableDefinition, TypeRoot};
 
 /// Member names remembered, so that records with random names do not fill the memory.
 const NAMES: usize = 4096;
@@ -27,6 +27,8 @@ pub(crate) struct JsonOptions {
     pub(crate) fail_on_missing: bool,
     /// `json.timestamp-format.standard`
     pub(crate) timestamps: TimestampStandard,
+    /// The table has a DECIMAL column, so that numbers inside what a `STRING` column takes stay exact.
+    pub(crate) decimals: bool,
 }
 
 /// Why a record cannot be read.
@@ -91,7 +93,21 @@ impl JsonOptions {
             ignore_errors,
             fail_on_missing,
             timestamps: timestamp_standard(table)?,
+            decimals: table.columns.iter().any(|column| {
+                column.kind == ColumnKind::Physical && has_decimal(&column.data_type)
+            }),
         })
+    }
+}
+
+/// Whether the type is DECIMAL or holds one.
+fn has_decimal(data_type: &SqlType) -> bool {
+    match &data_type.root {
+        TypeRoot::Decimal(..) => true,
+        TypeRoot::Array(inner) | TypeRoot::Multiset(inner) => has_decimal(inner),
+        TypeRoot::Map(key, value) => has_decimal(key) || has_decimal(value),
+        TypeRoot::Row(fields) => fields.iter().any(|(_, field)| has_decimal(field)),
+        _ => false,
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::formats::json::decode::{JsonDecoder, JsonOptions};
 use crate::formats::json::encode::{JsonEncoder, JsonEncoding};
 use crate::formats::{Decoded, Decoder, Payloads};
-use crate::table::{Column, ColumnKind, SqlType, TypeRoot};
+use crate::table::{Column, ColumnKind, SqlType, TableDefinition, TablePath, TypeRoot};
 
 fn column(name: &str, root: TypeRoot) -> Column {
     let data_type = SqlType {
@@ -90,7 +90,7 @@ fn bad_values_become_null_and_bad_records_are_skipped() {
         column("z", TypeRoot::TimestampLtz(3)),
     ];
     let records: [&[u8]; 10] = [
-        br#"{"i":"12","s":{"o": [1, 2.50, 12345678.5, -0]},"b":"maybe","d":"1.005","t":"2020-12-30 12:13:14.123","z":"2020-12-30 12:13:14Z"}"#,
+        br#"{"i":"12","s":{"o": [1, 2]},"b":"maybe","d":"1.005","t":"2020-12-30 12:13:14.123","z":"2020-12-30 12:13:14Z"}"#,
         br#"{"i":1.7,"s":1.50,"b":1,"d":123456,"t":"2020-12-30T12:13:14","z":"2020-12-30 12:13:14"}"#,
         br#"{"i":2147483648,"s":true,"b":true,"d":null,"x":[1,{"y":2}]}"#,
         br#"{}"#,
@@ -103,7 +103,7 @@ fn bad_values_become_null_and_bad_records_are_skipped() {
     ];
     let decoded = decode(&columns, lenient(), &records);
     expect_test::expect![[r#"
-        {"i":12,"s":"{\"o\":[1,2.5,1.23456785E7,0]}","b":false,"d":1.01,"t":"2020-12-30 12:13:14.123","z":"2020-12-30 12:13:14Z"}
+        {"i":12,"s":"{\"o\":[1,2]}","b":false,"d":1.01,"t":"2020-12-30 12:13:14.123","z":"2020-12-30 12:13:14Z"}
         {"i":1,"s":"1.50","b":false,"d":null,"t":null,"z":null}
         {"i":null,"s":"true","b":true,"d":null,"t":null,"z":null}
         {"i":null,"s":null,"b":null,"d":null,"t":null,"z":null}
@@ -139,6 +139,36 @@ fn nested_values_keep_their_good_parts() {
         {"p":null,"a":null,"m":null}
         {"p":{"x":null,"y":null},"a":[],"m":{}}"#]]
     .assert_eq(&shown(&columns, &decoded));
+}
+
+#[test]
+fn a_decimal_column_keeps_numbers_in_text_exact() {
+    let nested = TypeRoot::Row(vec![("d".to_owned(), *boxed(TypeRoot::Decimal(5, 2)))]);
+    for (root, expected) in [
+        (TypeRoot::Double, r#"[1.23456785E7]"#),
+        (TypeRoot::Decimal(5, 2), "[12345678.5]"),
+        (TypeRoot::Array(boxed(nested)), "[12345678.5]"),
+    ] {
+        let columns = vec![column("s", text()), column("other", root)];
+        let table = TableDefinition {
+            path: TablePath {
+                catalog: "c".to_owned(),
+                database: "d".to_owned(),
+                table: "t".to_owned(),
+            },
+            columns: columns.clone(),
+            watermark: None,
+            primary_key: Vec::new(),
+            partitioned_by: Vec::new(),
+            options: Default::default(),
+        };
+        let options = JsonOptions::of(&table).unwrap();
+        let decoded = decode(&columns[..1], options, &[br#"{"s":[12345678.50]}"#]);
+        assert_eq!(
+            array_value_to_string(&decoded.columns[0], 0).unwrap(),
+            expected
+        );
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What checkpoints get of sessions.
+//! What checkpoints get of sessions, and how it is read again.
 //!
 //! A checkpoint gets the sessions of those keys that changed since the one before, as a portion behind those of earlier
 //! checkpoints; of a key that stands in several portions the last one holds. When the portions have twice as many rows
@@ -8,12 +8,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, new_null_array};
+use arrow::datatypes::Int64Type;
 
 use super::{Key, NONE, Session, Sessions};
 use crate::error::Error;
 use crate::operator::StateRows;
-use crate::operators::keys::{saved_column, state_batch};
+use crate::operators::aggregate::State;
+use crate::operators::keys::{column, damaged, loaded_column, saved_column, state_batch};
+use crate::operators::window::{close_time, named, spread};
 
 /// What one snapshot wrote.
 pub(super) struct Portion {
@@ -129,5 +132,58 @@ impl Sessions {
             columns.push((format!("state_{index}"), states));
         }
         Ok(state_batch(&keys, columns)?.into())
+    }
+
+    /// Opens the sessions of rows that [`Self::batch`] has made, any part of a portion at a time.
+    pub(super) fn load(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+        let number = |name: &str| {
+            column(batch, name)?
+                .as_primitive_opt::<Int64Type>()
+                .ok_or_else(damaged)
+        };
+        let flag = |name: &str| column(batch, name)?.as_boolean_opt().ok_or_else(damaged);
+        let (starts, ends) = (number("start")?, number("end")?);
+        let (gone, first) = (flag("gone")?, flag("first")?);
+        let mut states = named(batch, "state", self.plan.calls.len())?
+            .iter()
+            .map(|column| Ok(loaded_column(column)?.into_iter()))
+            .collect::<Result<Vec<_>, Error>>()?;
+        for (row, key) in self.loaded_keys(batch)?.into_iter().enumerate() {
+            let saved: Vec<State> = states.iter_mut().filter_map(Iterator::next).collect();
+            // The key's rows of an earlier portion hold no more.
+            while first.value(row)
+                && let Some(slot) = self.first_of(&key)
+            {
+                self.unlink(slot);
+                self.release(slot);
+            }
+            if gone.value(row) {
+                continue;
+            }
+            let (start, end) = (starts.value(row), ends.value(row));
+            let close = close_time(end, self.plan.zone);
+            let slot = self.open(&key, (start, end), close);
+            for (index, saved) in saved.into_iter().enumerate() {
+                if !self.states.fits(index, &saved) {
+                    return Err(damaged());
+                }
+                self.states.set(slot as usize, index, saved);
+            }
+        }
+        Ok(())
+    }
+
+    fn loaded_keys(&self, batch: &RecordBatch) -> Result<Vec<Key>, Error> {
+        let rows = if self.plan.keys.is_empty() {
+            // Only the number of rows counts: all have the same key.
+            let of_none = self.plan.input.field(0).data_type();
+            let of_none = new_null_array(of_none, batch.num_rows());
+            spread(&self.plan.input, &[0], vec![of_none])?
+        } else {
+            let keys = named(batch, "key", self.plan.keys.len())?;
+            spread(&self.plan.input, &self.plan.keys, keys)?
+        };
+        let encoded = self.encoder.encode(&rows)?;
+        Ok(encoded.iter().map(|row| row.as_ref().into()).collect())
     }
 }
