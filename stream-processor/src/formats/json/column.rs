@@ -1,5 +1,6 @@
 //! Columns while records are read into them: typed vectors that can take back the row of a bad record.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -10,9 +11,10 @@ use arrow::array::{
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use hashbrown::HashMap;
 
 use crate::error::Error;
-use crate::formats::json::convert::{Raw, TimestampStandard, timestamp, unescape};
+use crate::formats::json::convert::{Raw, TimestampStandard, plain, timestamp, unescape};
 use crate::formats::json::decode::{Failure, JsonOptions, Members};
 use crate::formats::json::scan::{Kind, Scanner};
 
@@ -275,9 +277,9 @@ impl Column {
     }
 
     /// Adds the name of a map's entry.
-    fn push_name(&mut self, name: &[u8], escaped: bool) {
+    fn push_name(&mut self, name: &[u8]) {
         if let Values::Text(pieces) = &mut self.values {
-            unescape(name, escaped, &mut pieces.data);
+            pieces.data.extend_from_slice(name);
             pieces.close();
             self.valid.push(true);
         }
@@ -360,8 +362,8 @@ impl Column {
                 },
                 b'{',
             ) => {
-                for (name, escaped, value_at) in entries(scanner)? {
-                    keys.push_name(name, escaped);
+                for (name, value_at) in entries(scanner)? {
+                    keys.push_name(&name);
                     let mut inner = *scanner;
                     inner.at = value_at;
                     values.read(&mut inner, options)?;
@@ -483,19 +485,23 @@ fn read_text(
     Ok(())
 }
 
-/// Where the keys and values of an object are; of equal keys the last one counts.
-/// A member of an object: name, whether it has escapes, where its value begins.
-type Entry<'a> = (&'a [u8], bool, usize);
+/// A name and where its value begins.
+type Entry<'a> = (Cow<'a, [u8]>, usize);
 
-/// The members of the object that is next.
+/// The members of the object that is next; of equal names the last one.
 fn entries<'a>(scanner: &mut Scanner<'a>) -> Result<Vec<Entry<'a>>, Failure> {
     let mut found: Vec<Entry<'a>> = Vec::new();
+    let mut places: HashMap<Cow<'a, [u8]>, usize, ahash::RandomState> = HashMap::default();
     scanner.members(|scanner, name, escaped| {
-        let entry = (name, escaped, scanner.at);
+        let name = plain(name, escaped);
+        let value_at = scanner.at;
         scanner.value()?;
-        match found.iter_mut().find(|(known, ..)| *known == name) {
-            Some(repeated) => *repeated = entry,
-            None => found.push(entry),
+        match places.get(&name) {
+            Some(place) => found[*place].1 = value_at,
+            None => {
+                places.insert(name.clone(), found.len());
+                found.push((name, value_at));
+            }
         }
         Ok::<_, Failure>(())
     })?;

@@ -1,5 +1,7 @@
 //! The tolerant way from a JSON value to a column's type: Jackson's and Flink's rules for values of another kind.
 
+use std::borrow::Cow;
+
 use arrow::datatypes::TimeUnit;
 use base64::Engine;
 
@@ -152,6 +154,16 @@ pub(crate) fn timestamp(
 
 fn java_integer(text: &str) -> Option<i64> {
     text.trim().parse().ok()
+}
+
+/// The content of a string without its escapes; the scanner has checked them.
+pub(super) fn plain(text: &[u8], escaped: bool) -> Cow<'_, [u8]> {
+    if !escaped {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = Vec::with_capacity(text.len());
+    unescape(text, true, &mut plain);
+    Cow::Owned(plain)
 }
 
 /// Appends the content of a string without its escapes; the scanner has checked them.

@@ -148,7 +148,7 @@ impl JsonDecoder {
 
     /// Reads one record, which may be an array of rows; gives how many rows it had.
     fn record(&mut self, text: &[u8]) -> Result<usize, Failure> {
-        let mut scanner = Scanner::new(text);
+        let mut scanner = Scanner::of_record(text);
         scanner.space();
         match scanner.peek() {
             b'{' => {

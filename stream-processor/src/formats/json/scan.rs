@@ -25,6 +25,8 @@ pub(crate) enum Kind {
 pub(crate) struct Scanner<'a> {
     pub(crate) text: &'a [u8],
     pub(crate) at: usize,
+    /// Strings may have control characters that are not escaped.
+    control_characters: bool,
 }
 
 /// How many bytes come before the first quote, backslash or control character; eight at a time, because most strings
@@ -57,7 +59,19 @@ const DEPTH: usize = 200;
 
 impl<'a> Scanner<'a> {
     pub(crate) fn new(text: &'a [u8]) -> Self {
-        Scanner { text, at: 0 }
+        Scanner {
+            text,
+            at: 0,
+            control_characters: false,
+        }
+    }
+
+    /// A scanner of what Flink's format takes: Jackson with `ALLOW_UNESCAPED_CONTROL_CHARS`.
+    pub(crate) fn of_record(text: &'a [u8]) -> Self {
+        Scanner {
+            control_characters: true,
+            ..Scanner::new(text)
+        }
     }
 
     /// The next byte, 0 at the end.
@@ -137,6 +151,7 @@ impl<'a> Scanner<'a> {
                     escaped = true;
                     self.escape()?;
                 }
+                Some(_) if self.control_characters => self.at += 1,
                 _ => return Err(Malformed(self.at)),
             }
         }

@@ -141,6 +141,41 @@ fn nested_values_keep_their_good_parts() {
     .assert_eq(&shown(&columns, &decoded));
 }
 
+/// A repeated name may be spelled with escapes.
+#[test]
+fn of_a_maps_equal_names_the_last_one_counts() {
+    let columns = [column(
+        "m",
+        TypeRoot::Map(boxed(text()), boxed(TypeRoot::BigInt)),
+    )];
+    let record = br#"{"m":{"a":1,"b":2,"\u0061":3,"b":4,"\u0062":5}}"#;
+    let decoded = decode(&columns, lenient(), &[record]);
+    assert_eq!(shown(&columns, &decoded), r#"{"m":{"a":3,"b":5}}"#);
+}
+
+/// As with Jackson's `ALLOW_UNESCAPED_CONTROL_CHARS`, which Flink's format turns on.
+#[test]
+fn strings_may_have_control_characters() {
+    let columns = [column("s", text()), column("i", TypeRoot::Int)];
+    let records: [&[u8]; 4] = [
+        b"{\"s\":\"one\ntwo\tthree\",\"i\":1}",
+        b"{\"s\":\"\0 \x1f and a long plain rest\",\"i\":2}",
+        b"{\"s\":[\"a\nb\"],\"x\ny\":\"\r\",\"i\":3}",
+        b"{\"s\":\"no end\n",
+    ];
+    let decoded = decode(&columns, lenient(), &records);
+    assert_eq!(
+        shown(&columns, &decoded),
+        [
+            r#"{"s":"one\ntwo\tthree","i":1}"#,
+            r#"{"s":"\u0000 \u001F and a long plain rest","i":2}"#,
+            r#"{"s":"[\"a\\nb\"]","i":3}"#,
+        ]
+        .join("\n")
+    );
+    assert_eq!(decoded.n_bad, 1);
+}
+
 #[test]
 fn a_decimal_column_keeps_numbers_in_text_exact() {
     let nested = TypeRoot::Row(vec![("d".to_owned(), *boxed(TypeRoot::Decimal(5, 2)))]);

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use hashbrown::HashMap;
 
-use super::convert::{quote, unescape};
+use super::convert::{plain, quote};
 use super::scan::{Kind, Malformed, Scanner};
 use crate::formats::text;
 
@@ -19,7 +19,7 @@ pub(crate) fn write_tree(
     decimals: bool,
     output: &mut Vec<u8>,
 ) -> Result<(), Malformed> {
-    write_value(&mut Scanner::new(text), decimals, output)
+    write_value(&mut Scanner::of_record(text), decimals, output)
 }
 
 /// Scanners refuse text that is nested too deeply for this.
@@ -108,15 +108,6 @@ fn separate(begin: usize, output: &mut Vec<u8>) {
     if output.len() > begin {
         output.push(b',');
     }
-}
-
-fn plain(text: &[u8], escaped: bool) -> Cow<'_, [u8]> {
-    if !escaped {
-        return Cow::Borrowed(text);
-    }
-    let mut plain = Vec::with_capacity(text.len());
-    unescape(text, true, &mut plain);
-    Cow::Owned(plain)
 }
 
 /// Appends a number of the grammar of JSON.
