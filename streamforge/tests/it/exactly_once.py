@@ -215,6 +215,7 @@ def check():
     read = lambda name: naive(catalog.load_table(name).scan().to_arrow())
     duck = duckdb.connect()
     duck.execute("SET preserve_insertion_order = false")
+    duck.execute("SET enable_progress_bar = false")
     spill = tempfile.TemporaryDirectory()
     duck.execute(f"SET temp_directory = '{spill.name}'")
     tables = {"topic": read_topic(), "bronze": read("bronze.clickstream"), "silver": read("silver.clickstream"),
