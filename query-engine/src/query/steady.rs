@@ -2,14 +2,16 @@
 //!
 //! DataFusion asks a task to give way when it hands out batches. A join whose condition holds for no pair hands out
 //! none, however many pairs it looks at, and `UNNEST` makes one batch of all that comes of a batch. So join conditions
-//! ask on the way whether the query is still wanted, joins give way with each batch, and rows go into `UNNEST` in small
-//! batches. What is added here is added last, so that no optimizer has to understand it.
+//! ask on the way whether the query is still wanted and let other tasks run, joins give way with each batch, and rows
+//! go into `UNNEST` in small batches. What is added here is added last, so that no optimizer has to understand it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
@@ -25,6 +27,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::{Stream, StreamExt};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Code, Failure, Result};
@@ -42,7 +45,15 @@ const MULTIPLIERS: [&str; 6] = [
 /// Rows that are unnested at once: an array has at most ten thousand elements when a function made it.
 const UNNESTED_AT_ONCE: usize = 64;
 
-/// A condition that holds as before, and fails once the query is cancelled.
+/// How long a thread computes conditions before other tasks have their turn.
+const TURN: Duration = Duration::from_millis(200);
+
+thread_local! {
+    /// When the first and the last of the conditions were computed that this thread has computed in one turn.
+    static TURN_OF: Cell<Option<(Instant, Instant)>> = const { Cell::new(None) };
+}
+
+/// A condition that holds as before, lets other tasks run, and fails once the query is cancelled.
 #[derive(Debug)]
 struct Wanted {
     signature: Signature,
@@ -113,6 +124,29 @@ fn sliced(plan: Arc<dyn ExecutionPlan>) -> DfResult<Arc<dyn ExecutionPlan>> {
     plan.with_new_children(inputs)
 }
 
+/// Lets the runtime run another task if this thread has computed conditions for long: a join whose condition never holds
+/// does not return from its poll, and would keep the thread from every other statement.
+fn give_way() {
+    let now = Instant::now();
+    let turn = TURN_OF.get().filter(|(_, last)| now - *last < TURN);
+    let began = turn.map_or(now, |(began, _)| began);
+    if now - began < TURN {
+        TURN_OF.set(Some((began, now)));
+        return;
+    }
+    TURN_OF.set(None);
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    if runtime.runtime_flavor() == RuntimeFlavor::MultiThread {
+        // Another thread takes this one's place; that it has run a task says that there was a turn. The task can only
+        // fail when the runtime ends, and this one with it.
+        tokio::task::block_in_place(|| {
+            let _ = runtime.block_on(runtime.spawn(std::future::ready(())));
+        });
+    }
+}
+
 // === impl Wanted ===
 
 impl PartialEq for Wanted {
@@ -146,6 +180,7 @@ impl ScalarUDFImpl for Wanted {
         if self.cancel.is_cancelled() {
             return Err(Failure::new(Code::UserCanceled, "Query was canceled").into());
         }
+        give_way();
         let mut args = args.args.into_iter();
         args.next()
             .ok_or_else(|| DataFusionError::Internal("a condition is one argument".to_owned()))

@@ -78,6 +78,34 @@ async fn an_endless_statement_is_cancelled_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_endless_statement_keeps_nobody_waiting() {
+    let server = Server::start_with(|config| config.threads = 1).await;
+    let client = server.client();
+    for sql in ENDLESS {
+        let sql = format!("{WITH}{sql}");
+        let first: Value = client.post(&sql).await.json().await.unwrap();
+        let id = first["id"].as_str().unwrap().to_owned();
+        testkit::wait_until(
+            "the statement to run",
+            Duration::from_secs(20),
+            async || (state(&client, &id).await["state"] == "RUNNING").then_some(()),
+        )
+        .await;
+        // Twice: what has run before may still hold the thread when the first begins.
+        for _ in 0..2 {
+            let began = Instant::now();
+            let find = format!("select state from system.runtime.queries where query_id = '{id}'");
+            assert_eq!(client.text(&find).await, "RUNNING", "{sql}");
+            let took = began.elapsed();
+            assert!(took < Duration::from_secs(5), "{sql}: {took:?}");
+        }
+        let next = first["nextUri"].as_str().unwrap();
+        assert_eq!(client.http.delete(next).send().await.unwrap().status(), 204);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_statement_can_be_killed_from_another_connection() {
     let server = Server::start().await;
     let client = server.client();
