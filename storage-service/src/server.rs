@@ -237,7 +237,16 @@ struct Front {
 impl Front {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let method = method_label(request.method());
-        let response = self.route(request).await;
+        let waits = request.headers().contains_key(http::header::EXPECT);
+        let mut response = self.route(request).await;
+        if waits && !response.status().is_success() {
+            // The client may go on without the body that it was not asked for, and hyper takes the first bytes of what
+            // comes next for that body. So nothing comes next.
+            let close = HeaderValue::from_static("close");
+            response
+                .headers_mut()
+                .insert(http::header::CONNECTION, close);
+        }
         let status = match response.status().as_u16() {
             0..300 => "2xx",
             300..400 => "3xx",

@@ -92,6 +92,30 @@ async fn a_client_that_stalls_is_let_go() {
     store.stop().await;
 }
 
+/// It need not send the body then, and what it sends next must not be taken for it.
+#[tokio::test]
+async fn a_client_that_waits_to_send_its_body_is_refused_for_good() {
+    let store = start_with(|config| config.stall_timeout = Duration::from_secs(60)).await;
+    let mut put = Signed::new("PUT", "/nowhere/k", b"x").header("expect", "100-continue");
+    put.payload = "UNSIGNED-PAYLOAD".into();
+    let mut waiting = tokio::net::TcpStream::connect(store.address).await.unwrap();
+    waiting
+        .write_all(&put.head(store.address, 1))
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let read = waiting.read_to_end(&mut answer);
+    tokio::time::timeout(Duration::from_secs(30), read)
+        .await
+        .expect("the connection ends")
+        .unwrap();
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    assert!(answer.contains("<Code>NoSuchBucket</Code>"), "{answer}");
+    store.stop().await;
+}
+
 #[tokio::test]
 async fn a_client_that_vanishes_leaves_nothing() {
     let store = start().await;
