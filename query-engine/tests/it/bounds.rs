@@ -33,6 +33,25 @@ async fn state(client: &Client, id: &str) -> Value {
         .expect("the server answers with JSON")
 }
 
+/// A statement once it runs: its id, and where its next page is.
+async fn running(client: &Client, sql: &str) -> (String, String) {
+    let first = client.post(sql).await.json::<Value>().await;
+    let first = first.expect("the server answers with JSON");
+    let text = |member: &str| first[member].as_str().expect("it is a text").to_owned();
+    let id = text("id");
+    testkit::wait_until(
+        "the statement to run",
+        Duration::from_secs(20),
+        async || {
+            let found = state(client, &id).await;
+            assert_eq!(found["errorCode"], Value::Null, "{sql}: {found}");
+            (found["state"] == "RUNNING").then_some(())
+        },
+    )
+    .await;
+    (id, text("nextUri"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_statement_is_cancelled_at_once() {
     // One thread and one slot: whatever still runs keeps everybody else waiting.
@@ -44,19 +63,7 @@ async fn an_endless_statement_is_cancelled_at_once() {
     let client = server.client();
     for sql in ENDLESS {
         let sql = format!("{WITH}{sql}");
-        let first: Value = client.post(&sql).await.json().await.unwrap();
-        let id = first["id"].as_str().unwrap().to_owned();
-        testkit::wait_until(
-            "the statement to run",
-            Duration::from_secs(20),
-            async || {
-                let found = state(&client, &id).await;
-                assert_eq!(found["errorCode"], Value::Null, "{sql}: {found}");
-                (found["state"] == "RUNNING").then_some(())
-            },
-        )
-        .await;
-        let next = first["nextUri"].as_str().unwrap();
+        let (id, next) = running(&client, &sql).await;
         let cancelled = Instant::now();
         let answer = client.http.delete(next).send().await.unwrap();
         assert_eq!(answer.status(), 204);
@@ -83,14 +90,7 @@ async fn an_endless_statement_keeps_nobody_waiting() {
     let client = server.client();
     for sql in ENDLESS {
         let sql = format!("{WITH}{sql}");
-        let first: Value = client.post(&sql).await.json().await.unwrap();
-        let id = first["id"].as_str().unwrap().to_owned();
-        testkit::wait_until(
-            "the statement to run",
-            Duration::from_secs(20),
-            async || (state(&client, &id).await["state"] == "RUNNING").then_some(()),
-        )
-        .await;
+        let (id, next) = running(&client, &sql).await;
         // Twice: what has run before may still hold the thread when the first begins.
         for _ in 0..2 {
             let began = Instant::now();
@@ -99,7 +99,6 @@ async fn an_endless_statement_keeps_nobody_waiting() {
             let took = began.elapsed();
             assert!(took < Duration::from_secs(5), "{sql}: {took:?}");
         }
-        let next = first["nextUri"].as_str().unwrap();
         assert_eq!(client.http.delete(next).send().await.unwrap().status(), 204);
     }
     server.stop().await;
