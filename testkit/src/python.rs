@@ -59,7 +59,7 @@ pub(crate) fn environment(name: &str, requirements: &str) -> PathBuf {
 }
 
 /// The directory `name` of the cache, which `make` fills at the first call on this machine, while others that hold
-/// `lock` wait.
+/// `lock` wait; so `make` must not come here with the same `lock`.
 pub(crate) fn once(lock: &str, name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     let cache = cache_dir();
     fs::create_dir_all(&cache).expect("the cache directory can be made");

@@ -23,12 +23,14 @@ pub struct Spark {
 /// # Panics
 /// If Maven, Java or python3 is missing, or something cannot be fetched.
 pub fn spark() -> Spark {
+    // Before the lock, which it takes, too.
+    let interpreter = interpreter();
     let python = once("python.lock", &format!("pyspark-{SPARK}"), |directory| {
         notice(&format!(
             "installing Apache Spark {SPARK} into {} (once)",
             directory.display()
         ));
-        run(Command::new(interpreter())
+        run(Command::new(interpreter)
             .args([
                 "-m",
                 "pip",
