@@ -31,7 +31,7 @@ pub struct Config {
     pub s3_secret_key: String,
     /// Region of the object store.
     pub s3_region: String,
-    /// Threads that plan and run queries; 0 is one per core.
+    /// Threads that plan and run queries; 0 is one per core. Conditions of joins that take long have further ones.
     pub threads: usize,
     /// Queries that run at the same time.
     pub max_running: usize,

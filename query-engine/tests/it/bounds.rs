@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client::{Client, Server};
 
@@ -152,5 +152,25 @@ async fn a_function_that_makes_too_much_of_a_batch_is_stopped() {
     // The same of fewer rows is well.
     let few = "select sum(cardinality(sequence(x, x + 9999))) from n where x <= 100";
     assert_eq!(client.text(&format!("{WITH}{few}")).await, "1000000");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arrays_go_into_unnest_a_few_rows_at_a_time() {
+    let server = Server::start().await;
+    let client = server.client();
+    let few = format!("{WITH}, few as (select x from n where x <= 3600) ");
+    // 288 MB in one batch are more than a function may make of it ...
+    let whole = format!("{few} select max(cardinality(sequence(x, x + 9999))) from few");
+    let refused = client.run(&whole).await.error;
+    let refused = refused.expect("that is too much for a batch");
+    assert_eq!(refused["errorName"], "EXCEEDED_LOCAL_MEMORY_LIMIT");
+    // ... and none too many where their elements become rows.
+    let opened = format!(
+        "{few} select count(*), max(y) from few cross join unnest(sequence(x, x + 9999)) u(y)"
+    );
+    let answer = client.run(&opened).await;
+    assert_eq!(answer.error, None);
+    assert_eq!(answer.rows, [[json!(36_000_000), json!(13_599)]]);
     server.stop().await;
 }
