@@ -5,6 +5,7 @@
 //! [`crate::runtime`]'s; this module only remembers which there are.
 
 mod definition;
+mod replay;
 mod resume;
 
 use std::collections::BTreeMap;

@@ -13,6 +13,7 @@ mod from;
 mod group;
 mod hints;
 mod literal;
+mod logic;
 mod lookup;
 mod query;
 pub(crate) mod rel;

@@ -51,8 +51,7 @@ impl DataDir {
                 });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let others = fs::read_dir(path).map_err(fail(path))?.count() > 1;
-                if others {
+                if holds_others(path).map_err(fail(path))? {
                     let found = "not empty and without a version".to_owned();
                     return Err(Error::Version {
                         path: path.to_owned(),
@@ -82,5 +81,40 @@ impl DataDir {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Whether there is more than the lock and what a first start that was killed leaves of its version.
+fn holds_others(path: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(path)? {
+        let name = entry?.file_name();
+        if name != "LOCK" && name != "VERSION.tmp" {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_was_killed_before_its_version_stood_is_begun_again() {
+        let dir = testkit::temp_dir();
+        fs::write(dir.path().join("VERSION.tmp"), b"str").unwrap();
+        drop(DataDir::open(dir.path()).unwrap());
+        assert_eq!(
+            fs::read_to_string(dir.path().join("VERSION")).unwrap(),
+            VERSION
+        );
+    }
+
+    #[test]
+    fn a_directory_of_something_else_is_refused() {
+        let dir = testkit::temp_dir();
+        fs::write(dir.path().join("photos.zip"), b"").unwrap();
+        let refused = DataDir::open(dir.path()).map(|_| ()).unwrap_err();
+        assert!(matches!(refused, Error::Version { .. }), "{refused}");
     }
 }

@@ -248,12 +248,14 @@ impl JobStore {
     ) -> Result<BTreeMap<String, OperatorState>, Error> {
         let mut operators: BTreeMap<String, OperatorState> = BTreeMap::new();
         let mut new_files = Vec::new();
+        let mut given = BTreeSet::new();
         for (uid, subtask, tables) in tables {
             let operator = operators.entry(uid.clone()).or_default();
             operator.parallelism = subtask.parallelism;
             for table in tables {
                 let place = operator.tables.len();
                 let key = (uid.clone(), subtask.index, table.name.clone());
+                given.insert(key.clone());
                 let (kept, new) = self.split_known(&key, &table.rows);
                 let segments = kept.iter().map(|written| written.segment.clone()).collect();
                 operator.tables.push(TableState {
@@ -268,6 +270,8 @@ impl JobStore {
                 }
             }
         }
+        // Tables come and go with windows.
+        self.written.retain(|key, _| given.contains(key));
         let mut uploads: Vec<BoxFuture<'_, Result<_, Error>>> = Vec::new();
         for (key, place, path, batches) in new_files {
             let this = &*self;

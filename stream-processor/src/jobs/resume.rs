@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use super::replay::Unchanged;
 use super::{Definition, Entry, Jobs, vertices};
 use crate::error::Error;
 use crate::graph::StreamGraph;
 use crate::runtime::job::Command;
 use crate::runtime::job::stats::JobState;
-use crate::sql::{Session, StatementResult};
+use crate::sql::{CatalogConnector, Session, StatementResult};
 
 impl Jobs {
     /// Finds the jobs in storage and takes up those that have not ended; the storage may come up later than we do, so
@@ -68,10 +69,14 @@ impl Jobs {
         let Some((last, before)) = statements.split_last() else {
             return Err(Error::failed("the job's definition has no statements"));
         };
-        let mut session = Session::new(self.0.sessions.clone());
+        let mut options = self.0.sessions.clone();
+        options.catalogs = options
+            .catalogs
+            .map(|catalogs| Arc::new(Unchanged(catalogs)) as Arc<dyn CatalogConnector>);
+        let mut session = Session::new(options);
         for statement in before {
-            // A CREATE or DROP in a catalog that outlives the session has had its effect already and says so. Whether
-            // anything is missing shows when the last statement is planned.
+            // A CREATE in a catalog that outlives the session says that the table is there. Whether anything is missing
+            // shows when the last statement is planned.
             if let Err(error) = session.execute(statement).await {
                 info!(statement, error = %telemetry::chain(&error), "not repeated");
             }

@@ -8,22 +8,25 @@
 //! A stream can also be joined where it is, without an exchange by key: then each instance gets the whole right side.
 //! Barriers are aligned, so all instances have the same of it at a checkpoint, and the first one writes it for all.
 
+mod side;
+
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 use hashbrown::HashMap;
 
+use self::side::{Held, Side};
 use super::calc::evaluate;
-use super::keys::{Encoder, batch_of, column, damaged, state_batch, take_rows};
-use super::ttl::{TimeToLive, UNTIMED, Written};
+use super::keys::{Encoder, batch_of, column, damaged, take_rows};
+use super::ttl::{TimeToLive, UNTIMED};
 use super::window::named;
 use crate::batch::{ChangeBatch, RowKind};
 use crate::error::Error;
 use crate::graph::OperatorFactory;
-use crate::operator::{CheckpointId, Operator, Output, StateRows, StateTable, Subtask};
+use crate::operator::{CheckpointId, Operator, Output, StateTable, Subtask};
 
 /// What to join; the output has the left side's columns, then the right's.
 #[derive(Debug, Clone)]
@@ -57,168 +60,25 @@ impl OperatorFactory for Join {
             sides: [side(0)?, side(1)?],
             plan: self.clone(),
             subtask,
-            buffered: Vec::new(),
+            unmatched: Vec::new(),
         }))
     }
 }
-
-struct Held {
-    /// Shared, because each match passes it on.
-    row: Arc<[u8]>,
-    /// Equal rows that are there.
-    count: i64,
-    /// Outer joins: how many rows of the other side match.
-    matches: i64,
-    written: Written,
-}
-
-struct Side {
-    keys: Encoder,
-    rows: Encoder,
-    held: HashMap<Box<[u8]>, Vec<Held>, ahash::RandomState>,
-    /// What was held when the side ended.
-    arranged: Option<Arranged>,
-    ended: bool,
-    bytes: usize,
-    ttl: TimeToLive,
-}
-
-/// The rows of a side that has ended: they change no more.
-struct Arranged {
-    /// Those of one key stand together, as often as there are equal ones.
-    rows: RecordBatch,
-    /// Where those of a key begin and how many they are.
-    places: HashMap<Box<[u8]>, (u32, u32), ahash::RandomState>,
-    /// As a checkpoint keeps them; the same batch each time, so that it is written once.
-    saved: Option<StateRows>,
-}
-
-impl Side {
-    /// Lays out what is held; nothing may come any more.
-    fn arrange(&mut self, schema: &SchemaRef) -> Result<(), Error> {
-        let held = std::mem::take(&mut self.held);
-        let mut places = HashMap::with_capacity_and_hasher(held.len(), Default::default());
-        let mut rows: Vec<Arc<[u8]>> = Vec::new();
-        for (key, of_key) in held {
-            let begin = rows.len();
-            for held in of_key {
-                rows.extend((0..held.count).map(|_| held.row.clone()));
-            }
-            places.insert(key, (begin as u32, (rows.len() - begin) as u32));
-        }
-        let columns = self.rows.decode_bytes(rows.iter().map(|row| &**row))?;
-        self.arranged = Some(Arranged {
-            rows: batch_of(schema, columns)?,
-            places,
-            saved: None,
-        });
-        Ok(())
-    }
-
-    /// The rows as a checkpoint keeps them, if there are any.
-    /// With `keys`, each instance of a restored job gets those of its key groups, otherwise each gets all.
-    fn saved(&mut self, keys: Option<&[usize]>) -> Result<Option<StateRows>, Error> {
-        if let Some(arranged) = &mut self.arranged {
-            if arranged.saved.is_none() && arranged.rows.num_rows() > 0 {
-                let ones = vec![1; arranged.rows.num_rows()];
-                let zeros = vec![0; arranged.rows.num_rows()];
-                let saved = saved_rows(keys, arranged.rows.columns(), ones, zeros, None)?;
-                arranged.saved = Some(saved.into());
-            }
-            return Ok(arranged.saved.clone());
-        }
-        let all: Vec<&Held> = self.held.values().flatten().collect();
-        if all.is_empty() {
-            return Ok(None);
-        }
-        let rows = self.rows.decode_bytes(all.iter().map(|held| &*held.row))?;
-        let counts = all.iter().map(|held| held.count).collect();
-        let matches = all.iter().map(|held| held.matches).collect();
-        let written = all.iter().map(|held| held.written).collect();
-        let written = self.ttl.expires().then_some(written);
-        Ok(Some(
-            saved_rows(keys, &rows, counts, matches, written)?.into(),
-        ))
-    }
-
-    fn add(&mut self, key: &[u8], row: &[u8], matches: i64) {
-        let written = self.ttl.now();
-        if let Some(rows) = self.held.get_mut(key)
-            && let Some(held) = rows.iter_mut().find(|held| *held.row == *row)
-        {
-            if self.ttl.is_alive(held.written) {
-                held.count += 1;
-            } else {
-                (held.count, held.matches) = (1, matches);
-            }
-            held.written = written;
-            return;
-        }
-        self.put(
-            key,
-            Held {
-                row: row.into(),
-                count: 1,
-                matches,
-                written,
-            },
-        );
-    }
-
-    /// Takes in a row that is not held yet.
-    fn put(&mut self, key: &[u8], held: Held) {
-        self.bytes += held.row.len() + HELD_OVERHEAD;
-        if let Some(rows) = self.held.get_mut(key) {
-            rows.push(held);
-        } else {
-            self.held.insert(key.into(), vec![held]);
-        }
-    }
-
-    /// Lets go of the rows whose time is over.
-    fn sweep(&mut self) {
-        let (ttl, bytes) = (self.ttl, &mut self.bytes);
-        self.held.retain(|_, rows| {
-            rows.retain(|held| {
-                let is_alive = ttl.is_alive(held.written);
-                if !is_alive {
-                    *bytes = bytes.saturating_sub(held.row.len() + HELD_OVERHEAD);
-                }
-                is_alive
-            });
-            !rows.is_empty()
-        });
-    }
-
-    fn remove(&mut self, key: &[u8], row: &[u8]) {
-        let Some(rows) = self.held.get_mut(key) else {
-            return;
-        };
-        if let Some(at) = rows.iter().position(|held| *held.row == *row) {
-            let held = &mut rows[at];
-            held.count -= 1;
-            let stays = held.count > 0 && self.ttl.is_alive(held.written);
-            held.written = self.ttl.now();
-            if !stays {
-                rows.swap_remove(at);
-                self.bytes = self.bytes.saturating_sub(row.len() + HELD_OVERHEAD);
-            }
-        }
-        if rows.is_empty() {
-            self.held.remove(key);
-        }
-    }
-}
-
-/// Bytes a held row costs besides itself.
-const HELD_OVERHEAD: usize = 48;
 
 struct Joiner {
     plan: Join,
     subtask: Subtask,
     sides: [Side; 2],
-    /// Left rows with NULLs for the right, to be emitted with the results.
-    buffered: Vec<(Arc<[u8]>, RowKind)>,
+    /// What an outer join has to say of the batch besides its pairs.
+    unmatched: Vec<Unmatched>,
+}
+
+/// A left row that comes or goes with NULLs for the right.
+struct Unmatched {
+    row: Arc<[u8]>,
+    kind: RowKind,
+    /// How many pairs of the batch come before it.
+    after: usize,
 }
 
 /// Pairs of rows that have equal keys.
@@ -286,6 +146,7 @@ impl Joiner {
         for (row, keyed) in keyed.iter().copied().enumerate() {
             let kind = batch.kind(row);
             let key = keys.row(row);
+            let before = pairs.here.len();
             let mut matches = 0;
             if keyed {
                 let there = &self.sides[1 - port];
@@ -296,7 +157,21 @@ impl Joiner {
             };
             let bytes = rows.row(row);
             if self.plan.outer {
-                self.outer(port, key.as_ref(), bytes.as_ref(), kind, matches, keyed);
+                // NULLs go before the first match comes, and come back after the last has gone.
+                let after = if kind.is_addition() {
+                    before
+                } else {
+                    pairs.here.len()
+                };
+                if port == 0 && matches == 0 {
+                    self.unmatched.push(Unmatched {
+                        row: bytes.as_ref().into(),
+                        kind,
+                        after,
+                    });
+                } else if port == 1 && keyed {
+                    self.count_matches(key.as_ref(), kind, after);
+                }
             }
             if keep && (keyed || (self.plan.outer && port == 0)) {
                 if kind.is_addition() {
@@ -309,41 +184,26 @@ impl Joiner {
         Ok(pairs)
     }
 
-    /// A left row without match comes with NULLs; it goes when its first match comes, and again the other way.
-    fn outer(
-        &mut self,
-        port: usize,
-        key: &[u8],
-        row: &[u8],
-        kind: RowKind,
-        matches: i64,
-        keyed: bool,
-    ) {
-        if port == 0 {
-            if matches == 0 {
-                self.buffered.push((row.into(), kind));
-            }
-            return;
-        }
-        if !keyed {
-            return;
-        }
+    /// A right row of this key has come or gone: left rows with their first match lose their NULLs, those that lost
+    /// their last get them back.
+    fn count_matches(&mut self, key: &[u8], kind: RowKind, after: usize) {
         let change = if kind.is_addition() { 1 } else { -1 };
         let ttl = self.sides[0].ttl;
-        if let Some(lefts) = self.sides[0].held.get_mut(key) {
-            for left in lefts.iter_mut().filter(|left| ttl.is_alive(left.written)) {
-                let before = left.matches;
-                left.matches += change;
-                left.written = ttl.now();
-                let kind = match (before, left.matches) {
-                    (0, 1) => RowKind::Delete,
-                    (1, 0) => RowKind::Insert,
-                    _ => continue,
-                };
-                for _ in 0..left.count {
-                    self.buffered.push((left.row.clone(), kind));
-                }
-            }
+        let lefts = self.sides[0].held.get_mut(key).into_iter().flatten();
+        for left in lefts.filter(|left| ttl.is_alive(left.written)) {
+            let before = left.matches;
+            left.matches += change;
+            left.written = ttl.now();
+            let kind = match (before, left.matches) {
+                (0, 1) => RowKind::Delete,
+                (1, 0) => RowKind::Insert,
+                _ => continue,
+            };
+            self.unmatched.extend((0..left.count).map(|_| Unmatched {
+                row: left.row.clone(),
+                kind,
+                after,
+            }));
         }
     }
 
@@ -381,58 +241,39 @@ impl Joiner {
         batch_of(&self.plan.output, columns)
     }
 
-    fn emit_outer(&mut self, deletes: bool, output: &mut dyn Output) -> Result<(), Error> {
-        let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.buffered)
-            .into_iter()
-            .partition(|(_, kind)| kind.is_addition() != deletes);
-        self.buffered = rest;
-        if due.is_empty() {
-            return Ok(());
+    /// The pairs and what is unmatched, in the order of the rows that caused them: a sink that knows rows by their key
+    /// keeps what comes last.
+    fn in_order(
+        &self,
+        port: usize,
+        batch: &RecordBatch,
+        mut pairs: Pairs,
+        unmatched: &[Unmatched],
+    ) -> Result<ChangeBatch, Error> {
+        let of_pairs = std::mem::take(&mut pairs.kinds);
+        let joined = self.joined(port, batch, pairs)?;
+        let left = unmatched.iter().map(|unmatched| &*unmatched.row);
+        let mut columns = self.sides[0].rows.decode_bytes(left)?;
+        for field in self.plan.output.fields().iter().skip(columns.len()) {
+            let nulls = arrow::array::new_null_array(field.data_type(), unmatched.len());
+            columns.push(nulls);
         }
-        let mut columns = self.sides[0]
-            .rows
-            .decode_bytes(due.iter().map(|(row, _)| &**row))?;
-        let n_left = columns.len();
-        for field in self.plan.output.fields().iter().skip(n_left) {
-            columns.push(arrow::array::new_null_array(field.data_type(), due.len()));
+        let alone = batch_of(&self.plan.output, columns)?;
+        let (mut order, mut kinds) = (Vec::new(), Vec::new());
+        let mut pair = 0;
+        for (index, unmatched) in unmatched.iter().enumerate() {
+            order.extend(pair as u32..unmatched.after as u32);
+            kinds.extend_from_slice(&of_pairs[pair..unmatched.after]);
+            pair = unmatched.after;
+            order.push((of_pairs.len() + index) as u32);
+            kinds.push(unmatched.kind);
         }
-        let kinds: Vec<RowKind> = due.iter().map(|(_, kind)| *kind).collect();
-        output.emit(ChangeBatch::changes(
-            batch_of(&self.plan.output, columns)?,
-            kinds.into(),
-        ))
-    }
-}
-
-/// Rows of a side with how often each is there, how many matches it has, and when it was last written.
-fn saved_rows(
-    keys: Option<&[usize]>,
-    rows: &[ArrayRef],
-    counts: Vec<i64>,
-    matches: Vec<i64>,
-    written: Option<Vec<Written>>,
-) -> Result<RecordBatch, Error> {
-    let mut columns: Vec<(String, ArrayRef)> = vec![
-        ("count".to_owned(), Arc::new(Int64Array::from(counts))),
-        ("matches".to_owned(), Arc::new(Int64Array::from(matches))),
-    ];
-    if let Some(written) = written {
-        columns.push(("written".to_owned(), Arc::new(Int64Array::from(written))));
-    }
-    for (index, column) in rows.iter().enumerate() {
-        columns.push((format!("value_{index}"), column.clone()));
-    }
-    match keys {
-        Some(keys) => {
-            let keys: Vec<ArrayRef> = keys.iter().map(|key| rows[*key].clone()).collect();
-            state_batch(&keys, columns)
-        }
-        None => RecordBatch::try_from_iter_with_nullable(
-            columns
-                .into_iter()
-                .map(|(name, column)| (name, column, true)),
-        )
-        .map_err(super::keys::failed),
+        order.extend(pair as u32..of_pairs.len() as u32);
+        kinds.extend_from_slice(&of_pairs[pair..]);
+        let rows = concat_batches(&self.plan.output, [&joined, &alone])
+            .and_then(|rows| take_record_batch(&rows, &UInt32Array::from(order)))
+            .map_err(super::keys::failed)?;
+        Ok(ChangeBatch::changes(rows, kinds.into()))
     }
 }
 
@@ -458,25 +299,29 @@ impl Operator for Joiner {
         output: &mut dyn Output,
     ) -> Result<(), Error> {
         let pairs = self.probe(port, &batch)?;
-        self.emit_outer(true, output)?;
-        if !pairs.here.is_empty() {
-            let kinds: Option<Arc<[RowKind]>> =
-                batch.kinds.is_some().then(|| pairs.kinds[..].into());
-            let rows = self.joined(port, &batch.rows, pairs)?;
-            let mut joined = ChangeBatch { rows, kinds };
-            if let Some(condition) = &self.plan.condition {
-                let mask = evaluate(condition, &joined.rows)?;
-                let mask = mask
-                    .as_boolean_opt()
-                    .ok_or_else(|| Error::failed("a join condition was no BOOLEAN"))?;
-                let mask: BooleanArray = mask.iter().map(|keep| Some(keep == Some(true))).collect();
-                joined = super::calc::keep_rows(joined, &mask)?;
-            }
-            if joined.num_rows() > 0 {
-                output.emit(joined)?;
-            }
+        // Outer joins have no condition besides their keys.
+        let unmatched = std::mem::take(&mut self.unmatched);
+        if !unmatched.is_empty() {
+            return output.emit(self.in_order(port, &batch.rows, pairs, &unmatched)?);
         }
-        self.emit_outer(false, output)
+        if pairs.here.is_empty() {
+            return Ok(());
+        }
+        let kinds: Option<Arc<[RowKind]>> = batch.kinds.is_some().then(|| pairs.kinds[..].into());
+        let rows = self.joined(port, &batch.rows, pairs)?;
+        let mut joined = ChangeBatch { rows, kinds };
+        if let Some(condition) = &self.plan.condition {
+            let mask = evaluate(condition, &joined.rows)?;
+            let mask = mask
+                .as_boolean_opt()
+                .ok_or_else(|| Error::failed("a join condition was no BOOLEAN"))?;
+            let mask: BooleanArray = mask.iter().map(|keep| Some(keep == Some(true))).collect();
+            joined = super::calc::keep_rows(joined, &mask)?;
+        }
+        if joined.num_rows() > 0 {
+            output.emit(joined)?;
+        }
+        Ok(())
     }
 
     fn on_processing_time(&mut self, now: i64, _: &mut dyn Output) -> Result<(), Error> {

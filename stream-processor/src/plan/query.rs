@@ -223,13 +223,7 @@ impl Planner<'_> {
             },
             _ => None,
         };
-        if order.is_none() || over.framed {
-            return Err(Error::unsupported(
-                "ROW_NUMBER ordered by anything but one time attribute",
-                at,
-                "; Top-N is not offered yet",
-            ));
-        }
+        check_row_number(order.is_some() && !over.framed, rel.is_append(), at)?;
         let input = if items.len() > width {
             Rel::calc(rel.clone(), None, items)
         } else {
@@ -241,8 +235,7 @@ impl Planner<'_> {
             SqlType::required(TypeRoot::BigInt),
         ));
         let number = fields.len() - 1;
-        for (index, field) in fields.iter().enumerate().skip(width) {
-            let _ = index;
+        for field in fields.iter().skip(width) {
             scope.columns.push((Some("$".to_owned()), field.clone()));
         }
         let changes = input.changes;
@@ -463,6 +456,22 @@ fn unfiltered(rel: &Arc<Rel>) -> &Arc<Rel> {
         Op::Calc { .. } if matches!(rel.inputs[0].op, Op::Join { .. }) => &rel.inputs[0],
         _ => rel,
     }
+}
+
+/// What deduplication can be made of: rows in the order of their time that nothing takes back.
+fn check_row_number(by_time: bool, is_append: bool, at: Position) -> Result<(), Error> {
+    let (what, hint) = match (by_time, is_append) {
+        (false, _) => (
+            "ROW_NUMBER ordered by anything but one time attribute",
+            "; Top-N is not offered yet",
+        ),
+        (true, false) => (
+            "ROW_NUMBER over rows that are updated or deleted",
+            "; number the rows before they are joined or aggregated",
+        ),
+        (true, true) => return Ok(()),
+    };
+    Err(Error::unsupported(what, at, hint))
 }
 
 /// WHERE: turns a cross join into one with keys, and `row number = 1` into a deduplication.

@@ -326,6 +326,11 @@ async fn what_is_not_offered_is_named_with_its_place() {
             "SELECT id, ROW_NUMBER() OVER (PARTITION BY id ORDER BY ts) FROM t",
             "ROW_NUMBER without a condition",
         ),
+        (
+            "SELECT id FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY n ORDER BY p) AS r
+               FROM (SELECT a.id, a.n, a.p FROM t a LEFT JOIN t b ON a.id = b.id)) WHERE r = 1",
+            "ROW_NUMBER over rows that are updated or deleted is not supported",
+        ),
     ] {
         let error = refused(&format!("\n{query}")).await;
         assert!(error.contains(message), "{query}: {error}");
@@ -350,12 +355,50 @@ async fn a_hint_gives_the_sides_of_a_join_their_own_time_to_live() {
         ))
         .await
         .unwrap();
-        let join = graph
-            .nodes
-            .iter()
-            .find(|node| node.name.starts_with("Join"));
-        let join = format!("{:?}", join.unwrap().kind);
+        let join = join_of(&graph);
         assert!(join.contains(expected), "{settings}: {join}");
+    }
+}
+
+fn join_of(graph: &StreamGraph) -> String {
+    let join = graph
+        .nodes
+        .iter()
+        .find(|node| node.name.starts_with("Join"));
+    format!("{:?}", join.unwrap().kind)
+}
+
+#[tokio::test]
+async fn a_join_over_times_or_windows_keeps_rows_longer_than_the_time_to_live_of_others() {
+    let windows = "TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE))";
+    for (join, expected) in [
+        (
+            "t a JOIN t b ON a.id = b.id".to_owned(),
+            "ttl: [Some(3600000), Some(3600000)]",
+        ),
+        (
+            "t a JOIN t b ON a.id = b.id AND b.ts BETWEEN a.ts AND a.ts + INTERVAL '4' HOUR"
+                .to_owned(),
+            "ttl: [None, None]",
+        ),
+        (
+            format!(
+                "{windows} a JOIN {windows} b ON a.id = b.id AND a.window_start = b.window_start AND a.window_end = b.window_end"
+            ),
+            "ttl: [None, None]",
+        ),
+        (
+            "t a JOIN t b ON a.id = b.id AND a.ts > TIMESTAMP '2026-01-01 00:00:00'".to_owned(),
+            "ttl: [Some(3600000), Some(3600000)]",
+        ),
+    ] {
+        let graph = last_job(&format!(
+            "SET 'table.exec.state.ttl' = '1 h';{SOURCE} SELECT a.id FROM {join}"
+        ))
+        .await
+        .unwrap();
+        let found = join_of(&graph);
+        assert!(found.contains(expected), "{join}: {found}");
     }
 }
 

@@ -14,6 +14,7 @@ use datafusion_physical_expr::expressions::{
     BinaryExpr, CaseExpr, Column, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
 };
 
+use super::logic::LazyRight;
 use crate::error::Error;
 use crate::table::{SqlType, TypeRoot};
 
@@ -249,12 +250,27 @@ impl Typed {
         mine && self.children().into_iter().all(Typed::can_be_shared)
     }
 
+    /// Whether each row has a value, so that nothing fails where nobody asks.
+    fn is_total(&self) -> bool {
+        !matches!(&self.kind, TypedKind::Call(kernel, _) if !kernel.total)
+            && self.children().into_iter().all(Typed::is_total)
+    }
+
     /// The executable form over batches of `schema`.
     pub(crate) fn compile(&self, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>, Error> {
         let one = |inner: &Typed| inner.compile(schema);
         Ok(match &self.kind {
             TypedKind::Column(index) => Arc::new(Column::new(schema.field(*index).name(), *index)),
             TypedKind::Literal(value) => Arc::new(Literal::new(value.clone())),
+            TypedKind::Binary(op @ (Operator::And | Operator::Or), left, right)
+                if !right.is_total() =>
+            {
+                Arc::new(LazyRight {
+                    left: one(left)?,
+                    right: one(right)?,
+                    is_or: *op == Operator::Or,
+                })
+            }
             TypedKind::Binary(op, left, right) => {
                 Arc::new(BinaryExpr::new(one(left)?, *op, one(right)?))
             }

@@ -40,6 +40,8 @@ pub(crate) struct Channel {
 struct Queue {
     messages: VecDeque<(Message, usize)>,
     bytes: usize,
+    /// The receiver reads no further than [`Message::End`], but the sender still passes barriers on.
+    ended: bool,
 }
 
 impl Channel {
@@ -58,7 +60,7 @@ impl Channel {
         self.queue.lock().bytes < self.budget
     }
 
-    /// Adds a message, also beyond the budget.
+    /// Adds a message, also beyond the budget; nothing after [`Message::End`].
     pub(crate) fn send(&self, message: Message) {
         let bytes = match &message {
             Message::Batch(batch) => batch_bytes(batch),
@@ -66,6 +68,10 @@ impl Channel {
         };
         {
             let mut queue = self.queue.lock();
+            if queue.ended {
+                return;
+            }
+            queue.ended = matches!(message, Message::End);
             queue.bytes += bytes;
             queue.messages.push_back((message, bytes));
         }
@@ -107,4 +113,20 @@ fn column_bytes(column: &ArrayRef) -> usize {
         .to_data()
         .get_slice_memory_size()
         .unwrap_or_else(|_| column.get_array_memory_size())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::pool::Pool;
+
+    #[test]
+    fn nothing_gathers_behind_the_end() {
+        let pool = Pool::start(1).unwrap();
+        let channel = Channel::new(1024, pool.slot(), pool.slot());
+        channel.send(Message::End);
+        channel.send(Message::Barrier(CheckpointId(1)));
+        assert!(matches!(channel.receive(), Some(Message::End)));
+        assert!(channel.receive().is_none());
+    }
 }

@@ -62,6 +62,42 @@ async fn a_windowed_query_over_files_ends_with_its_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn and_and_or_ask_their_right_side_only_where_the_left_has_not_decided() {
+    let root = testkit::temp_dir();
+    let (input, output) = (root.path().join("in"), root.path().join("out"));
+    std::fs::create_dir(&input).unwrap();
+    let amounts = ["0", "10", "50", "null", "0", "20", "5", "0"];
+    let lines = amounts.iter().enumerate().map(|(account, amount)| {
+        format!("{{\"account\":{account},\"amount\":{amount},\"ts\":\"2026-01-01 00:00:00\"}}\n")
+    });
+    std::fs::write(input.join("clicks.json"), lines.collect::<String>()).unwrap();
+    for (condition, expected) in [
+        ("amount <> 0 AND 100 / amount > 5", vec![1, 6]),
+        ("amount = 0 OR 100 / amount > 5", vec![0, 1, 4, 6, 7]),
+        ("NOT (amount = 0 OR 100 / amount > 5)", vec![2, 5]),
+    ] {
+        let script = script(
+            &input,
+            &output,
+            &format!(
+                "INSERT INTO totals SELECT ts, account, account FROM clicks WHERE {condition};"
+            ),
+        );
+        run_script(Config::default(), &script).await.unwrap();
+        let expected: Vec<String> = expected
+            .iter()
+            .map(|account| {
+                format!(
+                    "{{\"w\":\"2026-01-01 00:00:00\",\"account\":{account},\"total\":{account}}}"
+                )
+            })
+            .collect();
+        assert_eq!(rows(&output), expected, "{condition}");
+        std::fs::remove_dir_all(&output).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_option_that_is_not_known_is_refused() {
     let root = testkit::temp_dir();
     std::fs::create_dir(root.path().join("in")).unwrap();

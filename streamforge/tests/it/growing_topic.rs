@@ -1,4 +1,5 @@
-//! A topic gets partitions while a job reads it, and the program is killed: every record is in the table once.
+//! A topic gets partitions while a job reads it, and the program is killed: every record is in the table once, though
+//! the job's script begins by dropping the table.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -72,6 +73,7 @@ fn partitions_that_come_up_are_read_from_their_beginning_and_once() {
          CREATE CATALOG lake WITH ('type' = 'iceberg', 'catalog-type' = 'rest', 'uri' = 'http://{}', \
          'warehouse' = 's3://lakehouse/');\n\
          CREATE DATABASE IF NOT EXISTS lake.bronze;\n\
+         DROP TABLE IF EXISTS lake.bronze.grown;\n\
          CREATE TABLE lake.bronze.grown (`partition` INT, `offset` BIGINT, payload STRING);\n\
          INSERT INTO lake.bronze.grown SELECT `partition`, `offset`, payload FROM events;\n",
         site.address("streaming_server.listen"),

@@ -134,6 +134,42 @@ fn a_left_join_corrects_no_row_that_it_has_forgotten() {
     assert_eq!(seen.0, ["+I l1 -", "+I l2 -", "-D l2 -", "+I l2 r2"]);
 }
 
+/// One batch of changes to the right side.
+fn changes(rows: &[(RowKind, &str, &str)]) -> ChangeBatch {
+    let keys: StringArray = rows.iter().map(|(_, key, _)| Some(*key)).collect();
+    let values: StringArray = rows.iter().map(|(_, _, value)| Some(*value)).collect();
+    let columns: Vec<ArrayRef> = vec![Arc::new(keys), Arc::new(values)];
+    let batch = RecordBatch::try_new(side(["key", "right"]), columns).unwrap();
+    ChangeBatch::changes(batch, rows.iter().map(|(kind, ..)| *kind).collect())
+}
+
+#[test]
+fn a_left_join_says_what_changes_in_the_order_of_the_changes() {
+    use RowKind::{Delete, Insert, UpdateAfter, UpdateBefore};
+    let mut seen = Seen::default();
+    let mut join = join(true, [None, None]);
+    join.on_batch(0, row(0, "a", "l1"), &mut seen).unwrap();
+    join.on_batch(0, row(0, "b", "l2"), &mut seen).unwrap();
+    let both = changes(&[(Insert, "a", "r1"), (Insert, "b", "s1")]);
+    join.on_batch(1, both, &mut seen).unwrap();
+    seen.0.clear();
+    let updates = changes(&[
+        (UpdateBefore, "a", "r1"),
+        (UpdateAfter, "a", "r2"),
+        (Delete, "b", "s1"),
+        (Insert, "b", "s2"),
+        (Delete, "b", "s2"),
+    ]);
+    join.on_batch(1, updates, &mut seen).unwrap();
+    assert_eq!(
+        seen.0,
+        [
+            "-U l1 r1", "+I l1 -", "-D l1 -", "+U l1 r2", "-D l2 s1", "+I l2 -", "-D l2 -",
+            "+I l2 s2", "-D l2 s2", "+I l2 -",
+        ]
+    );
+}
+
 #[test]
 fn a_restored_row_is_as_old_as_it_was() {
     let mut seen = Seen::default();

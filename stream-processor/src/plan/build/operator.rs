@@ -185,8 +185,10 @@ impl Builder<'_> {
                     right_keys.iter().map(|key| right.at(*key)).collect(),
                 ];
                 let condition = self.condition(condition.as_ref(), first, right, &output)?;
+                // Flink's interval and window joins keep rows as long as their times ask for.
+                let general = self.ttl.filter(|_| !binds_time(step, inputs));
                 let join = Join {
-                    ttl: ttl.map(|hint| hint.map_or(self.ttl, |ttl| (ttl > 0).then_some(ttl))),
+                    ttl: ttl.map(|hint| hint.map_or(general, |ttl| (ttl > 0).then_some(ttl))),
                     sides: [schemas[0].clone(), schemas[1].clone()],
                     keys,
                     outer: *kind == JoinKind::Left,
@@ -390,4 +392,34 @@ fn ends(step: usize, steps: &[Step]) -> bool {
         Op::Scan(table) => table.is_bounded(),
         _ => steps[step].inputs.iter().all(|input| ends(*input, steps)),
     }
+}
+
+/// Whether a join asks for event times of both sides, or for the same window.
+fn binds_time(step: &Step, inputs: &[Input<'_>]) -> bool {
+    let Op::Join {
+        left_keys,
+        right_keys,
+        condition,
+        ..
+    } = &step.op
+    else {
+        return false;
+    };
+    let [left, right] = [inputs[0].fields, inputs[1].fields];
+    let in_window = |field: &Field| matches!(field.role, Role::WindowStart | Role::WindowEnd(_));
+    let same_window = left_keys
+        .iter()
+        .zip(right_keys)
+        .any(|(a, b)| in_window(&left[*a]) && in_window(&right[*b]));
+    let mut timed = [false; 2];
+    if let Some(condition) = condition {
+        condition.mark_columns(&mut |column| {
+            let (side, field) = match column.checked_sub(left.len()) {
+                None => (0, &left[column]),
+                Some(column) => (1, &right[column]),
+            };
+            timed[side] |= field.role == Role::Rowtime;
+        });
+    }
+    same_window || timed == [true; 2]
 }
