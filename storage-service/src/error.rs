@@ -41,6 +41,16 @@ pub enum Error {
         /// What this version reads and writes.
         wanted: String,
     },
+    /// There are files of objects and no index that names them.
+    #[error(
+        "`{}` is missing or empty, but `data` beside it holds files of objects; put the index back, \
+         or move `data` away to begin anew",
+        path.display()
+    )]
+    NoIndex {
+        /// Where the index should be.
+        path: PathBuf,
+    },
     /// The store failed while it was opened.
     #[error("could not open the store")]
     Open(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -19,6 +19,9 @@ mod record;
 mod tables;
 
 use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -44,6 +47,9 @@ use lock::DirLock;
 use pool::Pool;
 use record::{BlobId, decode, encode};
 
+/// The index's file in the data directory.
+const INDEX: &str = "index.redb";
+
 /// The store; clones share it.
 #[derive(Clone)]
 pub(crate) struct Store {
@@ -65,7 +71,7 @@ impl Store {
         now: UnixMillis,
     ) -> Result<Self, crate::Error> {
         let cache = usize::try_from(config.index_cache.as_u64()).unwrap_or(usize::MAX);
-        let opener = index::file_opener(config.data_dir.join("index.redb"), cache);
+        let opener = index::file_opener(config.data_dir.join(INDEX), cache);
         Self::open_with(config, opener, metrics, now).await
     }
 
@@ -83,6 +89,11 @@ impl Store {
         let pool = Pool::start(config.io_threads).map_err(failed)?;
         let blobs = Blobs::open(config.data_dir.join("data"), pool.clone()).map_err(failed)?;
         let blobs = Arc::new(blobs);
+        // A new index names no file, so all that are there would be swept.
+        let path = config.data_dir.join(INDEX);
+        if is_new(&path).map_err(failed)? && blobs.any().map_err(failed)? {
+            return Err(crate::Error::NoIndex { path });
+        }
         let closed = CancellationToken::new();
         let settings = index::Settings {
             opener,
@@ -93,6 +104,10 @@ impl Store {
         let opened = |error| crate::Error::Open(Box::new(error));
         let index =
             Index::open(settings, Arc::clone(&blobs), pool.clone(), metrics).map_err(opened)?;
+        // A new index must not lose its name once it has acknowledged something.
+        File::open(&config.data_dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(failed)?;
         let live = index.read_now(live_files).map_err(opened)?;
         let n_swept = blobs.sweep(&live).map_err(failed)?;
         if n_swept > 0 {
@@ -233,6 +248,15 @@ impl Store {
                 Ok(buckets)
             })
             .await
+    }
+}
+
+/// Whether opening the index at `path` makes a new one.
+fn is_new(path: &Path) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(metadata.len() == 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
     }
 }
 

@@ -158,6 +158,17 @@ impl Blobs {
         });
     }
 
+    /// Whether there is any file, named by the index or not.
+    pub(crate) fn any(&self) -> io::Result<bool> {
+        for shard in 0..=u8::MAX {
+            let mut entries = fs::read_dir(self.dir.join(format!("{shard:02x}")))?;
+            if entries.next().transpose()?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Removes every file that is not `live`; returns how many.
     pub(crate) fn sweep(&self, live: &HashSet<BlobId>) -> io::Result<usize> {
         let mut n_removed = 0;

@@ -278,6 +278,31 @@ async fn files_of_writes_that_never_finished_are_swept() {
 }
 
 #[tokio::test]
+async fn without_its_index_a_store_neither_starts_nor_sweeps() {
+    let dir = testkit::temp_dir();
+    let store = open(&dir).await;
+    put(&store, "k", &pattern(100_000)).await;
+    abandon(store).await;
+    let kept = files(&dir);
+    let (index, aside) = (dir.path().join("s/index.redb"), dir.path().join("aside"));
+    fs::rename(&index, &aside).unwrap();
+    for emptied in [false, false, true] {
+        if emptied {
+            fs::write(&index, "").unwrap();
+        }
+        let refused = Store::open(&config(&dir), Metrics::default(), NOW).await;
+        assert!(
+            matches!(refused.err(), Some(crate::Error::NoIndex { .. })),
+            "emptied: {emptied}"
+        );
+    }
+    assert_eq!(files(&dir), kept);
+    fs::rename(&aside, &index).unwrap();
+    let store = open(&dir).await;
+    assert!(read(&store, "k").await.unwrap() == pattern(100_000));
+}
+
+#[tokio::test]
 async fn damage_on_disk_is_reported_and_never_sent() {
     let dir = testkit::temp_dir();
     let store = open(&dir).await;
@@ -557,7 +582,7 @@ async fn acknowledged_objects_survive_a_cut_at_any_commit() {
     }
 }
 
-fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
+fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -636,7 +661,7 @@ struct Filling {
 }
 
 impl Filling {
-    fn room(&self) -> std::io::Result<()> {
+    fn room(&self) -> io::Result<()> {
         match self.full.load(Ordering::SeqCst) {
             true => Err(std::io::ErrorKind::StorageFull.into()),
             false => Ok(()),
@@ -645,30 +670,30 @@ impl Filling {
 }
 
 impl redb::StorageBackend for Filling {
-    fn len(&self) -> std::io::Result<u64> {
+    fn len(&self) -> io::Result<u64> {
         self.file.len()
     }
 
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         self.file.read(offset, out)
     }
 
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
+    fn set_len(&self, len: u64) -> io::Result<()> {
         self.room()?;
         self.file.set_len(len)
     }
 
-    fn sync_data(&self) -> std::io::Result<()> {
+    fn sync_data(&self) -> io::Result<()> {
         self.room()?;
         self.file.sync_data()
     }
 
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.room()?;
         self.file.write(offset, data)
     }
 
-    fn close(&self) -> std::io::Result<()> {
+    fn close(&self) -> io::Result<()> {
         self.file.close()
     }
 }
@@ -679,7 +704,7 @@ async fn a_disk_that_fills_inside_a_commit_loses_nothing_and_may_be_freed() {
     let full = Arc::new(AtomicBool::new(false));
     let (path, disk) = (dir.path().join("s/index.redb"), Arc::clone(&full));
     let opener = Box::new(move || {
-        let mut options = fs::File::options();
+        let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
         let file = redb::backends::FileBackend::new(options.open(&path).unwrap())?;
         redb::Database::builder().create_with_backend(Filling {
