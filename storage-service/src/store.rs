@@ -46,6 +46,7 @@ use index::Index;
 use lock::DirLock;
 use pool::Pool;
 use record::{BlobId, decode, encode};
+use tables::Tables;
 
 /// The index's file in the data directory.
 const INDEX: &str = "index.redb";
@@ -58,7 +59,7 @@ pub(crate) struct Store {
     pool: Pool,
     limits: Limits,
     min_free: u64,
-    /// Names of all buckets, to refuse a body for none of them before it is received.
+    /// Names of all buckets, to refuse a body for none of them before it is received; kept by the commit thread.
     buckets: Arc<RwLock<BTreeSet<String>>>,
     closed: CancellationToken,
 }
@@ -188,39 +189,39 @@ impl Store {
     }
 
     pub(crate) async fn create_bucket(&self, name: &str, now: UnixMillis) -> Result<(), Error> {
-        let bucket = name.to_owned();
-        self.index
-            .change(move |tables| {
-                if tables.buckets.get(bucket.as_str())?.is_some() {
-                    return Err(Error::BucketExists { bucket });
-                }
-                let record = encode(&Bucket { created: now });
-                tables.buckets.insert(bucket.as_str(), record.as_slice())?;
-                Ok(())
-            })
-            .await?;
-        self.buckets.write().insert(name.to_owned());
-        Ok(())
+        let (bucket, names, noted) = (name.to_owned(), self.buckets.clone(), name.to_owned());
+        let create = move |tables: &mut Tables<'_>| {
+            if tables.buckets.get(bucket.as_str())?.is_some() {
+                return Err(Error::BucketExists { bucket });
+            }
+            let record = encode(&Bucket { created: now });
+            tables.buckets.insert(bucket.as_str(), record.as_slice())?;
+            Ok(())
+        };
+        let note = move || {
+            names.write().insert(noted);
+        };
+        self.index.change_noting(create, note).await
     }
 
     pub(crate) async fn delete_bucket(&self, name: &str) -> Result<(), Error> {
-        let bucket = name.to_owned();
-        self.index
-            .change(move |tables| {
-                tables.need_bucket(&bucket)?;
-                let range = tables::bucket_range(&bucket);
-                let range = range.start.as_slice()..range.end.as_slice();
-                let empty = tables.objects.range(range.clone())?.next().is_none()
-                    && tables.uploads.range(range)?.next().is_none();
-                if !empty {
-                    return Err(Error::BucketNotEmpty { bucket });
-                }
-                tables.buckets.remove(bucket.as_str())?;
-                Ok(())
-            })
-            .await?;
-        self.buckets.write().remove(name);
-        Ok(())
+        let (bucket, names, noted) = (name.to_owned(), self.buckets.clone(), name.to_owned());
+        let delete = move |tables: &mut Tables<'_>| {
+            tables.need_bucket(&bucket)?;
+            let range = tables::bucket_range(&bucket);
+            let range = range.start.as_slice()..range.end.as_slice();
+            let empty = tables.objects.range(range.clone())?.next().is_none()
+                && tables.uploads.range(range)?.next().is_none();
+            if !empty {
+                return Err(Error::BucketNotEmpty { bucket });
+            }
+            tables.buckets.remove(bucket.as_str())?;
+            Ok(())
+        };
+        let note = move || {
+            names.write().remove(&noted);
+        };
+        self.index.change_noting(delete, note).await
     }
 
     pub(crate) async fn bucket(&self, name: &str) -> Result<Bucket, Error> {

@@ -67,16 +67,19 @@ trait Change: Send {
     fn answer(self: Box<Self>, outcome: Result<(), Error>);
 }
 
-struct Pending<T, F> {
+struct Pending<T, F, N> {
     work: Option<F>,
+    /// Told of the change once it is durable, also when nobody waits for the answer any more.
+    note: N,
     result: Option<Result<T, Error>>,
     reply: oneshot::Sender<Result<T, Error>>,
 }
 
-impl<T, F> Change for Pending<T, F>
+impl<T, F, N> Change for Pending<T, F, N>
 where
     T: Send,
     F: FnOnce(&mut Tables<'_>) -> Result<T, Error> + Send,
+    N: FnOnce() + Send,
 {
     fn apply(&mut self, tables: &mut Tables<'_>) -> Result<(), Error> {
         let Some(work) = self.work.take() else {
@@ -96,6 +99,9 @@ where
             Ok(()) => self.result.unwrap_or(Err(Error::Stopped)),
             Err(error) => Err(error),
         };
+        if result.is_ok() {
+            (self.note)();
+        }
         // A client that went away no longer wants its answer; the change holds all the same.
         let _ = self.reply.send(result);
     }
@@ -135,9 +141,19 @@ impl Index {
         &self,
         work: impl FnOnce(&mut Tables<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        self.change_noting(work, || {}).await
+    }
+
+    /// As [`Index::change`]; `note` is called when the change is durable, even if the caller has gone away by then.
+    pub(crate) async fn change_noting<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tables<'_>) -> Result<T, Error> + Send + 'static,
+        note: impl FnOnce() + Send + 'static,
+    ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         let pending = Box::new(Pending {
             work: Some(work),
+            note,
             result: None,
             reply,
         });

@@ -303,6 +303,26 @@ async fn without_its_index_a_store_neither_starts_nor_sweeps() {
 }
 
 #[tokio::test]
+async fn a_bucket_whose_creator_went_away_takes_objects() {
+    let dir = testkit::temp_dir();
+    let store = open(&dir).await;
+    // Asked for, and dropped before the answer, as hyper does when a client disconnects.
+    let _ = futures::poll!(std::pin::pin!(store.create_bucket("new", NOW)));
+    let limit = std::time::Duration::from_secs(10);
+    testkit::wait_until("the bucket to take objects", limit, || async {
+        store.receive("new", None, None).ok().map(|_| ())
+    })
+    .await;
+    assert_eq!(store.bucket("new").await.unwrap().created, NOW);
+    let _ = futures::poll!(std::pin::pin!(store.delete_bucket("new")));
+    testkit::wait_until("the bucket to take none", limit, || async {
+        store.receive("new", None, None).err().map(|_| ())
+    })
+    .await;
+    store.create_bucket("new", NOW).await.unwrap();
+}
+
+#[tokio::test]
 async fn damage_on_disk_is_reported_and_never_sent() {
     let dir = testkit::temp_dir();
     let store = open(&dir).await;
