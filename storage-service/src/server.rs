@@ -76,10 +76,18 @@ pub async fn serve(
     });
     health.ready();
     info!(address = ?listener.local_addr().ok(), data_dir = %config.data_dir.display(), "serving");
+    let failed = store.failed();
     let expiry = expire_uploads(store, config.upload_expiry);
+    // Who asks must hear of it, so the listener stays.
+    let watch = async {
+        failed.cancelled().await;
+        health.not_ready("the disk failed under the index");
+        std::future::pending::<()>().await;
+    };
     let served = tokio::select! {
         served = accept(&config, listener, &front, &shutdown) => served,
         () = expiry => Ok(()),
+        () = watch => Ok(()),
     };
     drop(front);
     // The directory is free when this returns, so that the next store can be started at once.

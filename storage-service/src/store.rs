@@ -62,6 +62,7 @@ pub(crate) struct Store {
     /// Names of all buckets, to refuse a body for none of them before it is received; kept by the commit thread.
     buckets: Arc<RwLock<BTreeSet<String>>>,
     closed: CancellationToken,
+    failed: CancellationToken,
 }
 
 impl Store {
@@ -96,11 +97,13 @@ impl Store {
             return Err(crate::Error::NoIndex { path });
         }
         let closed = CancellationToken::new();
+        let failed_index = CancellationToken::new();
         let settings = index::Settings {
             opener,
             batch: config.commit_batch,
             lock,
             closed: closed.clone(),
+            failed: failed_index.clone(),
         };
         let opened = |error| crate::Error::Open(Box::new(error));
         let index =
@@ -129,6 +132,7 @@ impl Store {
             min_free: config.min_free_space.as_u64(),
             buckets: Arc::new(RwLock::new(names)),
             closed,
+            failed: failed_index,
         };
         for bucket in &config.buckets {
             match store.create_bucket(bucket, now).await {
@@ -142,6 +146,11 @@ impl Store {
     /// Cancelled when the last handle is gone and the directory is free again.
     pub(crate) fn closed(&self) -> CancellationToken {
         self.closed.clone()
+    }
+
+    /// Cancelled when the disk failed under the index, which then serves nothing until the next start.
+    pub(crate) fn failed(&self) -> CancellationToken {
+        self.failed.clone()
     }
 
     /// Begins to receive the bytes of an object or part.

@@ -70,6 +70,18 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Whether the index's file failed in a way after which nothing read from it can be trusted.
+    pub(crate) fn is_lost_write(&self) -> bool {
+        match self {
+            Self::Index(source) => {
+                matches!(**source, redb::Error::Io(_) | redb::Error::PreviousIo)
+            }
+            _ => false,
+        }
+    }
+}
+
 fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -52,9 +52,11 @@ pub(crate) struct Settings {
     pub(crate) lock: DirLock,
     /// Cancelled when it is.
     pub(crate) closed: CancellationToken,
+    /// Cancelled when the index is given up.
+    pub(crate) failed: CancellationToken,
 }
 
-/// Opens the database file, at the start and again after an IO error.
+/// Opens the database file, at the start and again after a full disk.
 pub(crate) type Opener = Box<dyn Fn() -> Result<Database, redb::DatabaseError> + Send>;
 
 /// How long the commit thread waits before it tries again to open a database that failed.
@@ -218,13 +220,15 @@ impl Committer {
             self.metrics.committed_changes.inc_by(batch.len() as u64);
             let outcome = self.commit(&mut batch);
             if let Err(error) = &outcome {
-                error!(error = %telemetry::chain(error), "index could not be changed, reopening it");
+                error!(error = %telemetry::chain(error), "index could not be changed");
             }
             for change in batch.drain(..) {
                 change.answer(outcome.clone());
             }
-            if let Err(error) = outcome {
-                self.reopen(&error);
+            match outcome {
+                Ok(()) => {}
+                Err(error) if error.is_lost_write() => self.give_up(&error),
+                Err(error) => self.reopen(&error),
             }
         }
         *self.database.write() = None;
@@ -247,7 +251,19 @@ impl Committer {
         Ok(())
     }
 
-    /// After an IO error the database refuses everything until it is opened anew. Until that succeeds, changes are
+    /// After a failed write or sync the kernel may take pages for written that are not on disk, so an index opened
+    /// anew would read them from memory and acknowledge what a power cut takes back. It is closed for good; changes
+    /// are answered with the error that ended it.
+    fn give_up(&mut self, cause: &Error) {
+        *self.database.write() = None;
+        error!("index given up; check the disk, then start the service again");
+        self.settings.failed.cancel();
+        while let Some(change) = self.waiting.blocking_recv() {
+            change.answer(Err(cause.clone()));
+        }
+    }
+
+    /// After a full disk the database refuses everything until it is opened anew. Until that succeeds, changes are
     /// answered with the error that began it.
     fn reopen(&mut self, cause: &Error) {
         *self.database.write() = None;
@@ -258,6 +274,7 @@ impl Committer {
                     info!("index reopened");
                     return;
                 }
+                Err(error) if error.is_lost_write() => return self.give_up(&error),
                 Err(error) => {
                     warn!(error = %telemetry::chain(&error), "index could not be reopened yet");
                 }

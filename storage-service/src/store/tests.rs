@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt as _;
+use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::multipart::MIN_PART;
@@ -673,23 +673,34 @@ proptest! {
     }
 }
 
-/// The index's file on a disk that can be made full.
+/// What is wrong with the disk now.
+type Fault = Arc<Mutex<Option<io::ErrorKind>>>;
+
+/// The index's file on a disk that can be made full or broken.
 #[derive(Debug)]
-struct Filling {
+struct Failing {
     file: redb::backends::FileBackend,
-    full: Arc<AtomicBool>,
+    fault: Fault,
 }
 
-impl Filling {
-    fn room(&self) -> io::Result<()> {
-        match self.full.load(Ordering::SeqCst) {
-            true => Err(std::io::ErrorKind::StorageFull.into()),
-            false => Ok(()),
-        }
+impl Failing {
+    fn opener(dir: &tempfile::TempDir, fault: &Fault) -> index::Opener {
+        let (path, fault) = (dir.path().join("s/index.redb"), Arc::clone(fault));
+        Box::new(move || {
+            let mut options = File::options();
+            options.read(true).write(true).create(true).truncate(false);
+            let file = redb::backends::FileBackend::new(options.open(&path).unwrap())?;
+            let fault = Arc::clone(&fault);
+            redb::Database::builder().create_with_backend(Failing { file, fault })
+        })
+    }
+
+    fn works(&self) -> io::Result<()> {
+        self.fault.lock().map_or(Ok(()), |kind| Err(kind.into()))
     }
 }
 
-impl redb::StorageBackend for Filling {
+impl redb::StorageBackend for Failing {
     fn len(&self) -> io::Result<u64> {
         self.file.len()
     }
@@ -699,17 +710,17 @@ impl redb::StorageBackend for Filling {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.room()?;
+        self.works()?;
         self.file.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.room()?;
+        self.works()?;
         self.file.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.room()?;
+        self.works()?;
         self.file.write(offset, data)
     }
 
@@ -721,17 +732,8 @@ impl redb::StorageBackend for Filling {
 #[tokio::test]
 async fn a_disk_that_fills_inside_a_commit_loses_nothing_and_may_be_freed() {
     let dir = testkit::temp_dir();
-    let full = Arc::new(AtomicBool::new(false));
-    let (path, disk) = (dir.path().join("s/index.redb"), Arc::clone(&full));
-    let opener = Box::new(move || {
-        let mut options = File::options();
-        options.read(true).write(true).create(true).truncate(false);
-        let file = redb::backends::FileBackend::new(options.open(&path).unwrap())?;
-        redb::Database::builder().create_with_backend(Filling {
-            file,
-            full: Arc::clone(&disk),
-        })
-    });
+    let fault = Fault::default();
+    let opener = Failing::opener(&dir, &fault);
     let store = Store::open_with(&config(&dir), opener, Metrics::default(), NOW)
         .await
         .unwrap();
@@ -740,12 +742,12 @@ async fn a_disk_that_fills_inside_a_commit_loses_nothing_and_may_be_freed() {
         arrive(&store, b"small").await,
         arrive(&store, &pattern(200_000)).await,
     );
-    full.store(true, Ordering::SeqCst);
+    *fault.lock() = Some(io::ErrorKind::StorageFull);
     let small = store.put(at("small"), small).await.unwrap_err();
     assert!(matches!(small, Error::DiskFull), "{small}");
     let large = store.put(at("large"), large).await.unwrap_err();
     assert!(matches!(large, Error::DiskFull), "{large}");
-    full.store(false, Ordering::SeqCst);
+    *fault.lock() = None;
     let limit = std::time::Duration::from_secs(10);
     testkit::wait_until("the index to be back", limit, || async {
         store.buckets().await.ok()
@@ -761,4 +763,35 @@ async fn a_disk_that_fills_inside_a_commit_loses_nothing_and_may_be_freed() {
     let store = open(&dir).await;
     assert_eq!(read(&store, "after").await.unwrap(), b"after");
     assert_eq!(files(&dir).len(), 1, "the file of the refused put is swept");
+}
+
+#[tokio::test]
+async fn after_a_failed_sync_the_index_is_not_used_until_the_next_start() {
+    let dir = testkit::temp_dir();
+    let fault = Fault::default();
+    let opener = Failing::opener(&dir, &fault);
+    let store = Store::open_with(&config(&dir), opener, Metrics::default(), NOW)
+        .await
+        .unwrap();
+    put(&store, "before", b"before").await;
+    let (lost, later) = (
+        arrive(&store, b"lost").await,
+        arrive(&store, b"later").await,
+    );
+    *fault.lock() = Some(io::ErrorKind::Other);
+    let error = store.put(at("lost"), lost).await.unwrap_err();
+    assert!(matches!(error, Error::Index(_)), "{error}");
+    *fault.lock() = None;
+    let limit = std::time::Duration::from_secs(10);
+    tokio::time::timeout(limit, store.failed().cancelled())
+        .await
+        .unwrap();
+    // The disk works again, but what it holds nobody knows.
+    let error = store.put(at("later"), later).await.unwrap_err();
+    assert!(matches!(error, Error::Index(_)), "{error}");
+    let error = read(&store, "before").await.unwrap_err();
+    assert!(matches!(error, Error::Stopped), "{error}");
+    abandon(store).await;
+    let store = open(&dir).await;
+    assert_eq!(read(&store, "before").await.unwrap(), b"before");
 }
