@@ -28,7 +28,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::http::convert_now;
 use crate::http::framing::Framing;
-use crate::http::gate::Gate;
+use crate::http::gate::{Gate, drop_odd_range};
 use crate::http::service::Service;
 use crate::metrics::{Metrics, StatusClass};
 use crate::store::{Store, UnixMillis};
@@ -269,7 +269,7 @@ impl Front {
     }
 
     async fn route(&self, request: Request<Incoming>) -> Response<Body> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         if parts.method == Method::GET
             && parts.uri.query().is_none()
             && !parts.headers.contains_key(http::header::AUTHORIZATION)
@@ -281,6 +281,7 @@ impl Front {
             self.metrics.refused.inc();
             return refused(refusal);
         }
+        drop_odd_range(&mut parts);
         let framing = is_chunked(&parts).then(|| Framing::new(self.max_chunk));
         let body = Body::http_body_unsync(Guarded::new(body, framing, self.stall_timeout));
         // A mistake in a parser must not leave its client without an answer.

@@ -5,9 +5,10 @@
 //! passes here has one Version 4 signature, scoped to this region and S3, over every header that changes what the
 //! request means, and asks for nothing that would silently not happen. The signature itself is then s3s's to verify.
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
+use s3s::dto::Range;
 use s3s::{S3Error, S3ErrorCode};
 
 /// What a request must fit.
@@ -149,6 +150,31 @@ impl Gate {
         }
         Ok(())
     }
+}
+
+/// Takes out a `Range` of several ranges, or of none that makes sense: S3 then answers with the whole object, where
+/// s3s refuses. One that is signed stays, since without it the signature would not hold.
+pub(crate) fn drop_odd_range(request: &mut Parts) {
+    let Some(range) = request.headers.get(RANGE) else {
+        return;
+    };
+    let is_odd = range
+        .to_str()
+        .map_or(true, |range| Range::parse(range).is_err());
+    if is_odd && !is_signed(request, RANGE.as_str()) {
+        request.headers.remove(RANGE);
+    }
+}
+
+/// Whether the signature of a request that passed covers the header `name`.
+fn is_signed(request: &Parts, name: &str) -> bool {
+    let names = |signed: &str| signed.split(';').any(|signed| signed == name);
+    let header = request.headers.get(AUTHORIZATION);
+    if let Some(header) = header.and_then(|header| header.to_str().ok()) {
+        return Signature::parse(header).is_ok_and(|parsed| names(parsed.signed_headers));
+    }
+    Query::read(request.uri.query().unwrap_or_default())
+        .is_ok_and(|query| query.v4.is_some_and(|v4| names(&v4.signed_headers)))
 }
 
 /// Which query parameters make a PUT carry XML instead of an object.
