@@ -11,6 +11,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::store::RECEIVED;
 
 /// How the store listens, where it keeps objects and what it allows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,8 @@ pub struct Config {
     pub max_xml_size: ByteSize,
     /// Largest chunk of a body that is sent in signed chunks; one chunk is held in memory to be verified.
     pub max_chunk_size: ByteSize,
+    /// Memory for the bodies of all requests served at once; further ones wait.
+    pub request_memory: ByteSize,
     /// Memory the index may use for cached pages.
     pub index_cache: ByteSize,
     /// Writes are refused while the disk has less than this free, so that deletes still work.
@@ -76,6 +79,7 @@ impl Default for Config {
             max_put_size: ByteSize::gib(5),
             max_xml_size: ByteSize::mib(4),
             max_chunk_size: ByteSize::mib(16),
+            request_memory: ByteSize::mib(256),
             index_cache: ByteSize::mib(32),
             min_free_space: ByteSize::mib(64),
             max_connections: 1024,
@@ -116,6 +120,13 @@ impl Config {
         }
         if self.max_put_size < self.inline_size {
             return refuse("max_put_size", "must be at least `inline_size`");
+        }
+        let largest = self.max_xml_size.as_u64().max(RECEIVED);
+        if self.request_memory.as_u64() < largest.saturating_add(self.max_chunk_size.as_u64()) {
+            return refuse(
+                "request_memory",
+                "must hold 3 MiB or `max_xml_size`, whichever is more, and `max_chunk_size`",
+            );
         }
         for bucket in &self.buckets {
             if !s3s::path::check_bucket_name(bucket) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use http::{HeaderValue, Method, Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::auth::SimpleAuth;
@@ -31,7 +31,7 @@ use crate::http::framing::Framing;
 use crate::http::gate::{Gate, drop_odd_range};
 use crate::http::service::Service;
 use crate::metrics::{Metrics, StatusClass};
-use crate::store::{Store, UnixMillis};
+use crate::store::{RECEIVED, Store, UnixMillis};
 use crate::{Config, Error};
 use patience::Guarded;
 
@@ -73,6 +73,8 @@ pub async fn serve(
         metrics,
         stall_timeout: config.stall_timeout,
         max_chunk: config.max_chunk_size.as_u64(),
+        held: RECEIVED.max(config.max_xml_size.as_u64()),
+        memory: Semaphore::new(kib(config.request_memory.as_u64()) as usize),
     });
     health.ready();
     info!(address = ?listener.local_addr().ok(), data_dir = %config.data_dir.display(), "serving");
@@ -240,6 +242,10 @@ struct Front {
     metrics: Metrics,
     stall_timeout: Duration,
     max_chunk: u64,
+    /// Most bytes of a body that are in memory at once, apart from a chunk that is verified.
+    held: u64,
+    /// In KiB, for bodies.
+    memory: Semaphore,
 }
 
 impl Front {
@@ -268,6 +274,13 @@ impl Front {
         finished(response)
     }
 
+    /// Memory for `body`, as long as it says it is, or as long as it may be.
+    fn needs(&self, body: &Incoming, chunked: bool) -> u32 {
+        let length = body.size_hint().upper().unwrap_or(u64::MAX);
+        let chunk = if chunked { self.max_chunk } else { 0 };
+        kib(length.min(self.held) + length.min(chunk))
+    }
+
     async fn route(&self, request: Request<Incoming>) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
         if parts.method == Method::GET
@@ -282,7 +295,10 @@ impl Front {
             return refused(refusal);
         }
         drop_odd_range(&mut parts);
-        let framing = is_chunked(&parts).then(|| Framing::new(self.max_chunk));
+        let chunked = is_chunked(&parts);
+        // Given back with the answer, by when the body is received. Without a body it is nothing.
+        let _memory = self.memory.acquire_many(self.needs(&body, chunked)).await;
+        let framing = chunked.then(|| Framing::new(self.max_chunk));
         let body = Body::http_body_unsync(Guarded::new(body, framing, self.stall_timeout));
         // A mistake in a parser must not leave its client without an answer.
         let answer = AssertUnwindSafe(self.s3.call(Request::from_parts(parts, body)));
@@ -298,6 +314,10 @@ impl Front {
             }
         }
     }
+}
+
+fn kib(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
 }
 
 /// Whether the body comes in `aws-chunked` framing.

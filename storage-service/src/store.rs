@@ -33,7 +33,7 @@ pub(crate) use condition::{ReadCondition, Tag, WriteCondition};
 pub(crate) use digest::{Algorithm, ChecksumKind, Expected};
 pub(crate) use download::Download;
 pub(crate) use error::Error;
-pub(crate) use incoming::{Arrived, Incoming, Limits};
+pub(crate) use incoming::{Arrived, Incoming, Limits, RECEIVED};
 pub(crate) use list::{Entry, ListQuery, Page, UploadEntry, UploadQuery};
 pub(crate) use multipart::{Complete, GivenPart};
 pub(crate) use objects::{Copy, Found, Put};

@@ -35,5 +35,8 @@ fn values_that_cannot_work_are_named() {
     assert!(refused(|config| config.buckets = vec!["No".into()]).contains("`No`"));
     assert!(refused(|config| config.region = "eu west".into()).contains("`region`"));
     assert!(refused(|config| config.inline_size = ByteSize::mib(2)).contains("`inline_size`"));
+    assert!(
+        refused(|config| config.request_memory = ByteSize::mib(19)).contains("`request_memory`")
+    );
     assert!(refused(|config| config.io_threads = 0).contains("`io_threads`"));
 }

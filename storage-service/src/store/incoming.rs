@@ -16,6 +16,8 @@ use super::tables::Landed;
 
 /// Bytes handed to the IO threads at a time.
 const CHUNK: usize = 1024 * 1024;
+/// Most bytes of one body that are in memory: one chunk is gathered, one written, and one may be on its way.
+pub(crate) const RECEIVED: u64 = 3 * CHUNK as u64;
 /// How much is written before the disk is told to begin, so that the last sync has little left to do.
 const SYNC_EVERY: u64 = 16 * 1024 * 1024;
 

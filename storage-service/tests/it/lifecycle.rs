@@ -166,3 +166,40 @@ async fn a_full_disk_is_named_as_such() {
     assert_eq!(list.status, 200);
     store.stop().await;
 }
+
+#[tokio::test]
+async fn bodies_wait_for_the_memory_they_need_and_other_requests_do_not() {
+    let patience = Duration::from_secs(1);
+    let store = start_with(|config| {
+        config.stall_timeout = patience;
+        config.max_xml_size = bytesize::ByteSize::kib(64);
+        config.max_chunk_size = bytesize::ByteSize::kib(64);
+        config.request_memory = bytesize::ByteSize::mib(4);
+    })
+    .await;
+    let mut half = Signed::new("PUT", "/lakehouse/half", b"").header("expect", "100-continue");
+    half.payload = "UNSIGNED-PAYLOAD".into();
+    let begun = std::time::Instant::now();
+    let mut stalled = tokio::net::TcpStream::connect(store.address).await.unwrap();
+    stalled
+        .write_all(&half.head(store.address, 8 << 20))
+        .await
+        .unwrap();
+    // It is asked for its body, so it has the memory for it, and keeps it until it is cut off.
+    let mut asked = [0; 12];
+    stalled.read_exact(&mut asked).await.unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100");
+    let get = Signed::new("GET", "/lakehouse/k", b"");
+    assert_eq!(get.send(store.address).await.status, 404);
+    assert!(
+        begun.elapsed() < patience,
+        "a request without a body waited"
+    );
+    let put = Signed::new("PUT", "/lakehouse/k", &[7; 2 << 20]);
+    assert_eq!(put.send(store.address).await.status, 200);
+    assert!(
+        begun.elapsed() >= patience,
+        "a body was taken in beyond the memory"
+    );
+    store.stop().await;
+}
