@@ -104,6 +104,7 @@ pub(crate) fn apply(
     updates: Vec<TableUpdate>,
 ) -> Result<Option<Change>, Error> {
     check_not_late(base, &updates)?;
+    check_not_named(base, &updates)?;
     let mut builder = base.clone().into_builder(Some(base_location));
     for update in updates {
         builder = update.apply(builder).map_err(refused)?;
@@ -201,6 +202,56 @@ fn check_not_late(base: &TableMetadata, updates: &[TableUpdate]) -> Result<(), E
                 )));
             }
             next_row = next_row.saturating_add(rows);
+        }
+    }
+    Ok(())
+}
+
+/// The builder drops a branch or tag without a word when its snapshot goes. Whoever asks for that did not know of it:
+/// it was made after they read the table, and the files of its snapshot would be deleted next.
+fn check_not_named(base: &TableMetadata, updates: &[TableUpdate]) -> Result<(), Error> {
+    if !updates
+        .iter()
+        .any(|update| matches!(update, TableUpdate::RemoveSnapshots { .. }))
+    {
+        return Ok(());
+    }
+    // The metadata type hides its references, so they are read from its JSON form.
+    let Some(Value::Object(refs)) = to_json(base)?.get_mut("refs").map(Value::take) else {
+        return Ok(());
+    };
+    let mut named: HashMap<&str, i64> = refs
+        .iter()
+        .filter_map(|(name, reference)| Some((name.as_str(), reference["snapshot-id"].as_i64()?)))
+        .collect();
+    for (place, update) in updates.iter().enumerate() {
+        match update {
+            TableUpdate::SetSnapshotRef {
+                ref_name,
+                reference,
+            } => {
+                named.insert(ref_name, reference.snapshot_id);
+            }
+            TableUpdate::RemoveSnapshotRef { ref_name } => {
+                named.remove(ref_name.as_str());
+            }
+            TableUpdate::RemoveSnapshots { snapshot_ids } => {
+                // A reference that the same commit removes later is one that they knew of.
+                let known = |name: &str| {
+                    updates[place..].iter().any(|update| {
+                        matches!(update, TableUpdate::RemoveSnapshotRef { ref_name } if ref_name == name)
+                    })
+                };
+                if let Some((name, id)) = named
+                    .iter()
+                    .find(|(name, id)| snapshot_ids.contains(id) && !known(name))
+                {
+                    return Err(Error::CommitFailed(format!(
+                        "Cannot remove snapshot {id}: still referenced by {name}"
+                    )));
+                }
+            }
+            _ => {}
         }
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use iceberg::TableUpdate;
 use iceberg::spec::{SnapshotReference, SnapshotRetention};
+use lake::Error;
 use lake::catalog::RestCatalog;
 use lake::committable::{Committable, Writer};
 use lake::committer::{CommitOptions, Committer};
@@ -175,6 +176,18 @@ async fn upserts_keep_their_meaning_while_files_are_rewritten() {
     lakehouse.stop().await;
 }
 
+fn tag(name: &str, snapshot: i64) -> TableUpdate {
+    TableUpdate::SetSnapshotRef {
+        ref_name: name.to_owned(),
+        reference: SnapshotReference::new(
+            snapshot,
+            SnapshotRetention::Tag {
+                max_ref_age_ms: None,
+            },
+        ),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tag_keeps_its_files_when_the_snapshots_around_it_go() {
     let lakehouse = Lakehouse::start().await;
@@ -190,15 +203,7 @@ async fn a_tag_keeps_its_files_when_the_snapshots_around_it_go() {
         committer.commit(vec![committable]).await.unwrap();
         if checkpoint == 2 {
             let current = catalog.load_table(&ident("tagged")).await.unwrap();
-            let tag = TableUpdate::SetSnapshotRef {
-                ref_name: "second".to_owned(),
-                reference: SnapshotReference::new(
-                    current.metadata().current_snapshot_id().unwrap(),
-                    SnapshotRetention::Tag {
-                        max_ref_age_ms: None,
-                    },
-                ),
-            };
+            let tag = tag("second", current.metadata().current_snapshot_id().unwrap());
             catalog.commit(&current, &[], &[tag]).await.unwrap();
         }
     }
@@ -281,6 +286,51 @@ async fn a_backlog_of_upserts_is_joined_in_one_round() {
         .await
         .unwrap();
     assert_eq!((live.data().len(), live.deletes().len()), (1, 0));
+    lakehouse.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_upkeep_has_not_seen_keeps_its_snapshot() {
+    let lakehouse = Lakehouse::start().await;
+    let catalog = lakehouse.catalog().await;
+    let table = make_table(&catalog, "late", false).await;
+    let mut committer = committer(&lakehouse, "late").await;
+    let mut writer = TableWriter::new(&table, WriterOptions::default()).unwrap();
+    for checkpoint in 1..=3_u64 {
+        let id = i64::try_from(checkpoint).unwrap();
+        writer.write(&rows(&[(id, "a", id)])).await.unwrap();
+        let mut committable = Committable::new(checkpoint);
+        committable.files = writer.finish().await.unwrap();
+        committer.commit(vec![committable]).await.unwrap();
+    }
+    let policy = Policy {
+        min_input_files: 100,
+        max_manifests: 100,
+        ..eager()
+    };
+    let cache = ManifestCache::new(1 << 20);
+    let seen = catalog.load_table(&ident("late")).await.unwrap();
+    let oldest = seen.metadata().snapshots();
+    let oldest = oldest
+        .min_by_key(|snapshot| snapshot.sequence_number())
+        .unwrap();
+    let tag = tag("first", oldest.snapshot_id());
+    catalog.commit(&seen, &[], &[tag]).await.unwrap();
+    let refused = maintain(&catalog, &seen, &policy, &cache)
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, Error::Conflict { .. }), "{refused}");
+    // The next round knows of the tag.
+    let current = catalog.load_table(&ident("late")).await.unwrap();
+    let report = maintain(&catalog, &current, &policy, &cache).await.unwrap();
+    assert_eq!(report.expired_snapshots, 1);
+    let current = catalog.load_table(&ident("late")).await.unwrap();
+    let tagged = current.refs().unwrap()["first"].snapshot_id;
+    assert_eq!(tagged, oldest.snapshot_id());
+    let live = SnapshotFiles::load(&current, current.snapshot(tagged).unwrap(), &cache, |_| {
+        true
+    });
+    assert_eq!(live.await.unwrap().data().len(), 1);
     lakehouse.stop().await;
 }
 

@@ -124,3 +124,41 @@ fn a_file_that_unpacks_to_more_than_the_limit_is_refused() {
         "the metadata file is larger than 1000 bytes"
     );
 }
+
+#[test]
+fn a_snapshot_that_a_tag_names_is_removed_only_with_the_tag() {
+    let updates = |updates: Value| -> Vec<TableUpdate> { serde_json::from_value(updates).unwrap() };
+    let new = create(request(&json!({})), "s3://b/t".to_owned(), &BTreeMap::new()).unwrap();
+    let snapshot = |id: i64| {
+        json!({"action": "add-snapshot", "snapshot": {
+            "snapshot-id": id,
+            "sequence-number": id,
+            "timestamp-ms": new.last_updated_ms() + id,
+            "manifest-list": "s3://b/t/l.avro",
+            "summary": {"operation": "append"},
+        }})
+    };
+    let tag = |id: i64| json!({"action": "set-snapshot-ref", "ref-name": "kept", "type": "tag", "snapshot-id": id});
+    let main = json!({"action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": 2});
+    let made = updates(json!([snapshot(1), snapshot(2), main, tag(1)]));
+    let file = || "s3://b/t/m".to_owned();
+    let base = apply(&new, file(), made).unwrap().unwrap().metadata;
+    let remove = json!({"action": "remove-snapshots", "snapshot-ids": [1]});
+    let untag = json!({"action": "remove-snapshot-ref", "ref-name": "kept"});
+    let refused = apply(&base, file(), updates(json!([remove]))).unwrap_err();
+    assert!(matches!(&refused, Error::CommitFailed(_)), "{refused}");
+    assert_eq!(
+        refused.to_string(),
+        "Cannot remove snapshot 1: still referenced by kept"
+    );
+    for known in [
+        json!([untag, remove]),
+        json!([remove, untag]),
+        json!([tag(2), remove]),
+    ] {
+        let next = apply(&base, file(), updates(known.clone()))
+            .unwrap()
+            .unwrap();
+        assert_eq!(next.metadata.snapshots().len(), 1, "{known}");
+    }
+}
