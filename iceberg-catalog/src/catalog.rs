@@ -310,9 +310,7 @@ impl Catalog {
             .await?
             .ok_or_else(|| Error::invalid(format!("no metadata file at `{metadata_location}`")))?;
         let metadata = off_thread(move || metadata::parse(&file, limit)).await?;
-        self.shared
-            .files
-            .check(&format!("{}/x", metadata.location()))?;
+        self.shared.files.check_table(metadata.location())?;
         let staged = commit::Staged::new(
             Uuid::now_v7().to_string(),
             Base::Nothing {
@@ -427,7 +425,7 @@ impl Catalog {
             Some(location) => location.trim_end_matches('/').to_owned(),
             None => self.default_location(&ident).await?,
         };
-        self.shared.files.check(&format!("{location}/x"))?;
+        self.shared.files.check_table(&location)?;
         self.properties_text(namespace).await?;
         let defaults = self.shared.config.table_defaults.clone();
         let metadata = off_thread(move || metadata::create(request, location, &defaults)).await?;
@@ -464,8 +462,10 @@ impl Catalog {
         ident: &TableIdent,
         staged: commit::Staged,
     ) -> Result<Arc<Table>, Error> {
+        let location = staged.row.location.clone();
         self.make(Change::Commit(vec![staged.row]), |refusal| match refusal {
             Refusal::NoNamespace => Error::NoSuchNamespace(ident.namespace.clone()),
+            Refusal::Purging => Error::Purging(location),
             _ => Error::TableExists(ident.clone()),
         })
         .await?;

@@ -13,6 +13,7 @@ use sqlx::{AnyPool, Executor, Row};
 
 use crate::Error as StartError;
 use crate::catalog::{Namespace, TableIdent};
+use crate::files::spellings;
 
 const LAYOUT: i64 = 1;
 const READERS: u32 = 4;
@@ -249,25 +250,32 @@ impl Database {
             .transpose()
     }
 
-    /// Locations of dropped tables whose files are still to be deleted.
-    pub(crate) async fn purges(&self) -> Result<Vec<String>, sqlx::Error> {
-        sqlx::query_scalar("SELECT location FROM purges ORDER BY location LIMIT 100")
-            .fetch_all(&self.pool)
-            .await
+    /// Locations of dropped tables whose files are still to be deleted, a hundred that come after `after`.
+    pub(crate) async fn purges(&self, after: &str) -> Result<Vec<String>, sqlx::Error> {
+        sqlx::query_scalar(
+            "SELECT location FROM purges WHERE location > $1 ORDER BY location LIMIT 100",
+        )
+        .bind(after.to_owned())
+        .fetch_all(&self.pool)
+        .await
     }
 
-    /// Whether another table lies at, in or around `location`.
+    /// Whether another table lies at, in or around `location`, however it spells that.
     pub(crate) async fn shares_location(&self, location: &str) -> Result<bool, sqlx::Error> {
-        let location = location.trim_end_matches('/');
-        let n_tables: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM tables WHERE location = $1
-                OR substr(location, 1, length($1) + 1) = $1 || '/'
-                OR substr($1, 1, length(location) + 1) = location || '/'",
-        )
-        .bind(location.to_owned())
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(n_tables > 0)
+        for location in spellings(location) {
+            let n_tables: i64 = sqlx::query_scalar(
+                "SELECT COUNT(*) FROM tables WHERE rtrim(location, '/') = $1
+                    OR substr(location, 1, length($1) + 1) = $1 || '/'
+                    OR substr($1, 1, length(rtrim(location, '/')) + 1) = rtrim(location, '/') || '/'",
+            )
+            .bind(location)
+            .fetch_one(&self.pool)
+            .await?;
+            if n_tables > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     pub(crate) async fn close(&self) {

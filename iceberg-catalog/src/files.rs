@@ -61,6 +61,11 @@ impl Files {
         self.find(location).map(|_| ())
     }
 
+    /// Refuses a table's location that is under no root, or a root itself: files of others are there.
+    pub(crate) fn check_table(&self, location: &str) -> Result<(), Error> {
+        self.check(&format!("{}/", location.trim_end_matches('/')))
+    }
+
     /// Writes a new file; it is durable when this returns.
     pub(crate) async fn put(&self, location: &str, body: Bytes) -> Result<(), Error> {
         let doing = || format!("write `{location}`");
@@ -176,6 +181,25 @@ impl Files {
             ))),
         }
     }
+}
+
+/// Whether one of two locations is the other or lies in it, however they are spelled.
+pub(crate) fn overlap(one: &str, other: &str) -> bool {
+    let as_directory = |location| format!("{}/", normal(location).trim_end_matches('/'));
+    let (one, other) = (as_directory(one), as_directory(other));
+    one.starts_with(&other) || other.starts_with(&one)
+}
+
+/// The ways in which clients spell one location.
+pub(crate) fn spellings(location: &str) -> Vec<String> {
+    let plain = normal(location);
+    let (rest, schemes) = match (plain.strip_prefix("s3://"), plain.strip_prefix("file:///")) {
+        (Some(rest), _) => (rest, ["s3://", "s3a://", "s3n://"]),
+        (None, Some(rest)) => (rest, ["file:///", "file:/", "file://"]),
+        (None, None) => return vec![plain],
+    };
+    let rest = rest.trim_end_matches('/');
+    schemes.map(|scheme| format!("{scheme}{rest}")).to_vec()
 }
 
 /// One spelling for the several that clients use: `s3a:` and `s3n:` are `s3:`, `file:/x` is `file:///x`.

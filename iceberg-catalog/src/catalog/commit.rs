@@ -184,6 +184,7 @@ impl Catalog {
                     Refusal::NoNamespace => {
                         Err(Error::NoSuchNamespace(changes[0].ident.namespace.clone()))
                     }
+                    Refusal::Purging => Err(Error::Purging(staged[0].row.location.clone())),
                     _ => Ok(Attempt::Lost),
                 }
             }
@@ -212,6 +213,9 @@ impl Catalog {
         let Some(next) = applied else {
             return Ok(Next::Same(base));
         };
+        if next.metadata.location() != base.metadata.location() {
+            self.shared.files.check_table(next.metadata.location())?;
+        }
         let location = metadata_location(&next.metadata, base.version + 1)?;
         self.shared.files.check(&location)?;
         let mut staged = Staged::new(
@@ -238,9 +242,7 @@ impl Catalog {
         let metadata =
             off_thread(move || metadata::create_from_updates(updates, default_location, &defaults))
                 .await?;
-        self.shared
-            .files
-            .check(&format!("{}/x", metadata.location()))?;
+        self.shared.files.check_table(metadata.location())?;
         self.describe_row(ident, metadata).await
     }
 

@@ -35,6 +35,9 @@ pub(crate) enum Error {
         #[source]
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
+    /// Nothing was changed; the same request will succeed once the files are gone.
+    #[error("the files of a dropped table at {0} are still being deleted; try again later")]
+    Purging(String),
     /// The database did not say whether the change was made.
     #[error("could not learn whether the commit was made")]
     StateUnknown(#[source] Arc<sqlx::Error>),

@@ -28,24 +28,42 @@ impl Catalog {
             let again = async {
                 match pause {
                     Some(pause) => tokio::time::sleep(pause).await,
-                    None => self.shared.purge_wanted.notified().await,
+                    None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 () = shutdown.cancelled() => return,
+                () = self.shared.purge_wanted.notified() => {}
                 () = again => {}
             }
         }
     }
 
+    /// One that fails keeps none of the others waiting; the last failure is returned.
     async fn purge_all(&self) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        let mut after = String::new();
         loop {
-            let locations = self.shared.database.purges().await.map_err(unreadable)?;
-            if locations.is_empty() {
-                return Ok(());
-            }
+            let purges = self.shared.database.purges(&after).await;
+            let locations = purges.map_err(unreadable)?;
+            let Some(last) = locations.last() else {
+                return outcome;
+            };
+            after.clone_from(last);
             for location in locations {
-                self.purge(&location).await?;
+                match self.purge(&location).await {
+                    Ok(()) => {}
+                    Err(Error::Invalid(why)) => {
+                        warn!(
+                            location,
+                            why, "purged table's files kept: they are not ours to delete"
+                        );
+                    }
+                    Err(error) => {
+                        outcome = Err(error);
+                        continue;
+                    }
+                }
                 let change = Change::Purged { location };
                 self.shared.writer.make(change).await.map_err(failed)?;
             }

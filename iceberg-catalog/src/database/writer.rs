@@ -9,6 +9,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, Executor};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::files::overlap;
 use crate::metrics::Metrics;
 
 /// SQLite's result code for a full disk.
@@ -78,6 +79,8 @@ pub(crate) enum Refusal {
     /// The namespace meant as container is missing.
     NoNamespace,
     NotEmpty,
+    /// Files at the location of a new table are being deleted.
+    Purging,
     /// Another change came first.
     Stale,
 }
@@ -341,6 +344,13 @@ async fn carry_out(connection: &mut AnyConnection, change: &Change) -> Result<()
 async fn commit(connection: &mut AnyConnection, table: &TableChange) -> Result<(), Problem> {
     match &table.base {
         Base::Nothing { namespace, name } => {
+            // The purge has looked who shares the location; who comes now would lose files to it.
+            let purges: Vec<String> = sqlx::query_scalar("SELECT location FROM purges")
+                .fetch_all(&mut *connection)
+                .await?;
+            if purges.iter().any(|purged| overlap(purged, &table.location)) {
+                return Err(Problem::Refused(Refusal::Purging));
+            }
             sqlx::query(
                 "INSERT INTO tables (id, namespace, name, version, location, metadata_location, metadata)
                  VALUES ($1, $2, $3, 0, $4, $5, $6)",

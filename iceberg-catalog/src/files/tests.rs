@@ -40,6 +40,38 @@ fn only_locations_under_a_root_are_accepted() {
     }
 }
 
+#[test]
+fn a_table_lies_below_a_root() {
+    let directory = testkit::temp_dir();
+    let files = files(directory.path());
+    files.check_table("s3://bucket/tables/t/").unwrap();
+    for root in [
+        "s3://bucket/tables",
+        "s3://bucket/tables/",
+        "s3a://bucket/tables//",
+    ] {
+        assert!(files.check_table(root).is_err(), "{root}");
+    }
+}
+
+#[test]
+fn locations_overlap_however_they_are_spelled() {
+    for (one, other) in [
+        ("s3://b/t", "s3a://b/t/"),
+        ("s3n://b/t/x", "s3://b/t"),
+        ("file:/a", "file:///a/b"),
+    ] {
+        assert!(overlap(one, other) && overlap(other, one), "{one} {other}");
+        let spelled = spellings(other);
+        assert!(spelled.contains(&other.trim_end_matches('/').to_owned()));
+    }
+    assert!(!overlap("s3://b/t", "s3://b/t2"));
+    assert_eq!(
+        spellings("s3a://b/t/"),
+        ["s3://b/t", "s3a://b/t", "s3n://b/t"]
+    );
+}
+
 #[tokio::test]
 async fn files_are_written_read_and_deleted() {
     let directory = testkit::temp_dir();

@@ -73,7 +73,7 @@ fn code(error: &Error) -> (StatusCode, &'static str) {
             StatusCode::UNPROCESSABLE_ENTITY,
             "UnprocessableEntityException",
         ),
-        Error::Unavailable { .. } => (
+        Error::Unavailable { .. } | Error::Purging(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "ServiceUnavailableException",
         ),

@@ -119,3 +119,59 @@ async fn a_database_of_another_layout_is_refused() {
         "the catalog's database has layout 99; this program reads layout 1"
     );
 }
+
+#[tokio::test]
+async fn a_purge_that_fails_keeps_no_other_waiting_and_its_place_free() {
+    let server = Server::start().await.with_namespace().await;
+    let root = format!("file://{}", server.warehouse().display());
+    let directory = server.stop().await;
+    let blocked = format!("{root}/blocked");
+    let last = format!("{root}/last");
+    std::fs::create_dir_all(crate::server::file(&last)).unwrap();
+    // A directory is expected here, so it cannot be deleted for now.
+    std::fs::write(crate::server::file(&blocked), "x").unwrap();
+    let url = directory.path().join("data/catalog.sqlite");
+    sqlx::any::install_default_drivers();
+    let pool = sqlx::AnyPool::connect(&format!("sqlite://{}", url.display()))
+        .await
+        .unwrap();
+    // The first is a root, which an earlier build let a table have.
+    for location in [&root, &blocked, &last] {
+        sqlx::query("INSERT INTO purges VALUES ($1)")
+            .bind(location.clone())
+            .execute(&pool)
+            .await
+            .unwrap();
+    }
+    pool.close().await;
+    let server = Server::start_in(directory, |_| {}).await;
+    let limit = std::time::Duration::from_secs(10);
+    testkit::wait_until("the last to be deleted", limit, async || {
+        (!crate::server::file(&last).try_exists().unwrap()).then_some(())
+    })
+    .await;
+    let create = async |location: &str| {
+        let mut table = crate::server::new_table("events");
+        table["location"] = json!(location);
+        server.post("/v1/namespaces/demo/tables", table).await
+    };
+    let refused = create(&root).await;
+    assert_eq!(error(&refused).0, 400, "a root is no table's");
+    std::fs::remove_file(crate::server::file(&blocked)).unwrap();
+    let inside = format!("{}/t", blocked.replace("file://", "file:"));
+    let refused = error(&create(&inside).await);
+    assert_eq!(
+        (refused.0, refused.1.as_str()),
+        (503, "ServiceUnavailableException")
+    );
+    assert!(refused.2.contains("still being deleted"), "{}", refused.2);
+    // Another purge has all of them tried again.
+    server.table("other").await;
+    let purge = "/v1/namespaces/demo/tables/other?purgeRequested=true";
+    assert_eq!(server.delete(purge).await.0, 204);
+    testkit::wait_until("the place to be free", limit, async || {
+        (create(&inside).await.0 == 200).then_some(())
+    })
+    .await;
+    server.stop().await;
+}

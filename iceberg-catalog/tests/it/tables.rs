@@ -439,3 +439,35 @@ async fn a_table_that_may_not_be_collected_keeps_its_files() {
         .await;
     assert_eq!((status, again), (200, table));
 }
+
+#[tokio::test]
+async fn a_purge_leaves_a_table_that_spells_its_place_in_another_way() {
+    let server = Server::start().await.with_namespace().await;
+    let place = server.warehouse().join("shared").display().to_string();
+    let mut kept = serde_json::Value::Null;
+    // Purges go by location, so when the last one's files are gone the first one is done.
+    let last = server.warehouse().join("without");
+    for (name, location) in [
+        ("last", format!("file:{}", last.display())),
+        ("dropped", format!("file:{place}")),
+        ("kept", format!("file://{place}")),
+    ] {
+        let mut table = new_table(name);
+        table["location"] = json!(location);
+        let (status, made) = server.post("/v1/namespaces/demo/tables", table).await;
+        assert_eq!(status, 200, "{made}");
+        kept = made;
+    }
+    for name in ["dropped", "last"] {
+        let path = format!("/v1/namespaces/demo/tables/{name}?purgeRequested=true");
+        assert_eq!(server.delete(&path).await.0, 204);
+    }
+    testkit::wait_until(
+        "the files to be deleted",
+        Duration::from_secs(10),
+        async || (!last.try_exists().unwrap()).then_some(()),
+    )
+    .await;
+    let metadata = kept["metadata-location"].as_str().unwrap();
+    assert!(file(metadata).try_exists().unwrap());
+}
