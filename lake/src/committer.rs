@@ -69,8 +69,8 @@ pub struct Committed {
 pub(crate) struct Change {
     /// Files that become visible.
     pub(crate) added: Vec<NewFile>,
-    /// Data sequence number of the added files; the snapshot's own when absent.
-    pub(crate) sequence: Option<i64>,
+    /// Data sequence numbers of added data files, by path; those without one get the snapshot's own.
+    pub(crate) sequences: HashMap<String, i64>,
     /// Paths of files that go.
     pub(crate) removed: HashSet<String>,
     /// What the snapshot says it did.
@@ -220,7 +220,7 @@ impl Committer {
         };
         Ok(Change {
             added: group.files,
-            sequence: None,
+            sequences: HashMap::new(),
             removed: HashSet::new(),
             operation,
             summary: progress::summary(&self.writer, &progress)?,
@@ -278,7 +278,7 @@ pub async fn append(
     };
     let change = Change {
         added: files,
-        sequence: None,
+        sequences: HashMap::new(),
         removed: HashSet::new(),
         operation,
         summary: HashMap::new(),
@@ -300,7 +300,7 @@ pub async fn overwrite(
     let base = table.metadata().current_snapshot_id();
     let change = Change {
         added,
-        sequence: None,
+        sequences: HashMap::new(),
         removed,
         operation: Operation::Overwrite,
         summary: HashMap::new(),

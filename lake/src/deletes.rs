@@ -118,6 +118,35 @@ impl DeletedKeys {
     /// Reads equality delete files. Fails when their keys would take more than `max_bytes`.
     pub async fn load(table: &Table, deletes: &[&LiveFile], max_bytes: usize) -> Result<Self> {
         let mut loaded = Self::default();
+        match loaded.fill(table, deletes, max_bytes).await? {
+            None => Ok(loaded),
+            Some(_) => Err(Error::Unsupported(format!(
+                "holding more than {max_bytes} bytes of deleted keys of `{}`",
+                table.ident()
+            ))),
+        }
+    }
+
+    /// Reads equality delete files from the oldest commit on, until their keys take more than `max_bytes`.
+    /// Then it also says up to which commit all keys are held.
+    pub(crate) async fn load_oldest(
+        table: &Table,
+        mut deletes: Vec<&LiveFile>,
+        max_bytes: usize,
+    ) -> Result<(Self, Option<i64>)> {
+        deletes.sort_by_key(|delete| delete.sequence);
+        let mut loaded = Self::default();
+        let passed = loaded.fill(table, &deletes, max_bytes).await?;
+        Ok((loaded, passed.map(|sequence| sequence - 1)))
+    }
+
+    /// Reads `deletes`, and stops when `max_bytes` are passed: at a file of the commit that is returned.
+    async fn fill(
+        &mut self,
+        table: &Table,
+        deletes: &[&LiveFile],
+        max_bytes: usize,
+    ) -> Result<Option<i64>> {
         let mut opened = pin!(open_all(table, deletes));
         while let Some((delete, mut rows)) = opened.try_next().await? {
             let ids = delete.file().equality_ids().unwrap_or_default();
@@ -127,22 +156,19 @@ impl DeletedKeys {
                     delete.path()
                 )));
             }
-            let set = loaded.set(table, ids)?;
+            let set = self.set(table, ids)?;
             while let Some(batch) = rows
                 .try_next()
                 .await
                 .map_err(Error::parquet("read", delete.path()))?
             {
-                loaded.add(set, &batch, delete)?;
-                if loaded.bytes > max_bytes {
-                    return Err(Error::Unsupported(format!(
-                        "holding more than {max_bytes} bytes of deleted keys of `{}`",
-                        table.ident()
-                    )));
+                self.add(set, &batch, delete)?;
+                if self.bytes > max_bytes {
+                    return Ok(Some(delete.sequence));
                 }
             }
         }
-        Ok(loaded)
+        Ok(None)
     }
 
     /// True when no key is deleted.

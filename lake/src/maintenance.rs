@@ -45,7 +45,7 @@ pub struct Policy {
     pub max_delete_files: usize,
     /// Bytes read by one rewrite; the rest is left for the next round.
     pub max_rewrite_size: ByteSize,
-    /// Memory for deleted keys during a rewrite; a table that needs more is left alone.
+    /// Memory for deleted keys during a rewrite; a partition with more gets those of its oldest commits applied first.
     pub max_deleted_keys: ByteSize,
     /// Manifests at which the small ones are merged.
     pub max_manifests: usize,

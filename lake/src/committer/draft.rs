@@ -86,7 +86,11 @@ pub(super) async fn write_added(table: &Table, change: &Change) -> Result<Added>
         let mut writer = manifest_writer(table, snapshot_id, spec_id, content)?;
         for entry in entries {
             let sequence = match content {
-                ManifestContentType::Data => change.sequence.unwrap_or(UNASSIGNED_SEQUENCE_NUMBER),
+                ManifestContentType::Data => change
+                    .sequences
+                    .get(entry.file_path())
+                    .copied()
+                    .unwrap_or(UNASSIGNED_SEQUENCE_NUMBER),
                 ManifestContentType::Deletes => UNASSIGNED_SEQUENCE_NUMBER,
             };
             writer

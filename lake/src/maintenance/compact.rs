@@ -2,7 +2,9 @@
 //!
 //! The new files keep the sequence number of the snapshot they were made from. So a key that a writer
 //! deletes while the rewrite runs is still deleted in the new files, and only a new position delete on a
-//! replaced file, which the rewrite cannot have seen, makes it start over.
+//! replaced file, which the rewrite cannot have seen, makes it start over. Where memory is too small for
+//! all deleted keys, those of the oldest commits are applied, the new files get the number of the last of
+//! these commits, and the next round goes on from there.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -17,7 +19,7 @@ use iceberg::spec::{Operation, Snapshot, Struct};
 use super::{Policy, property, usize_of};
 use crate::catalog::RestCatalog;
 use crate::committable::NewFile;
-use crate::committer::{self, Change};
+use crate::committer::{self, Change, is_ancestor};
 use crate::deletes::{self, DeletedKeys, Rows};
 use crate::read::{Deletes, LiveFile, ManifestCache, SnapshotFiles};
 use crate::schema::{RowShape, cast};
@@ -37,6 +39,16 @@ pub(super) struct Rewritten {
     pub(super) dropped_deletes: usize,
 }
 
+/// What is written in place of which files.
+#[derive(Debug, Default)]
+struct Rewrite {
+    added: Vec<NewFile>,
+    /// Sequence numbers of the added files, by path.
+    sequences: HashMap<String, i64>,
+    /// The replaced files by path, each with the commit up to which deleted keys were applied to it.
+    replaced: HashMap<String, i64>,
+}
+
 /// Rewrites what the policy asks for, at most its bound, and returns the new version of the table.
 pub(super) async fn compact(
     catalog: &RestCatalog,
@@ -49,27 +61,23 @@ pub(super) async fn compact(
     };
     let live = SnapshotFiles::load(table, snapshot, cache, |_| true).await?;
     let chosen = choose(table, &live, policy)?;
-    let dangling = dangling(&live, &chosen, snapshot);
-    if chosen.is_empty() && dangling.is_empty() {
+    let Rewrite {
+        added,
+        sequences,
+        replaced,
+    } = rewrite(table, &live, &chosen, snapshot, policy).await?;
+    let dangling = dangling(&live, &replaced, snapshot);
+    if replaced.is_empty() && dangling.is_empty() {
         return Ok(None);
     }
-    let added = match rewrite(table, &live, &chosen, policy).await {
-        Ok(added) => added,
-        Err(Error::Unsupported(what)) => {
-            tracing::debug!(table = %table.ident(), what, "files are left as they are");
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
-    };
     let done = Rewritten {
-        files: chosen.len(),
+        files: replaced.len(),
         dropped_deletes: dangling.len(),
     };
-    let replaced: HashSet<String> = chosen.iter().map(|file| file.path().to_owned()).collect();
     let change = Change {
         added,
-        sequence: Some(snapshot.sequence_number()),
-        removed: replaced.iter().cloned().chain(dangling).collect(),
+        sequences,
+        removed: replaced.keys().cloned().chain(dangling).collect(),
         operation: Operation::Replace,
         summary: HashMap::new(),
         properties: HashMap::new(),
@@ -78,15 +86,15 @@ pub(super) async fn compact(
     Ok(Some((table, done)))
 }
 
-/// Commits the rewrite, unless a position delete has hit one of the replaced files meanwhile. The new
-/// files of a rewrite that is refused belong to no snapshot and are deleted; of one whose outcome is
-/// unknown they are kept.
+/// Commits the rewrite, unless a position delete has hit one of the replaced files meanwhile, or the table
+/// was rolled back to before deletes that the rewrite has applied. The new files of a rewrite that is refused
+/// belong to no snapshot and are deleted; of one whose outcome is unknown they are kept.
 async fn commit(
     catalog: &RestCatalog,
     table: &Table,
     base: &Snapshot,
     change: &Change,
-    replaced: &HashSet<String>,
+    replaced: &HashMap<String, i64>,
     cache: &ManifestCache,
 ) -> Result<Table> {
     let mut attempt = 0;
@@ -107,21 +115,36 @@ async fn commit(
         prepared = reusable;
         // Each newer version has to be looked at before it is built upon.
         current = catalog.refresh(&current).await?;
-        if let Some(path) = newly_deleted_from(&current, base, replaced, cache).await? {
+        if let Some(why) = why_outdated(&current, base, replaced, cache).await? {
             discard(table, &change.added).await;
-            return Err(Error::Conflict {
-                what: format!("table `{}`", table.ident()),
-                why: format!("rows of `{path}` were deleted while it was rewritten"),
-            });
+            let what = format!("table `{}`", table.ident());
+            return Err(Error::Conflict { what, why });
         }
     }
+}
+
+/// Why a rewrite of `base` says something else than `table` now does.
+async fn why_outdated(
+    table: &Table,
+    base: &Snapshot,
+    replaced: &HashMap<String, i64>,
+    cache: &ManifestCache,
+) -> Result<Option<String>> {
+    if !is_ancestor(table.metadata(), base.snapshot_id()) {
+        return Ok(Some(format!(
+            "snapshot {} was rolled back while its files were rewritten",
+            base.snapshot_id()
+        )));
+    }
+    let path = newly_deleted_from(table, base, replaced, cache).await?;
+    Ok(path.map(|path| format!("rows of `{path}` were deleted while it was rewritten")))
 }
 
 /// A replaced file that a position delete newer than `base` may name.
 async fn newly_deleted_from(
     table: &Table,
     base: &Snapshot,
-    replaced: &HashSet<String>,
+    replaced: &HashMap<String, i64>,
     cache: &ManifestCache,
 ) -> Result<Option<String>> {
     let Some(snapshot) = table.metadata().current_snapshot() else {
@@ -131,7 +154,7 @@ async fn newly_deleted_from(
     for file in live
         .data()
         .iter()
-        .filter(|file| replaced.contains(file.path()))
+        .filter(|file| replaced.contains_key(file.path()))
     {
         let deletes = live.deletes_of(file);
         if deletes
@@ -174,27 +197,71 @@ fn choose<'a>(
     let mut partitions: Vec<Vec<&LiveFile>> = partitions.into_values().collect();
     // The partition with most files first: it gains most from the bounded work of this round.
     partitions.sort_by_key(|files| Reverse(files.len()));
-    let mut budget = policy.max_rewrite_size.as_u64();
-    let mut chosen = Vec::new();
+    let mut joins = Vec::new();
+    let mut burdened = Vec::new();
     for files in partitions {
-        for file in choose_in(files, live, policy, target) {
-            let size = file.file().file_size_in_bytes();
-            if size > budget {
-                return Ok(chosen);
-            }
-            budget -= size;
-            chosen.push(file);
-        }
+        let (small, reached) = candidates(files, live, policy, target);
+        joins.push(small);
+        burdened.extend(reached);
     }
+    let mut chosen = within(policy.max_rewrite_size.as_u64(), joins, burdened);
+    let mut places: HashMap<&Struct, usize> = HashMap::new();
+    chosen.sort_by_cached_key(|file| {
+        let next = places.len();
+        *places.entry(file.file().partition()).or_insert(next)
+    });
     Ok(chosen)
 }
 
-fn choose_in<'a>(
+/// As many of the candidates as `bound` bytes allow: first those to join, which are small, then burdened
+/// ones from the oldest on. The oldest hold back the most deletes, and as what is written anew is young,
+/// each has its turn. One file over the bound is taken too, or it would never be.
+fn within<'a>(
+    bound: u64,
+    joins: Vec<Vec<&'a LiveFile>>,
+    mut burdened: Vec<&'a LiveFile>,
+) -> Vec<&'a LiveFile> {
+    let size = |file: &LiveFile| file.file().file_size_in_bytes();
+    let mut left = bound;
+    let mut chosen = Vec::new();
+    for small in joins {
+        let mut rest = left;
+        let fitting = small.iter().take_while(|file| {
+            let after = rest.checked_sub(size(file));
+            rest = after.unwrap_or(rest);
+            after.is_some()
+        });
+        let fitting: Vec<&LiveFile> = fitting.copied().collect();
+        // One of several is joined to nothing.
+        if fitting.len() >= small.len().min(2) {
+            left = rest;
+            chosen.extend(fitting);
+        }
+    }
+    let joined: HashSet<&str> = chosen.iter().map(|file| file.path()).collect();
+    burdened.retain(|file| !joined.contains(file.path()));
+    burdened.sort_by_key(|file| file.sequence);
+    let mut is_over = false;
+    for file in burdened {
+        if let Some(rest) = left.checked_sub(size(file)) {
+            left = rest;
+            chosen.push(file);
+        } else if size(file) > bound && !is_over {
+            is_over = true;
+            chosen.push(file);
+        }
+    }
+    chosen
+}
+
+/// The files of a partition that are worth joining, the smallest first, and those that many deletes
+/// reach.
+fn candidates<'a>(
     mut files: Vec<&'a LiveFile>,
     live: &SnapshotFiles,
     policy: &Policy,
     target: u64,
-) -> Vec<&'a LiveFile> {
+) -> (Vec<&'a LiveFile>, Vec<&'a LiveFile>) {
     files.sort_by_key(|file| file.file().file_size_in_bytes());
     let burdened: Vec<&LiveFile> = files
         .iter()
@@ -220,36 +287,38 @@ fn choose_in<'a>(
         small.push(file);
     }
     if small.len() < policy.min_input_files {
-        return burdened;
+        small.clear();
     }
-    let joined: HashSet<&str> = small.iter().map(|file| file.path()).collect();
-    small.extend(
-        burdened
-            .into_iter()
-            .filter(|file| !joined.contains(file.path())),
-    );
-    small
+    (small, burdened)
 }
 
-/// Delete files that reach no data file once `chosen` are replaced by files of the current sequence.
-fn dangling(live: &SnapshotFiles, chosen: &[&LiveFile], snapshot: &Snapshot) -> Vec<String> {
-    let replaced: HashSet<&str> = chosen.iter().map(|file| file.path()).collect();
+/// Delete files that reach no data file any more once others are in place of `replaced`.
+fn dangling(
+    live: &SnapshotFiles,
+    replaced: &HashMap<String, i64>,
+    snapshot: &Snapshot,
+) -> Vec<String> {
     let mut needed: HashSet<&str> = HashSet::new();
-    for file in live
-        .data()
-        .iter()
-        .filter(|file| !replaced.contains(file.path()))
-    {
+    for file in live.data() {
+        let applied = replaced.get(file.path()).copied();
+        if applied.is_some_and(|sequence| sequence >= snapshot.sequence_number()) {
+            continue;
+        }
         let Deletes {
             positions,
             equality,
         } = live.deletes_of(file);
-        needed.extend(
-            positions
-                .iter()
-                .chain(&equality)
-                .map(|delete| delete.path()),
-        );
+        match applied {
+            // All positions were applied, and keys up to this commit.
+            Some(sequence) => {
+                let later = equality.iter().filter(|delete| delete.sequence > sequence);
+                needed.extend(later.map(|delete| delete.path()));
+            }
+            None => {
+                let all = positions.iter().chain(&equality);
+                needed.extend(all.map(|delete| delete.path()));
+            }
+        }
     }
     live.deletes()
         .iter()
@@ -259,54 +328,124 @@ fn dangling(live: &SnapshotFiles, chosen: &[&LiveFile], snapshot: &Snapshot) -> 
         .collect()
 }
 
-/// Writes the rows of `chosen` that are not deleted into new files.
+/// Writes the rows of `chosen` that are not deleted into new files. Partitions in which that cannot be
+/// done stay.
 async fn rewrite(
     table: &Table,
     live: &SnapshotFiles,
     chosen: &[&LiveFile],
+    snapshot: &Snapshot,
     policy: &Policy,
-) -> Result<Vec<NewFile>> {
+) -> Result<Rewrite> {
     let mut options = WriterOptions::of(table.metadata())?;
     if property::<u64>(table.metadata(), "write.target-file-size-bytes")?.is_none() {
         options.target_file_size = usize_of(policy.target_file_size);
     }
-    let mut writer = TableWriter::new(table, options)?;
     let shape = RowShape::new(table.metadata().current_schema())?;
+    let bound = usize_of(policy.max_deleted_keys);
+    let mut done = Rewrite::default();
     for partition in
         chosen.chunk_by(|one, other| one.file().partition() == other.file().partition())
     {
-        let result = rewrite_partition(table, live, partition, &shape, policy, &mut writer).await;
-        if let Err(error) = result {
-            let written = writer.finish().await.unwrap_or_default();
-            discard(table, &written).await;
-            return Err(error);
+        let result = async {
+            let Some(part) = Part::load(table, live, partition, snapshot, bound).await? else {
+                return Ok(());
+            };
+            let mut writer = TableWriter::new(table, options.clone())?;
+            if let Err(error) = part.write(table, live, &shape, &mut writer).await {
+                let written = writer.finish().await.unwrap_or_default();
+                discard(table, &written).await;
+                return Err(error);
+            }
+            done.add(&part, writer.finish().await?);
+            Ok(())
+        };
+        match result.await {
+            Ok(()) => {}
+            Err(Error::Unsupported(what)) => {
+                tracing::debug!(table = %table.ident(), what, "files are left as they are");
+            }
+            Err(error) => {
+                discard(table, &done.added).await;
+                return Err(error);
+            }
         }
     }
-    writer.finish().await
+    Ok(done)
 }
 
-/// Writes the files of one partition. Their deleted keys are read once: those that reach the oldest of
-/// them include those of the others, and each key says up to which commit it deletes.
-async fn rewrite_partition(
-    table: &Table,
-    live: &SnapshotFiles,
-    files: &[&LiveFile],
-    shape: &RowShape,
-    policy: &Policy,
-    writer: &mut TableWriter,
-) -> Result<()> {
-    let Some(oldest) = files.iter().min_by_key(|file| file.sequence) else {
-        return Ok(());
-    };
-    let bound = usize_of(policy.max_deleted_keys);
-    let reached = live.deletes_of(oldest).equality;
-    let keys = DeletedKeys::load(table, &reached, bound).await?;
-    let mut opened = pin!(deletes::open_all(table, files));
-    while let Some((file, rows)) = opened.try_next().await? {
-        let gone = deletes::positions(table, file.path(), &live.deletes_of(file).positions).await?;
-        rewrite_one(file, rows, &keys, &gone, shape, writer).await?;
+/// Files of one partition and the deleted keys that apply to them. The keys are read once: those that reach
+/// the oldest file include those of the others, and each key says up to which commit it deletes.
+struct Part<'a> {
+    files: Vec<&'a LiveFile>,
+    keys: DeletedKeys,
+    /// The commit up to which all deleted keys are held. A later one's may be, too, which does no harm: they
+    /// still apply to what is written.
+    sequence: i64,
+}
+
+// === impl Rewrite ===
+
+impl Rewrite {
+    fn add(&mut self, part: &Part<'_>, written: Vec<NewFile>) {
+        let paths = written.iter().map(|file| file.path.clone());
+        self.sequences
+            .extend(paths.map(|path| (path, part.sequence)));
+        self.added.extend(written);
+        let replaced = part.files.iter().map(|file| file.path().to_owned());
+        self.replaced
+            .extend(replaced.map(|path| (path, part.sequence)));
     }
-    Ok(())
+}
+
+// === impl Part ===
+
+impl<'a> Part<'a> {
+    /// Nothing, if not even one commit's keys can be held.
+    async fn load(
+        table: &Table,
+        live: &SnapshotFiles,
+        files: &[&'a LiveFile],
+        snapshot: &Snapshot,
+        bound: usize,
+    ) -> Result<Option<Self>> {
+        let oldest = files.iter().min_by_key(|file| file.sequence);
+        let reached = oldest.map_or(Vec::new(), |oldest| live.deletes_of(oldest).equality);
+        let first = reached.iter().map(|delete| delete.sequence).min();
+        let (keys, held) = DeletedKeys::load_oldest(table, reached, bound).await?;
+        let sequence = held.unwrap_or(snapshot.sequence_number());
+        if first.is_some_and(|first| first > sequence) {
+            tracing::warn!(
+                table = %table.ident(),
+                "a partition is not compacted: one commit deletes more keys than `max_deleted_keys` holds"
+            );
+            return Ok(None);
+        }
+        let files = files.iter().copied();
+        Ok(Some(Self {
+            // A younger file may hold a row that came after its key was deleted; as old as `sequence` it
+            // would go.
+            files: files.filter(|file| file.sequence <= sequence).collect(),
+            keys,
+            sequence,
+        }))
+    }
+
+    async fn write(
+        &self,
+        table: &Table,
+        live: &SnapshotFiles,
+        shape: &RowShape,
+        writer: &mut TableWriter,
+    ) -> Result<()> {
+        let mut opened = pin!(deletes::open_all(table, &self.files));
+        while let Some((file, rows)) = opened.try_next().await? {
+            let deletes = live.deletes_of(file).positions;
+            let gone = deletes::positions(table, file.path(), &deletes).await?;
+            rewrite_one(file, rows, &self.keys, &gone, shape, writer).await?;
+        }
+        Ok(())
+    }
 }
 
 async fn rewrite_one(

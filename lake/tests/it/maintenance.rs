@@ -10,7 +10,7 @@ use lake::Error;
 use lake::catalog::RestCatalog;
 use lake::committable::{Committable, Writer};
 use lake::committer::{CommitOptions, Committer};
-use lake::maintenance::{Policy, maintain, run};
+use lake::maintenance::{Policy, Report, maintain, run};
 use lake::read::{ManifestCache, SnapshotFiles};
 use lake::upsert::{ChangeMode, RowKind, UpsertWriter};
 use lake::writer::{TableWriter, WriterOptions};
@@ -331,6 +331,202 @@ async fn a_tag_that_upkeep_has_not_seen_keeps_its_snapshot() {
         true
     });
     assert_eq!(live.await.unwrap().data().len(), 1);
+    lakehouse.stop().await;
+}
+
+/// An upsert table with one checkpoint for each item, which has kinds and ids.
+async fn upserted(
+    lakehouse: &Lakehouse,
+    name: &str,
+    checkpoints: &[Vec<(RowKind, i64, &str)>],
+) -> (UpsertWriter, Committer) {
+    let catalog = lakehouse.catalog().await;
+    let table = make_table(&catalog, name, true).await;
+    let writer = UpsertWriter::new(
+        &table,
+        &["kind".to_owned(), "id".to_owned()],
+        ChangeMode::Upsert,
+        WriterOptions::default(),
+        1 << 20,
+    );
+    let (mut writer, mut committer) = (writer.unwrap(), committer(lakehouse, name).await);
+    for (place, changes) in checkpoints.iter().enumerate() {
+        upsert(&mut writer, &mut committer, place as u64 + 1, changes).await;
+    }
+    (writer, committer)
+}
+
+async fn upsert(
+    writer: &mut UpsertWriter,
+    committer: &mut Committer,
+    checkpoint: u64,
+    changes: &[(RowKind, i64, &str)],
+) {
+    let value = i64::try_from(checkpoint).unwrap();
+    let written: Vec<_> = changes
+        .iter()
+        .map(|(_, id, kind)| (*id, *kind, value))
+        .collect();
+    let kinds: Vec<RowKind> = changes.iter().map(|change| change.0).collect();
+    writer.write(&rows(&written), &kinds).await.unwrap();
+    let mut committable = Committable::new(checkpoint);
+    committable.files = writer.finish().await.unwrap();
+    committer.commit(vec![committable]).await.unwrap();
+}
+
+fn each(kind: RowKind, ids: std::ops::Range<i64>, of: &str) -> Vec<(RowKind, i64, &str)> {
+    ids.map(|id| (kind, id, of)).collect()
+}
+
+/// One round; what it did, and how many delete files are left. The rows must be as before.
+async fn round(catalog: &RestCatalog, name: &str, policy: &Policy) -> (Report, usize) {
+    let cache = ManifestCache::new(1 << 20);
+    let before = read(catalog, name).await;
+    let current = catalog.load_table(&ident(name)).await.unwrap();
+    let report = maintain(catalog, &current, policy, &cache).await.unwrap();
+    assert_eq!(read(catalog, name).await, before, "{report:?}");
+    let current = catalog.load_table(&ident(name)).await.unwrap();
+    let snapshot = current.metadata().current_snapshot().unwrap();
+    let live = SnapshotFiles::load(&current, snapshot, &cache, |_| true)
+        .await
+        .unwrap();
+    (report, live.deletes().len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewrite_of_what_was_rolled_back_is_given_up() {
+    let lakehouse = Lakehouse::start().await;
+    let catalog = lakehouse.catalog().await;
+    let changes = [
+        each(RowKind::Insert, 0..2, "a"),
+        each(RowKind::Insert, 2..3, "a"),
+        each(RowKind::Delete, 0..1, "a"),
+    ];
+    upserted(&lakehouse, "back", &changes).await;
+    let seen = catalog.load_table(&ident("back")).await.unwrap();
+    let last = seen.metadata().current_snapshot().unwrap();
+    let back = TableUpdate::SetSnapshotRef {
+        ref_name: "main".to_owned(),
+        reference: SnapshotReference::new(
+            last.parent_snapshot_id().unwrap(),
+            SnapshotRetention::branch(None, None, None),
+        ),
+    };
+    catalog.commit(&seen, &[], &[back]).await.unwrap();
+    // The rewrite takes the deleted row out and finds only then that it is back.
+    let cache = ManifestCache::new(1 << 20);
+    let refused = maintain(&catalog, &seen, &eager(), &cache).await;
+    assert!(
+        matches!(refused, Err(Error::Conflict { .. })),
+        "{refused:?}"
+    );
+    let ids: Vec<i64> = read(&catalog, "back")
+        .await
+        .iter()
+        .map(|row| row.0)
+        .collect();
+    assert_eq!(ids, [0, 1, 2]);
+    lakehouse.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_burdened_file_has_its_turn() {
+    let lakehouse = Lakehouse::start().await;
+    let catalog = lakehouse.catalog().await;
+    // The larger ones come last in the order of size.
+    let changes: Vec<_> = [300, 600, 1200, 2400]
+        .map(|end| each(RowKind::Insert, end / 2..end, "a"))
+        .to_vec();
+    let (mut writer, mut committer) = upserted(&lakehouse, "large", &changes).await;
+    let current = catalog.load_table(&ident("large")).await.unwrap();
+    let snapshot = current.metadata().current_snapshot().unwrap();
+    let cache = ManifestCache::new(1 << 20);
+    let live = SnapshotFiles::load(&current, snapshot, &cache, |_| true)
+        .await
+        .unwrap();
+    let sizes = live
+        .data()
+        .iter()
+        .map(|file| file.file().file_size_in_bytes());
+    let largest = sizes.max().unwrap();
+    let mut left = Vec::new();
+    // With room for some of them, and with room for none.
+    for room in [largest * 5 / 4, 1] {
+        let policy = Policy {
+            min_input_files: 100,
+            max_rewrite_size: bytesize::ByteSize::b(room),
+            // The committer looks at the snapshot before.
+            keep_for: Duration::from_secs(60),
+            ..eager()
+        };
+        for _ in 0..8 {
+            // Each round finds all of them reached by a new delete.
+            let id = i64::try_from(left.len()).unwrap();
+            let delete = each(RowKind::Delete, id..id + 1, "a");
+            let checkpoint = 5 + left.len() as u64;
+            upsert(&mut writer, &mut committer, checkpoint, &delete).await;
+            left.push(round(&catalog, "large", &policy).await.1);
+        }
+        // With a file that has no turn, none of these eight can go.
+        assert!(left.last() < Some(&7), "{left:?}");
+    }
+    lakehouse.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_deleted_keys_than_memory_are_applied_from_the_oldest_on() {
+    let lakehouse = Lakehouse::start().await;
+    let catalog = lakehouse.catalog().await;
+    let mut changes = vec![
+        each(RowKind::Insert, 0..200, "a"),
+        each(RowKind::Insert, 0..10, "b"),
+    ];
+    for checkpoint in 0..10 {
+        let next = checkpoint * 20..checkpoint * 20 + 20;
+        let mut both = each(RowKind::UpdateAfter, next.clone(), "a");
+        // A row that comes after its key was deleted, and has to outlive that.
+        both.extend(each(RowKind::UpdateAfter, 0..1, "a"));
+        both.extend(each(RowKind::Delete, checkpoint..checkpoint + 1, "b"));
+        changes.push(both);
+    }
+    upserted(&lakehouse, "keys", &changes).await;
+    // Some 66 bytes for each key, so those of three or four checkpoints of the ten.
+    let policy = Policy {
+        max_deleted_keys: bytesize::ByteSize::b(5000),
+        ..eager()
+    };
+    let mut left = Vec::new();
+    for _ in 0..8 {
+        let (report, deletes) = round(&catalog, "keys", &policy).await;
+        left.push(deletes);
+        if report.rewritten_files == 0 {
+            break;
+        }
+    }
+    assert!(left[0] > 0, "all keys fitted: {left:?}");
+    assert_eq!(left.last(), Some(&0), "{left:?}");
+    lakehouse.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_whose_deleted_keys_never_fit_keeps_no_other_from_upkeep() {
+    let lakehouse = Lakehouse::start().await;
+    let catalog = lakehouse.catalog().await;
+    let changes = [
+        each(RowKind::Insert, 0..200, "a"),
+        each(RowKind::Insert, 0..10, "b"),
+        each(RowKind::UpdateAfter, 0..200, "a"),
+        each(RowKind::UpdateAfter, 0..10, "b"),
+    ];
+    upserted(&lakehouse, "one", &changes).await;
+    let policy = Policy {
+        max_deleted_keys: bytesize::ByteSize::b(5000),
+        ..eager()
+    };
+    let (report, left) = round(&catalog, "one", &policy).await;
+    // An insert deletes its key too, from rows that there are none of.
+    assert_eq!((report.rewritten_files, report.dropped_deletes), (1, 3));
+    assert_eq!(left, 1);
     lakehouse.stop().await;
 }
 
