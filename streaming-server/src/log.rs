@@ -52,6 +52,8 @@ pub(crate) enum Error {
     Storage { reason: Arc<str> },
     #[error("the partition was deleted")]
     Deleted,
+    #[error("retention deleted offset {offset} before it could be read")]
+    Expired { offset: i64 },
     #[error("could not read the log")]
     Read(#[source] Arc<io::Error>),
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::sessions::{SessionError, Wanted};
 use super::{Broker, Reply};
-use crate::log::{Partition, Plan, Position, Slice, Watcher};
+use crate::log::{self, Partition, Plan, Position, Slice, Watcher};
 use crate::wire::{FetchReply, PartitionReply, TopicReply, code};
 
 /// What a fetch asks for, apart from the partitions.
@@ -233,10 +233,13 @@ impl Broker {
                 match outcome {
                     Ok(records) => reply.records = vec![records],
                     Err(error) => {
-                        tracing::error!(
-                            topic = parts[i].wanted.topic, partition = parts[i].wanted.partition,
-                            error = %telemetry::chain(&error), "log could not be read"
-                        );
+                        // That retention was faster is the consumer's business only.
+                        if !matches!(error, log::Error::Expired { .. }) {
+                            tracing::error!(
+                                topic = parts[i].wanted.topic, partition = parts[i].wanted.partition,
+                                error = %telemetry::chain(&error), "log could not be read"
+                            );
+                        }
                         parts[i].reply =
                             PartitionReply::failed(parts[i].wanted.partition, code(&error).code());
                     }

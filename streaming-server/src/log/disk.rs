@@ -37,8 +37,13 @@ impl Disk {
         }
     }
 
-    /// Opens a segment for reading and writing, creating it and making its name durable when it is new.
+    /// Opens a segment that is there for reading and writing.
     pub(crate) fn open_log(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(path)
+    }
+
+    /// Opens a segment for reading and writing, creating it and making its name durable when it is new.
+    pub(crate) fn create_log(&self, path: &Path) -> io::Result<File> {
         let is_new = !path.try_exists()?;
         let file = OpenOptions::new()
             .read(true)

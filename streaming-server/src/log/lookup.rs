@@ -43,8 +43,12 @@ impl Partition {
                 |header| header.max_timestamp >= timestamp,
                 &wanted,
             );
-            if let Some(found) = found.map_err(|error| Error::Read(Arc::new(error)))? {
-                return Ok(Some(found));
+            match found {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                // Retention was faster: the first record is in a later segment.
+                Err(_) if segment.is_removed() => {}
+                Err(error) => return Err(Error::Read(Arc::new(error))),
             }
         }
         Ok(None)
@@ -66,9 +70,11 @@ impl Partition {
             .iter()
             .filter(|segment| segment.index.read().max_timestamp >= latest)
         {
-            let found = self
-                .latest_in(segment)
-                .map_err(|error| Error::Read(Arc::new(error)))?;
+            let found = match self.latest_in(segment) {
+                // Retention was faster: the latest is another one now.
+                Err(_) if segment.is_removed() => return self.find_max_timestamp(),
+                found => found.map_err(|error| Error::Read(Arc::new(error)))?,
+            };
             best = match (best, found) {
                 (Some(best), Some(found)) if found.timestamp <= best.timestamp => Some(best),
                 (best, found) => found.or(best),
@@ -97,7 +103,7 @@ impl Partition {
         may_hold: impl Fn(&BatchHeader) -> bool,
         wanted: &dyn Fn(&Record<'_>) -> bool,
     ) -> io::Result<Option<Found>> {
-        let file = segment.file(&self.env.disk)?;
+        let file = segment.file_to_read(&self.env.disk)?;
         let mut walk = HeaderWalk::new(&file, start, segment.synced_len());
         while let Some((position, header)) = walk.next()? {
             if may_hold(&header)
@@ -110,7 +116,7 @@ impl Partition {
     }
 
     fn latest_in(&self, segment: &Segment) -> io::Result<Option<Found>> {
-        let file = segment.file(&self.env.disk)?;
+        let file = segment.file_to_read(&self.env.disk)?;
         let mut walk = HeaderWalk::new(&file, 0, segment.synced_len());
         let mut latest: Option<(u64, BatchHeader)> = None;
         while let Some((position, header)) = walk.next()? {

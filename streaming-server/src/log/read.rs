@@ -97,12 +97,19 @@ impl Slice {
 
     /// Reads the batches; blocks, so call it on a reader thread.
     pub(crate) fn read(&self, env: &Env) -> Result<Bytes, Error> {
-        self.read_file(&env.disk)
-            .map_err(|error| Error::Read(Arc::new(error)))
+        self.read_file(&env.disk).map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound && self.segment.is_removed() {
+                Error::Expired {
+                    offset: self.offset,
+                }
+            } else {
+                Error::Read(Arc::new(error))
+            }
+        })
     }
 
     fn read_file(&self, disk: &Disk) -> io::Result<Bytes> {
-        let file = self.segment.file(disk)?;
+        let file = self.segment.file_to_read(disk)?;
         let Some((first, header)) = self.find_first(&file)? else {
             return Ok(Bytes::new());
         };

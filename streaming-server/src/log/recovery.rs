@@ -41,7 +41,7 @@ pub(super) fn recover(
     until: Option<i64>,
     now_ms: i64,
 ) -> io::Result<Recovered> {
-    let bases = segment_bases(directory)?;
+    let bases = without_strays(directory, segment_bases(directory)?)?;
     let log_start = bases.first().copied().unwrap_or(0);
     let snapshot = Producers::load(&directory.join(PRODUCERS_FILE))?;
     let (producers, known_until) = snapshot.unwrap_or_else(|| (Producers::default(), log_start));
@@ -265,6 +265,20 @@ fn segment_bases(directory: &Path) -> io::Result<Vec<i64>> {
         }
     }
     bases.sort_unstable();
+    Ok(bases)
+}
+
+/// Removes empty files in front of the log. Readers of earlier versions left one where retention had just deleted a
+/// segment, and for the scan the log would end there.
+fn without_strays(directory: &Path, mut bases: Vec<i64>) -> io::Result<Vec<i64>> {
+    while let [first, _, ..] = bases[..] {
+        let stray = Segment::new(directory, first);
+        if fs::metadata(stray.path())?.len() > 0 {
+            break;
+        }
+        stray.remove()?;
+        bases.remove(0);
+    }
     Ok(bases)
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Segment {
     pub(crate) first_append_ms: AtomicU64,
     /// Closed for good: trimmed to its length with its index beside it.
     pub(crate) sealed: AtomicBool,
+    /// Deleted by retention; who planned to read it finds no file.
+    removed: AtomicBool,
 }
 
 impl Segment {
@@ -55,6 +57,7 @@ impl Segment {
             index: RwLock::new(index),
             first_append_ms: AtomicU64::new(u64::try_from(first_append_ms).unwrap_or(0)),
             sealed: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
         }
     }
 
@@ -76,13 +79,26 @@ impl Segment {
 
     /// The open file, created if this is its first use.
     pub(crate) fn file(&self, disk: &Disk) -> io::Result<Arc<File>> {
+        self.file_by(|path| disk.create_log(path))
+    }
+
+    /// The open file for a reader, which must not bring back what retention deletes meanwhile.
+    pub(crate) fn file_to_read(&self, disk: &Disk) -> io::Result<Arc<File>> {
+        self.file_by(|path| disk.open_log(path))
+    }
+
+    fn file_by(&self, open: impl FnOnce(&Path) -> io::Result<File>) -> io::Result<Arc<File>> {
         let mut slot = self.file.lock();
         if let Some(file) = &*slot {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(disk.open_log(&self.path)?);
+        let file = Arc::new(open(&self.path)?);
         *slot = Some(Arc::clone(&file));
         Ok(file)
+    }
+
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
     }
 
     /// Makes sure that `[0, end)` is reserved on disk, in steps that grow with the file.
@@ -109,6 +125,7 @@ impl Segment {
 
     /// Removes its files; readers that hold it open finish undisturbed.
     pub(crate) fn remove(&self) -> io::Result<()> {
+        self.removed.store(true, Ordering::Release);
         for path in [self.path.clone(), self.index_path()] {
             match std::fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

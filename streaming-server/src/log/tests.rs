@@ -676,6 +676,40 @@ fn retention_deletes_whole_old_segments() {
 }
 
 #[test]
+fn a_reader_that_retention_overtakes_brings_no_file_back() {
+    let directory = testkit::temp_dir();
+    let small = Settings {
+        segment_bytes: 300,
+        retention_ms: 100,
+        ..settings()
+    };
+    {
+        let partition = open_with(directory.path(), &env(), small.clone());
+        for i in 0..20 {
+            append(&partition, &batch(&["0123456789"], NOW + i * 10)).unwrap();
+        }
+        partition.close().unwrap();
+    }
+    let env = env();
+    let partition = open_with(directory.path(), &env, small.clone());
+    let Plan::File(slice) = partition.plan_read(0, 1000, true).unwrap().1 else {
+        panic!("an old segment is in memory");
+    };
+    partition.housekeep(NOW + 190).unwrap();
+    let start = partition.position().log_start;
+    assert!(start > 0, "retention deleted nothing");
+    let error = slice.read(&env).unwrap_err();
+    assert!(matches!(error, Error::Expired { offset: 0 }), "{error}");
+    assert!(!log_file(directory.path(), 0).try_exists().unwrap());
+    drop(partition);
+    // Earlier versions did bring it back, empty.
+    std::fs::write(log_file(directory.path(), 0), b"").unwrap();
+    let partition = open_with(directory.path(), &env, small);
+    assert_eq!(partition.position().log_start, start);
+    assert_eq!(batches(&partition, start).len() as i64, 20 - start);
+}
+
+#[test]
 fn retention_by_size_keeps_at_least_that_much() {
     let directory = testkit::temp_dir();
     let one = batch(&["0123456789"], NOW);

@@ -9,7 +9,9 @@ use crate::topics::{self, settings::SettingError};
 /// The code of a failure of the log.
 pub(crate) fn code(error: &log::Error) -> ResponseError {
     match error {
-        log::Error::OffsetOutOfRange { .. } => ResponseError::OffsetOutOfRange,
+        log::Error::OffsetOutOfRange { .. } | log::Error::Expired { .. } => {
+            ResponseError::OffsetOutOfRange
+        }
         log::Error::Batch(BatchError::Checksum | BatchError::Short { .. }) => {
             ResponseError::CorruptMessage
         }
