@@ -159,9 +159,23 @@ impl Coordinator {
         }
     }
 
-    /// Takes one event; the effects are to be carried out in order.
-    pub(crate) fn step(&mut self, now: Instant, event: Event) -> Vec<Effect> {
+    /// Takes one event, with its time by both clocks; the effects are to be carried out in order.
+    pub(crate) fn step(&mut self, now: Instant, now_ms: i64, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
+        // Noted before the event takes the last member away, for that is when the group becomes empty.
+        match &event {
+            Event::Leave { group, .. } => {
+                if let Some(group) = self.groups.get_mut(group) {
+                    group.note_members(now_ms);
+                }
+            }
+            Event::Tick => {
+                for group in self.groups.values_mut() {
+                    group.note_members(now_ms);
+                }
+            }
+            Event::Join { .. } | Event::Sync { .. } | Event::Heartbeat { .. } => {}
+        }
         match event {
             Event::Join { ticket, join } => self.join(now, ticket, &join, &mut effects),
             Event::Sync {

@@ -61,30 +61,11 @@ pub async fn serve(
     let stopping = CancellationToken::new();
     let (opening, stop_groups) = (config.clone(), stopping.clone());
     let opened = tokio::task::spawn_blocking(move || open(&opening, metrics, stop_groups)).await;
-    let (env, topics, groups) = opened.map_err(|error| Error::Start {
+    let opened = opened.map_err(|error| Error::Start {
         what: "open the log",
         source: error.into(),
     })??;
-    let chores = Pool::start("broker-chores", 1).map_err(|source| Error::Start {
-        what: "start threads",
-        source,
-    })?;
-    let broker = Arc::new(Broker {
-        host: config
-            .advertised_host
-            .clone()
-            .unwrap_or_else(|| address.ip().to_string()),
-        port: config.advertised_port.unwrap_or_else(|| address.port()),
-        sessions: Mutex::new(Sessions::new(config.max_fetch_sessions)),
-        fetch_memory: Arc::new(Semaphore::new(kib(config.fetch_memory))),
-        stopping,
-        topics: Arc::new(topics),
-        groups: Arc::new(groups),
-        users: Users::new(&config.users),
-        chores,
-        env,
-        config,
-    });
+    let broker = Arc::new(broker(config, address, opened, stopping)?);
     health.ready();
     tracing::info!(%address, topics = broker.topics.all().len(), "broker ready");
 
@@ -105,12 +86,44 @@ pub async fn serve(
     Ok(())
 }
 
+/// What is in the data directory.
+pub(crate) type Opened = (Arc<Env>, Topics, Groups);
+
+/// The broker that clients reach at `address`.
+pub(crate) fn broker(
+    config: Config,
+    address: SocketAddr,
+    (env, topics, groups): Opened,
+    stopping: CancellationToken,
+) -> Result<Broker, Error> {
+    let chores = Pool::start("broker-chores", 1).map_err(|source| Error::Start {
+        what: "start threads",
+        source,
+    })?;
+    Ok(Broker {
+        host: config
+            .advertised_host
+            .clone()
+            .unwrap_or_else(|| address.ip().to_string()),
+        port: config.advertised_port.unwrap_or_else(|| address.port()),
+        sessions: Mutex::new(Sessions::new(config.max_fetch_sessions)),
+        fetch_memory: Arc::new(Semaphore::new(kib(config.fetch_memory))),
+        stopping,
+        topics: Arc::new(topics),
+        groups: Arc::new(groups),
+        users: Users::new(&config.users),
+        chores,
+        env,
+        config,
+    })
+}
+
 /// Opens the data directory and everything in it; blocks.
-fn open(
+pub(crate) fn open(
     config: &Config,
     metrics: Metrics,
     stopping: CancellationToken,
-) -> Result<(Arc<Env>, Topics, Groups), Error> {
+) -> Result<Opened, Error> {
     let threads = |name, n_threads| {
         Pool::start(name, n_threads).map_err(|source| Error::Start {
             what: "start threads",

@@ -102,7 +102,9 @@ impl Groups {
             let ticket = Ticket(state.last_ticket);
             let (sender, receiver) = oneshot::channel();
             state.waiting.insert(ticket, sender);
-            let effects = state.coordinator.step(Instant::now(), event(ticket));
+            let effects = state
+                .coordinator
+                .step(Instant::now(), now_ms, event(ticket));
             self.carry_out(&mut state, effects, now_ms);
             receiver
         };
@@ -219,6 +221,38 @@ impl Groups {
         settled(receiver).await
     }
 
+    /// Forgets the offsets that any group has committed for `topic`, which is gone: a later topic of that name has
+    /// nothing to do with them.
+    pub(super) async fn forget_topic(&self, topic: &str, now_ms: i64) {
+        let mut receivers = Vec::new();
+        {
+            let mut state = self.state.lock();
+            for (id, group) in &mut state.coordinator.groups {
+                let is_of_it = |key: &OffsetKey| key.topic == topic;
+                let records: Vec<_> = group
+                    .offsets
+                    .keys()
+                    .filter(|key| is_of_it(key))
+                    .map(|key| offset_tombstone(id, key))
+                    .collect();
+                if records.is_empty() {
+                    continue;
+                }
+                match self.write(id, &records, now_ms) {
+                    Ok(receiver) => receivers.push(receiver),
+                    Err(error) => {
+                        tracing::warn!(group = id, topic, %error, "offsets come back at the next start");
+                    }
+                }
+                group.offsets.retain(|key, _| !is_of_it(key));
+            }
+        }
+        for receiver in receivers {
+            // Who follows the write reports its failure.
+            let _ = settled(receiver).await;
+        }
+    }
+
     /// Lets time pass and follows writes to their end; never returns.
     pub(crate) async fn run(&self, clock: impl Fn() -> i64) {
         let Some(mut begun) = self.writes_begun.lock().take() else {
@@ -237,8 +271,9 @@ impl Groups {
                 () = self.stepped.notified() => {}
                 () = tokio::time::sleep(pause) => {
                     let mut state = self.state.lock();
-                    let effects = state.coordinator.step(Instant::now(), Event::Tick);
-                    self.carry_out(&mut state, effects, clock());
+                    let now_ms = clock();
+                    let effects = state.coordinator.step(Instant::now(), now_ms, Event::Tick);
+                    self.carry_out(&mut state, effects, now_ms);
                 }
             }
         }
@@ -294,24 +329,26 @@ impl Groups {
                     .map(|(key, committed)| offset_record(&group.id, key, committed)),
             );
         }
-        let mut first = None;
+        let (mut first, mut last) = (None, None);
         for batch in records.chunks(BATCH_RECORDS) {
             match partition.append(&encode_batch(batch, now_ms), now_ms) {
                 Ok(appended) => {
-                    let base_offset = *first.get_or_insert(appended.base_offset);
-                    self.follow(
-                        Appended {
-                            base_offset,
-                            ..appended
-                        },
-                        Then::Compacted(Arc::clone(partition)),
-                    );
+                    first.get_or_insert(appended.base_offset);
+                    last = Some(appended);
                 }
                 Err(error) => {
                     tracing::warn!(error = %telemetry::chain(&error), "group log not compacted");
                     return;
                 }
             }
+        }
+        // Only the last batch lets the past go: once it is durable all before it are.
+        if let Some((base_offset, appended)) = first.zip(last) {
+            let appended = Appended {
+                base_offset,
+                ..appended
+            };
+            self.follow(appended, Then::Compacted(Arc::clone(partition)));
         }
     }
 
@@ -537,3 +574,6 @@ pub(crate) fn replay(
     coordinator.groups.retain(|_, group| !group.is_forgotten());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -237,14 +237,17 @@ impl Broker {
                 "the broker needs this topic itself".to_owned(),
             ));
         }
-        match self.change(move |topics| topics.delete(&name)).await {
+        let deleted = name.clone();
+        match self.change(move |topics| topics.delete(&deleted)).await {
             None => Err((
                 ResponseError::NotController,
                 "the broker is stopping".to_owned(),
             )),
-            Some(outcome) => {
-                outcome.map_err(|error| (topic_code(&error), telemetry::chain(&error).to_string()))
+            Some(Ok(())) => {
+                self.groups.forget_topic(&name, Self::now_ms()).await;
+                Ok(())
             }
+            Some(Err(error)) => Err((topic_code(&error), telemetry::chain(&error).to_string())),
         }
     }
 

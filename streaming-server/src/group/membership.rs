@@ -67,7 +67,7 @@ pub(crate) struct Group {
     pub(crate) offsets: BTreeMap<OffsetKey, Committed>,
     /// Commits being written.
     pub(crate) n_committing: usize,
-    /// Since when it has no members, by the wall clock; decides when its offsets expire.
+    /// When it last was known to have members or got an offset, by the wall clock; decides when its offsets expire.
     pub(crate) empty_since_ms: i64,
 }
 
@@ -127,6 +127,12 @@ impl Group {
             && self.promised.is_empty()
             && self.offsets.is_empty()
             && self.n_committing == 0
+    }
+
+    pub(super) fn note_members(&mut self, now_ms: i64) {
+        if !self.members.is_empty() {
+            self.empty_since_ms = self.empty_since_ms.max(now_ms);
+        }
     }
 
     /// Whether `caller` is a member, and the one that its instance id stands for.

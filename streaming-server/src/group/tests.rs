@@ -13,6 +13,7 @@ struct World {
     last: u64,
     answers: HashMap<Ticket, Answer>,
     n_persisted: usize,
+    persisted: Vec<OwnRecord>,
 }
 
 impl World {
@@ -34,7 +35,14 @@ impl World {
             last: 0,
             answers: HashMap::new(),
             n_persisted: 0,
+            persisted: Vec::new(),
         }
+    }
+
+    /// The wall clock, which begins at a million.
+    fn now_ms(&self) -> i64 {
+        let passed = self.now.duration_since(self.start).as_millis();
+        1_000_000 + i64::try_from(passed).unwrap()
     }
 
     fn at(&mut self, seconds: u64) -> &mut Self {
@@ -44,7 +52,8 @@ impl World {
     }
 
     fn step(&mut self, event: Event) {
-        for effect in self.coordinator.step(self.now, event) {
+        let now_ms = self.now_ms();
+        for effect in self.coordinator.step(self.now, now_ms, event) {
             match effect {
                 Effect::Answer { ticket, answer } => {
                     assert!(self.answers.insert(ticket, answer).is_none())
@@ -53,6 +62,7 @@ impl World {
                     records, answers, ..
                 } => {
                     self.n_persisted += records.len();
+                    self.persisted.extend(records);
                     for (ticket, answer) in answers {
                         assert!(self.answers.insert(ticket, answer).is_none());
                     }
@@ -486,6 +496,53 @@ fn the_later_record_wins_whichever_is_reported_first() {
     let expired = world.coordinator.expire_offsets(2);
     assert_eq!(expired["g"].len(), 1);
     assert!(world.group().is_forgotten());
+}
+
+#[test]
+fn offsets_expire_from_when_the_group_became_empty() {
+    for leaves in [true, false] {
+        let mut world = World::new();
+        let joined = world.stable(1);
+        let key = OffsetKey {
+            topic: "t".into(),
+            partition: 0,
+        };
+        let committed = Committed {
+            offset: 7,
+            leader_epoch: -1,
+            metadata: String::new(),
+            commit_ms: world.now_ms(),
+            log_offset: 1,
+        };
+        let member = caller(&joined[0].member, 1);
+        world.coordinator.begin_commit(world.now, &member).unwrap();
+        world.coordinator.committed("g", vec![(key, committed)]);
+        world.coordinator.commit_ended("g");
+        for seconds in (10..=1000).step_by(5) {
+            world.at(seconds);
+            assert_eq!(world.heartbeat(&joined[0].member, 1), Ok(()));
+        }
+        if leaves {
+            let leavers = vec![(joined[0].member.clone(), None)];
+            world.send(|ticket| Event::Leave {
+                ticket,
+                group: "g".into(),
+                leavers,
+            });
+        } else {
+            world.at(1010);
+        }
+        assert_eq!(world.group().phase, Phase::Empty);
+        let emptied = world.now_ms();
+        // A restart does not make them older.
+        let mut replayed = Coordinator::new(world.coordinator.limits.clone());
+        let record = world.persisted.last().unwrap();
+        replayed.replay(world.now, 2, &record.key, record.value.as_deref());
+        assert_eq!(replayed.groups["g"].empty_since_ms, emptied);
+        assert!(world.coordinator.expire_offsets(emptied).is_empty());
+        let expired = world.coordinator.expire_offsets(emptied + 1);
+        assert_eq!(expired["g"].len(), 1);
+    }
 }
 
 #[test]

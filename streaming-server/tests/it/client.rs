@@ -166,6 +166,20 @@ pub(crate) fn fetch(topic: &'static str, offset: i64, max_wait_ms: i32) -> Fetch
         .with_topics(vec![topic])
 }
 
+/// Commits offset 5 of the first partition of `t` for group `g`; gives the error code.
+pub(crate) fn commit_offset(client: &mut Client) -> i16 {
+    let partition =
+        offset_commit_request::OffsetCommitRequestPartition::default().with_committed_offset(5);
+    let topic = offset_commit_request::OffsetCommitRequestTopic::default()
+        .with_name(name("t"))
+        .with_partitions(vec![partition]);
+    let request = OffsetCommitRequest::default()
+        .with_group_id(GroupId(StrBytes::from_static_str("g")))
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![topic]);
+    client.ask(&request, 8).topics[0].partitions[0].error_code
+}
+
 pub(crate) fn produced(response: &ProduceResponse) -> (i16, i64) {
     let partition = &response.responses[0].partition_responses[0];
     (partition.error_code, partition.base_offset)
@@ -185,4 +199,17 @@ pub(crate) fn records(count: u8) -> Vec<u8> {
         body.extend_from_slice(&record);
     }
     body
+}
+
+/// Waits until `probe` answers.
+pub(crate) fn wait_until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+        .block_on(testkit::wait_until(
+            what,
+            Duration::from_secs(120),
+            async || probe(),
+        ))
 }

@@ -1,14 +1,11 @@
 //! A disk that fills up, or can only be read: the right error, nothing lost, and work goes on when it can.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use kafka_protocol::messages::*;
-use kafka_protocol::protocol::StrBytes;
 use testkit::SmallDisk;
 
 use crate::broker::Broker;
-use crate::client::{Client, batch, fetch, name, produce, produced};
+use crate::client::{Client, batch, commit_offset, fetch, name, produce, produced, wait_until};
 
 const KAFKA_STORAGE_ERROR: i16 = 56;
 const COORDINATOR_NOT_AVAILABLE: i16 = 15;
@@ -43,32 +40,6 @@ print(end, seen == [i.to_bytes(4, "big") * 12_500 for i in range(400)])
 
 fn run(broker: &Broker, script: &str) -> String {
     testkit::python(script, &[("BOOTSTRAP", &broker.address.to_string())])
-}
-
-/// Waits until `probe` answers; tests of this file are no async ones.
-fn wait_until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap()
-        .block_on(testkit::wait_until(
-            what,
-            Duration::from_secs(120),
-            async || probe(),
-        ))
-}
-
-fn commit_offset(client: &mut Client) -> i16 {
-    let partition =
-        offset_commit_request::OffsetCommitRequestPartition::default().with_committed_offset(5);
-    let topic = offset_commit_request::OffsetCommitRequestTopic::default()
-        .with_name(name("t"))
-        .with_partitions(vec![partition]);
-    let request = OffsetCommitRequest::default()
-        .with_group_id(GroupId(StrBytes::from_static_str("g")))
-        .with_generation_id_or_member_epoch(-1)
-        .with_topics(vec![topic]);
-    client.ask(&request, 8).topics[0].partitions[0].error_code
 }
 
 fn create_topic(client: &mut Client, topic: &'static str) -> i16 {

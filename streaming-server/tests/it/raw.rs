@@ -8,7 +8,7 @@ use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
 use crate::broker::Broker;
-use crate::client::{Client, batch, fetch, produce, produced, records};
+use crate::client::{Client, batch, commit_offset, fetch, produce, produced, records};
 
 /// The simplest request of every API the broker may advertise.
 pub(crate) fn plain_request(key: ApiKey, version: i16) -> RequestKind {
@@ -368,6 +368,37 @@ fn a_long_poll_ends_when_records_come() {
         beyond.responses[0].partitions[0].error_code, 1,
         "an error does not wait either"
     );
+}
+
+/// The offset that group `g` has committed for the first partition of `t`.
+fn committed_offset(client: &mut Client) -> i64 {
+    let topic = offset_fetch_request::OffsetFetchRequestTopic::default()
+        .with_name(crate::client::name("t"))
+        .with_partition_indexes(vec![0]);
+    let request = OffsetFetchRequest::default()
+        .with_group_id(GroupId(StrBytes::from_static_str("g")))
+        .with_topics(Some(vec![topic]));
+    client.ask(&request, 5).topics[0].partitions[0].committed_offset
+}
+
+#[test]
+fn a_deleted_topic_takes_its_committed_offsets_along() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let mut client = Client::connect(&broker);
+    client.create("t");
+    assert_eq!(commit_offset(&mut client), 0);
+    assert_eq!(committed_offset(&mut client), 5);
+    let delete = DeleteTopicsRequest::default()
+        .with_topic_names(vec![crate::client::name("t")])
+        .with_timeout_ms(5000);
+    assert_eq!(client.ask(&delete, 4).responses[0].error_code, 0);
+    client.create("t");
+    assert_eq!(committed_offset(&mut client), -1);
+    broker.stop().unwrap();
+    let broker = Broker::start(directory.path());
+    let mut client = Client::connect(&broker);
+    assert_eq!(committed_offset(&mut client), -1, "nor after a restart");
 }
 
 #[test]
