@@ -26,8 +26,8 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::Config;
-use crate::log::Env;
 use crate::log::pool::Pool;
+use crate::log::{Env, Memory};
 use crate::sasl::Users;
 use crate::topics::Topics;
 use crate::wire::{FetchReply, Request};
@@ -44,6 +44,8 @@ pub(crate) enum Reply {
     Hangup,
     Message(ResponseKind),
     Fetch(FetchReply),
+    /// To be awaited when all earlier replies of the connection are sent: what it takes nobody else can have meanwhile.
+    InTurn(Answer),
 }
 
 /// A reply to come.
@@ -71,14 +73,12 @@ pub(crate) struct Broker {
 impl Broker {
     /// Begins to answer `request`. Appends happen before this returns, so pipelined batches keep their order; the rest
     /// happens when the answer is polled.
-    pub(crate) fn begin(self: &Arc<Self>, request: Request, peer: &str) -> Answer {
+    pub(crate) fn begin(self: &Arc<Self>, request: Request, peer: &str, memory: &Memory) -> Answer {
         let broker = Arc::clone(self);
         let version = request.version;
         match request.kind {
-            RequestKind::Produce(produce) => self.produce(produce, version),
-            RequestKind::Fetch(fetch) => {
-                Box::pin(async move { broker.fetch(fetch, version).await })
-            }
+            RequestKind::Produce(produce) => self.produce(produce, version, memory),
+            RequestKind::Fetch(fetch) => Box::pin(broker.fetch(fetch, version)),
             RequestKind::ListOffsets(list) => {
                 answer(async move { broker.list_offsets(list, version).await })
             }

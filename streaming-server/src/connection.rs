@@ -7,6 +7,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::StreamExt;
@@ -18,18 +19,29 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::broker::{Broker, Reply, api_versions};
+use crate::log::Memory;
 use crate::metrics::Api;
 use crate::sasl::{Exchange, MECHANISMS, Users};
-use crate::wire::{self, Refusal};
+use crate::wire::{self, Chunks, Refusal};
 
 /// Frames up to this size share a read buffer; larger ones get memory of their own, read without another copy.
 const SMALL_FRAME: usize = 64 * 1024;
 
-/// Longest frame of a client that has not proved yet who it is; the same as in Kafka.
-const STRANGERS_FRAME: usize = 512 * 1024;
+/// Memory for larger frames is taken in steps, as they arrive.
+const STEP: usize = 1 << 20;
+
+/// Longest frame of a client that has not proved yet who it is: none that memory is reserved for before it is there.
+const STRANGERS_FRAME: usize = SMALL_FRAME;
+
+/// How long a client that has closed its side is waited for with answers: it may still read, but must not keep its
+/// place by what takes long.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// Bytes of a response that must be taken within `transfer_timeout`, before the next may take as long.
+const PACE: usize = 1 << 20;
 
 /// Why a connection ended early.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +61,24 @@ pub(crate) struct Shared {
     pub(crate) broker: Arc<Broker>,
     /// A permit for each KiB of requests being worked on.
     pub(crate) memory: Arc<Semaphore>,
+    /// Permits for so much of it as frames may hold that wait for more: whatever they hold, a whole frame finds room
+    /// beside them, so that they never wait for each other.
+    arriving: Arc<Semaphore>,
+}
+
+impl Shared {
+    pub(crate) fn new(broker: Arc<Broker>) -> Self {
+        let config = &broker.config;
+        let total = usize::try_from(config.request_memory.as_u64() / 1024).unwrap_or(usize::MAX);
+        let total = total.min(Semaphore::MAX_PERMITS);
+        let largest = config.max_request_size.as_u64().div_ceil(1024);
+        let largest = usize::try_from(largest).unwrap_or(usize::MAX);
+        Self {
+            broker,
+            memory: Arc::new(Semaphore::new(total)),
+            arriving: Arc::new(Semaphore::new(total.saturating_sub(largest))),
+        }
+    }
 }
 
 struct Outgoing {
@@ -56,7 +86,7 @@ struct Outgoing {
     correlation_id: i32,
     reply: Reply,
     /// Held until the response is written.
-    memory: OwnedSemaphorePermit,
+    memory: Memory,
 }
 
 type Working = FuturesOrdered<Pin<Box<dyn Future<Output = Outgoing> + Send>>>;
@@ -76,7 +106,7 @@ where
     if !shared.broker.users.is_empty() {
         frames.max = max.min(STRANGERS_FRAME);
     }
-    while is_open || !working.is_empty() {
+    while is_open {
         tokio::select! {
             biased;
             Some(outgoing) = working.next(), if !working.is_empty() => {
@@ -84,8 +114,8 @@ where
                     return Ok(());
                 }
             }
-            () = shared.broker.stopping.cancelled(), if is_open => is_open = false,
-            frame = frames.next(), if is_open && working.len() < config.max_pipelined_requests => {
+            () = shared.broker.stopping.cancelled() => is_open = false,
+            frame = frames.next(), if working.len() < config.max_pipelined_requests => {
                 match frame? {
                     None => is_open = false,
                     Some((frame, memory)) => {
@@ -96,6 +126,12 @@ where
                     }
                 }
             }
+        }
+    }
+    let until = Instant::now() + LAST_ANSWERS;
+    while let Ok(Some(outgoing)) = timeout_at(until, working.next()).await {
+        if send(shared, &mut writer, outgoing).await?.is_break() {
+            break;
         }
     }
     Ok(())
@@ -129,7 +165,7 @@ fn begin(
                 version: 0,
                 correlation_id,
                 reply,
-                memory,
+                memory: Arc::new(memory),
             };
             working.push_back(Box::pin(std::future::ready(outgoing)));
             return Ok(());
@@ -145,9 +181,10 @@ fn begin(
             api: request.api.name,
         })
         .inc();
+    let memory = Arc::new(memory);
     let (version, correlation_id) = (request.version, request.correlation_id);
     let answer = match authenticate(&shared.broker.users, exchange, &request.kind) {
-        None => shared.broker.begin(request, peer),
+        None => shared.broker.begin(request, peer, &memory),
         Some(reply) => Box::pin(std::future::ready(reply)),
     };
     working.push_back(Box::pin(async move {
@@ -205,10 +242,14 @@ async fn send<W: AsyncWrite + Unpin>(
         reply,
         memory,
     } = outgoing;
+    let reply = match reply {
+        Reply::InTurn(answer) => answer.await,
+        reply => reply,
+    };
     let mut permits = Vec::new();
-    let mut chunks = match reply {
+    let chunks = match reply {
         Reply::Silent => return Ok(ControlFlow::Continue(())),
-        Reply::Hangup => return Ok(ControlFlow::Break(())),
+        Reply::Hangup | Reply::InTurn(_) => return Ok(ControlFlow::Break(())),
         Reply::Message(response) => wire::encode(&response, version, correlation_id)?,
         Reply::Fetch(mut reply) => {
             permits.append(&mut reply.permits);
@@ -221,22 +262,37 @@ async fn send<W: AsyncWrite + Unpin>(
         .metrics
         .sent_bytes
         .inc_by(chunks.remaining() as u64);
-    while chunks.has_remaining() {
-        let written = timeout(
-            shared.broker.config.transfer_timeout,
-            writer.write_buf(&mut chunks),
-        )
-        .await;
-        if written.map_err(|_| Ended::Stalled {
-            what: "taking a response",
-        })?? == 0
-        {
-            return Err(io::Error::from(io::ErrorKind::WriteZero).into());
-        }
-    }
-    writer.flush().await?;
+    deliver(writer, chunks, shared.broker.config.transfer_timeout).await?;
     drop((memory, permits));
     Ok(ControlFlow::Continue(()))
+}
+
+/// Writes all of `chunks`, for each [`PACE`] of which the peer has `limit`.
+async fn deliver<W: AsyncWrite + Unpin>(
+    writer: &mut W,
+    mut chunks: Chunks,
+    limit: Duration,
+) -> Result<(), Ended> {
+    let stalled = |_| Ended::Stalled {
+        what: "taking a response",
+    };
+    let mut deadline = Instant::now() + limit;
+    let mut due = chunks.remaining().saturating_sub(PACE);
+    while chunks.has_remaining() {
+        let written = timeout_at(deadline, writer.write_buf(&mut chunks)).await;
+        if written.map_err(stalled)?? == 0 {
+            return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+        }
+        if chunks.remaining() <= due && chunks.has_remaining() {
+            deadline = Instant::now() + limit;
+            due = chunks.remaining().saturating_sub(PACE);
+        }
+    }
+    // Encryption takes all it is given; only here it waits for the peer.
+    timeout_at(deadline, writer.flush())
+        .await
+        .map_err(stalled)??;
+    Ok(())
 }
 
 /// Cuts the incoming bytes into frames. Every await may be given up and taken up again.
@@ -253,7 +309,11 @@ struct Frames<'a, R> {
 struct Large {
     bytes: BytesMut,
     len: usize,
-    memory: OwnedSemaphorePermit,
+    /// Bytes that memory is reserved for.
+    reserved: usize,
+    memory: Option<OwnedSemaphorePermit>,
+    /// Its part of [`Shared::arriving`].
+    arriving: Option<OwnedSemaphorePermit>,
 }
 
 impl<'a, R: AsyncRead + Unpin> Frames<'a, R> {
@@ -273,9 +333,11 @@ impl<'a, R: AsyncRead + Unpin> Frames<'a, R> {
     /// The next frame without its length, with the memory it stands for; `None` when the peer has closed.
     async fn next(&mut self) -> Result<Option<(Bytes, OwnedSemaphorePermit)>, Ended> {
         loop {
-            if let Some(large) = self.large.take_if(|large| large.bytes.len() == large.len) {
+            if let Some(large) = self.large.take_if(|large| large.bytes.len() == large.len)
+                && let Some(memory) = large.memory
+            {
                 self.since = Instant::now();
-                return Ok(Some((large.bytes.freeze(), large.memory)));
+                return Ok(Some((large.bytes.freeze(), memory)));
             }
             if self.large.is_none()
                 && let Some(len) = self.announced()?
@@ -287,14 +349,18 @@ impl<'a, R: AsyncRead + Unpin> Frames<'a, R> {
                     return Ok(Some((self.small.split_to(len).freeze(), memory)));
                 }
                 if len > SMALL_FRAME {
-                    let memory = self.reserve(len).await?;
-                    let mut bytes = BytesMut::with_capacity(len);
-                    bytes.extend_from_slice(&self.small[4..]);
-                    self.small.clear();
-                    self.large = Some(Large { bytes, len, memory });
-                    continue;
+                    let mut bytes = self.small.split();
+                    bytes.advance(4);
+                    self.large = Some(Large {
+                        bytes,
+                        len,
+                        reserved: 0,
+                        memory: None,
+                        arriving: None,
+                    });
                 }
             }
+            self.make_room().await?;
             if !self.fill().await? {
                 return Ok(None);
             }
@@ -326,9 +392,9 @@ impl<'a, R: AsyncRead + Unpin> Frames<'a, R> {
         let read = async {
             match &mut self.large {
                 Some(large) => {
-                    let missing = large.len - large.bytes.len();
+                    let room = large.reserved - large.bytes.len();
                     self.reader
-                        .read_buf(&mut (&mut large.bytes).limit(missing))
+                        .read_buf(&mut (&mut large.bytes).limit(room))
                         .await
                 }
                 None => {
@@ -351,13 +417,61 @@ impl<'a, R: AsyncRead + Unpin> Frames<'a, R> {
         }
     }
 
+    /// Reserves memory for the next bytes of a large frame: a step, or all of it where not even a step may be held by
+    /// one that waits for more.
+    async fn make_room(&mut self) -> Result<(), Ended> {
+        let Some(large) = &self.large else {
+            return Ok(());
+        };
+        if large.reserved > large.bytes.len() {
+            return Ok(());
+        }
+        let missing = large.len - large.reserved;
+        let step = (large.bytes.len() - large.reserved + STEP).min(missing);
+        let arriving = if step < missing {
+            Arc::clone(&self.shared.arriving)
+                .try_acquire_many_owned(kib(step))
+                .ok()
+        } else {
+            None
+        };
+        let n_bytes = if arriving.is_some() { step } else { missing };
+        let memory = self.reserve(n_bytes).await?;
+        if let Some(large) = &mut self.large {
+            if large.memory.is_none() {
+                // What is merely set aside takes no memory; the system gives it when bytes are put there.
+                let mut bytes = BytesMut::with_capacity(large.len);
+                bytes.extend_from_slice(&large.bytes);
+                large.bytes = bytes;
+            }
+            large.reserved += n_bytes;
+            join(&mut large.memory, Some(memory));
+            join(&mut large.arriving, arriving);
+        }
+        Ok(())
+    }
+
     async fn reserve(&self, n_bytes: usize) -> Result<OwnedSemaphorePermit, Ended> {
-        let n_kib = u32::try_from(n_bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.shared.memory)
-            .acquire_many_owned(n_kib)
+            .acquire_many_owned(kib(n_bytes))
             .await;
         permit.map_err(|_| Ended::Stalled {
             what: "the broker stops",
         })
     }
 }
+
+fn kib(n_bytes: usize) -> u32 {
+    u32::try_from(n_bytes.div_ceil(1024)).unwrap_or(u32::MAX)
+}
+
+fn join(held: &mut Option<OwnedSemaphorePermit>, more: Option<OwnedSemaphorePermit>) {
+    match (held, more) {
+        (Some(held), Some(more)) => held.merge(more),
+        (held, Some(more)) => *held = Some(more),
+        (_, None) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,9 @@ pub(crate) use read::{Plan, Slice};
 
 use crate::metrics::Metrics;
 
+/// The share of a bounded memory that a request takes, held by everyone who keeps something of it.
+pub(crate) type Memory = Arc<tokio::sync::OwnedSemaphorePermit>;
+
 /// Why the log refuses or fails, in its own words; `wire::error` turns these into Kafka's codes.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Error {

@@ -208,10 +208,7 @@ async fn accept(
     listener: TcpListener,
     shutdown: &CancellationToken,
 ) {
-    let shared = Arc::new(Shared {
-        broker: Arc::clone(broker),
-        memory: Arc::new(Semaphore::new(kib(broker.config.request_memory))),
-    });
+    let shared = Arc::new(Shared::new(Arc::clone(broker)));
     let room = Arc::new(Semaphore::new(broker.config.max_connections));
     let mut connections = JoinSet::new();
     loop {

@@ -11,5 +11,5 @@ mod table;
 
 pub(crate) use error::{code, topic_code};
 pub(crate) use fetch::{FetchReply, PartitionReply, TopicReply};
-pub(crate) use frame::{Refusal, Request, decode, encode};
+pub(crate) use frame::{Chunks, Refusal, Request, decode, encode};
 pub(crate) use table::APIS;

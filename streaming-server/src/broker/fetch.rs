@@ -31,8 +31,10 @@ struct Part {
 }
 
 impl Broker {
-    pub(super) async fn fetch(&self, request: FetchRequest, version: i16) -> Reply {
+    pub(super) async fn fetch(self: Arc<Self>, request: FetchRequest, version: i16) -> Reply {
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+        // As long as a connection may be silent: longer polls would keep those whose client has vanished.
+        let wait = wait.min(self.config.idle_timeout);
         let (session_id, session_epoch) = if version >= 7 {
             (request.session_id, request.session_epoch)
         } else {
@@ -68,7 +70,13 @@ impl Broker {
             is_incremental: turn.is_incremental,
             session_id: turn.session_id,
         };
-        Reply::Fetch(self.gather(&turn.wanted, &terms).await)
+        let parts = self.gather(&turn.wanted, &terms).await;
+        if parts.iter().all(|part| part.on_disk.is_none()) {
+            return Reply::Fetch(self.assemble(parts, &terms, Vec::new()));
+        }
+        Reply::InTurn(Box::pin(async move {
+            Reply::Fetch(self.load(parts, &terms).await)
+        }))
     }
 
     /// The partitions a request names, with topic names found for ids where clients send only those.
@@ -108,9 +116,10 @@ impl Broker {
         (added, forgotten)
     }
 
-    async fn gather(&self, wanted: &[Wanted], terms: &Terms) -> FetchReply {
+    /// Plans until there is enough, or no more time.
+    async fn gather(&self, wanted: &[Wanted], terms: &Terms) -> Vec<Part> {
         let watcher = Arc::new(Watcher::default());
-        let parts = loop {
+        loop {
             for partition in wanted
                 .iter()
                 .filter_map(|wanted| self.find(wanted, terms.by_id).ok())
@@ -119,17 +128,16 @@ impl Broker {
             }
             let (parts, n_bytes, must_answer) = self.plan(wanted, terms);
             if must_answer || n_bytes >= terms.min_bytes || self.stopping.is_cancelled() {
-                break parts;
+                return parts;
             }
             tokio::select! {
                 () = watcher.moved() => {}
                 () = tokio::time::sleep_until(terms.deadline) => {
-                    break self.plan(wanted, terms).0;
+                    return self.plan(wanted, terms).0;
                 }
-                () = self.stopping.cancelled() => break parts,
+                () = self.stopping.cancelled() => return parts,
             }
-        };
-        self.load(parts, terms).await
+        }
     }
 
     /// Plans every partition once. An error is answered at once, so that the client learns of it.
@@ -214,44 +222,34 @@ impl Broker {
             .enumerate()
             .filter_map(|(i, part)| Some((i, part.on_disk.take()?)))
             .collect();
-        let mut permits = Vec::new();
-        if !slices.is_empty() {
-            self.env.metrics.disk_reads.inc();
-            permits.extend(
-                self.reserve(slices.iter().map(|(_, slice)| slice.budget()).sum())
-                    .await,
-            );
-            let env = Arc::clone(&self.env);
-            let read = move || {
-                slices
-                    .into_iter()
-                    .map(|(i, slice)| (i, slice.read(&env)))
-                    .collect::<Vec<_>>()
-            };
-            for (i, outcome) in self.env.readers.run(read).await.unwrap_or_default() {
-                let reply = &mut parts[i].reply;
-                match outcome {
-                    Ok(records) => reply.records = vec![records],
-                    Err(error) => {
-                        // That retention was faster is the consumer's business only.
-                        if !matches!(error, log::Error::Expired { .. }) {
-                            tracing::error!(
-                                topic = parts[i].wanted.topic, partition = parts[i].wanted.partition,
-                                error = %telemetry::chain(&error), "log could not be read"
-                            );
-                        }
-                        parts[i].reply =
-                            PartitionReply::failed(parts[i].wanted.partition, code(&error).code());
+        self.env.metrics.disk_reads.inc();
+        let n_bytes = slices.iter().map(|(_, slice)| slice.budget()).sum();
+        let permit = self.reserve(n_bytes).await;
+        let env = Arc::clone(&self.env);
+        let read = move || {
+            slices
+                .into_iter()
+                .map(|(i, slice)| (i, slice.read(&env)))
+                .collect::<Vec<_>>()
+        };
+        for (i, outcome) in self.env.readers.run(read).await.unwrap_or_default() {
+            let reply = &mut parts[i].reply;
+            match outcome {
+                Ok(records) => reply.records = vec![records],
+                Err(error) => {
+                    // That retention was faster is the consumer's business only.
+                    if !matches!(error, log::Error::Expired { .. }) {
+                        tracing::error!(
+                            topic = parts[i].wanted.topic, partition = parts[i].wanted.partition,
+                            error = %telemetry::chain(&error), "log could not be read"
+                        );
                     }
+                    parts[i].reply =
+                        PartitionReply::failed(parts[i].wanted.partition, code(&error).code());
                 }
             }
         }
-        let reply = self.assemble(parts, terms, permits);
-        self.env
-            .metrics
-            .fetched_bytes
-            .inc_by(reply.n_bytes() as u64);
-        reply
+        self.assemble(parts, terms, permit.into_iter().collect())
     }
 
     fn assemble(
@@ -293,6 +291,11 @@ impl Broker {
                 }),
             }
         }
+        drop(sessions);
+        self.env
+            .metrics
+            .fetched_bytes
+            .inc_by(reply.n_bytes() as u64);
         reply
     }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Answer, Broker, Reply, text, topic_name};
 use crate::log::batch::{BatchHeader, Compression};
-use crate::log::{self, Appended};
+use crate::log::{self, Appended, Memory};
 use crate::topics::Topic;
 use crate::wire::code;
 
@@ -31,22 +31,26 @@ struct Refused {
 }
 
 impl Broker {
-    pub(super) fn produce(self: &Arc<Self>, request: ProduceRequest, version: i16) -> Answer {
+    pub(super) fn produce(
+        self: &Arc<Self>,
+        request: ProduceRequest,
+        version: i16,
+        memory: &Memory,
+    ) -> Answer {
         let started = Instant::now();
         let acks = request.acks;
         let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-        let appends = self.append_all(request, version);
+        let appends = self.append_all(request, version, memory);
         if acks == 0 {
-            let failed = appends
-                .iter()
-                .flat_map(|topic| &topic.partitions)
-                .any(|(_, outcome)| outcome.is_err());
-            // A client that wants no answer learns of a failure by losing its connection, as with Kafka.
-            return Box::pin(std::future::ready(if failed {
-                Reply::Hangup
-            } else {
-                Reply::Silent
-            }));
+            // A client that wants no answer is still held to what the disk takes, and learns of a failure by losing its
+            // connection, as with Kafka.
+            return Box::pin(async move {
+                if are_durable(appends).await {
+                    Reply::Silent
+                } else {
+                    Reply::Hangup
+                }
+            });
         }
         let metrics = self.env.metrics.clone();
         Box::pin(async move {
@@ -63,7 +67,12 @@ impl Broker {
         })
     }
 
-    fn append_all(&self, request: ProduceRequest, version: i16) -> Vec<TopicAppends> {
+    fn append_all(
+        &self,
+        request: ProduceRequest,
+        version: i16,
+        memory: &Memory,
+    ) -> Vec<TopicAppends> {
         let refusal = if !(-1..=1).contains(&request.acks) {
             Some(ResponseError::InvalidRequiredAcks)
         } else if request.transactional_id.is_some() {
@@ -95,7 +104,7 @@ impl Broker {
             };
             let partitions = data.partition_data.into_iter().map(|partition| {
                 let outcome = match target {
-                    Ok(topic) => self.append_one(topic, &partition, version, now_ms),
+                    Ok(topic) => self.append_one(topic, &partition, (version, now_ms), memory),
                     Err(error) => Err(Refused {
                         error,
                         message: None,
@@ -117,8 +126,8 @@ impl Broker {
         &self,
         topic: &Topic,
         data: &PartitionProduceData,
-        version: i16,
-        now_ms: i64,
+        (version, now_ms): (i16, i64),
+        memory: &Memory,
     ) -> Result<Appended, Refused> {
         let partition = usize::try_from(data.index)
             .ok()
@@ -144,7 +153,7 @@ impl Broker {
             });
         }
         let appended = partition
-            .append(batch, now_ms)
+            .append_holding(batch, now_ms, Some(Arc::clone(memory)))
             .map_err(|error| refused(&error))?;
         self.env.metrics.appended_bytes.inc_by(batch.len() as u64);
         self.env
@@ -160,6 +169,20 @@ fn refused(error: &log::Error) -> Refused {
         error: code(error),
         message: Some(telemetry::chain(error).to_string()),
     }
+}
+
+async fn are_durable(appends: Vec<TopicAppends>) -> bool {
+    for (_, outcome) in appends.into_iter().flat_map(|topic| topic.partitions) {
+        match outcome {
+            Ok(appended) => {
+                if appended.durable.wait().await.is_err() {
+                    return false;
+                }
+            }
+            Err(_) => return false,
+        }
+    }
+    true
 }
 
 async fn settle(

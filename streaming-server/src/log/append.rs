@@ -13,7 +13,7 @@ use super::partition::{Health, Partition, PendingWrite, State};
 use super::producers::Verdict;
 use super::records::Records;
 use super::segment::Segment;
-use super::{Error, Settings};
+use super::{Error, Memory, Settings};
 
 /// Flushes of one partition that may overlap: one disk gives three times the throughput of a single sync in flight.
 const MAX_FLUSHES: usize = 4;
@@ -51,6 +51,16 @@ impl Durable {
 impl Partition {
     /// Appends one batch as received, apart from its offset, epoch and, where the topic says so, time.
     pub(crate) fn append(self: &Arc<Self>, batch: &Bytes, now_ms: i64) -> Result<Appended, Error> {
+        self.append_holding(batch, now_ms, None)
+    }
+
+    /// Appends one batch that keeps `memory` until it is on disk, whether or not anyone still waits for that.
+    pub(crate) fn append_holding(
+        self: &Arc<Self>,
+        batch: &Bytes,
+        now_ms: i64,
+        memory: Option<Memory>,
+    ) -> Result<Appended, Error> {
         let settings = self.settings();
         let mut header = check(batch, &settings)?;
         let mut copy = BytesMut::with_capacity(batch.len());
@@ -83,7 +93,7 @@ impl Partition {
         }
         let end_offset = header.last_offset() + 1;
         state.roll_if_due(&self.directory, &settings, &header, now_ms);
-        self.admit(&mut state, &header, copy.freeze(), now_ms);
+        self.admit(&mut state, &header, (copy.freeze(), memory), now_ms);
         let durable = state.durable(end_offset);
         self.queue_flush(&mut state);
         Ok(Appended {
@@ -94,7 +104,13 @@ impl Partition {
         })
     }
 
-    fn admit(&self, state: &mut State, header: &BatchHeader, bytes: Bytes, now_ms: i64) {
+    fn admit(
+        &self,
+        state: &mut State,
+        header: &BatchHeader,
+        (bytes, memory): (Bytes, Option<Memory>),
+        now_ms: i64,
+    ) {
         let end_offset = header.last_offset() + 1;
         state.producers.record(header, now_ms);
         state.recent.push(
@@ -126,6 +142,7 @@ impl Partition {
             position,
             bytes,
             end_offset,
+            _memory: memory,
         });
     }
 

@@ -15,7 +15,7 @@ use super::producers::Producers;
 use super::recent::Recent;
 use super::recovery::{self, Recovered};
 use super::segment::Segment;
-use super::{Env, Error, OpenError, Settings};
+use super::{Env, Error, Memory, OpenError, Settings};
 
 /// A partition of a topic, open for appends and reads.
 pub(crate) struct Partition {
@@ -71,6 +71,8 @@ pub(super) struct PendingWrite {
     pub(super) position: u64,
     pub(super) bytes: Bytes,
     pub(super) end_offset: i64,
+    /// Given back once it is written: a disk slower than the producers must make them wait, not fill the memory.
+    pub(super) _memory: Option<Memory>,
 }
 
 pub(super) struct InFlight {

@@ -1,14 +1,17 @@
 //! Raw frames against the broker: every version it advertises, and what no well-behaved client sends.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::broker::Broker;
-use crate::client::{Client, batch, commit_offset, fetch, produce, produced, records};
+use crate::client::{Client, batch, commit_offset, fetch, produce, produced, records, wait_until};
 
 /// The simplest request of every API the broker may advertise.
 pub(crate) fn plain_request(key: ApiKey, version: i16) -> RequestKind {
@@ -183,6 +186,40 @@ fn a_client_that_stalls_in_a_frame_is_dropped() {
     assert!(small.is_closed());
     assert!(large.is_closed());
     assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn announced_frames_take_no_memory_before_they_arrive() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start_with(directory.path(), |config| {
+        config.max_message_size = bytesize::ByteSize::mib(3);
+        config.max_request_size = bytesize::ByteSize::mib(4);
+        config.request_memory = bytesize::ByteSize::mib(8);
+        config.transfer_timeout = Duration::from_mins(2);
+    });
+    // The third finds that those who wait for more hold all that they may.
+    let stalled = [(); 3].map(|()| {
+        let mut client = Client::connect(&broker);
+        client.stream.write_all(&[0, 0x40, 0, 0]).unwrap();
+        client.stream.write_all(&vec![0; 100_000]).unwrap();
+        client
+    });
+    let mut client = Client::connect(&broker);
+    client.create("t");
+    let sent = batch(4, 1, &vec![7; 5 << 19]);
+    assert_eq!(
+        produced(&client.ask(&produce("t", 1, sent.clone()), 9)),
+        (0, 0)
+    );
+    let mut all = fetch("t", 0, 0);
+    (
+        all.max_bytes,
+        all.topics[0].partitions[0].partition_max_bytes,
+    ) = (3 << 20, 3 << 20);
+    let response = client.ask(&all, 12);
+    let stored = response.responses[0].partitions[0].records.clone().unwrap();
+    assert!(stored[16..] == sent[16..], "it came in pieces");
+    drop(stalled);
 }
 
 #[test]
@@ -368,6 +405,96 @@ fn a_long_poll_ends_when_records_come() {
         beyond.responses[0].partitions[0].error_code, 1,
         "an error does not wait either"
     );
+}
+
+#[test]
+fn a_client_that_has_closed_is_answered_but_not_waited_for() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let mut client = Client::connect(&broker);
+    client.create("t");
+    let close_writing = |client: &Client| client.stream.shutdown(std::net::Shutdown::Write);
+    let mut endless = fetch("t", 0, i32::MAX);
+    endless.min_bytes = i32::MAX;
+    client.send(&endless, 12);
+    close_writing(&client).unwrap();
+    let mut brief = Client::connect(&broker);
+    brief.send(&fetch("t", 0, 100), 12);
+    close_writing(&brief).unwrap();
+    assert_eq!(brief.receive::<FetchRequest>(12).1.error_code, 0);
+    assert!(client.is_closed());
+    wait_until("the connections to end", || {
+        (broker.metric("connections") == Some(0)).then_some(())
+    });
+}
+
+#[test]
+fn an_answer_that_waits_for_another_holds_no_memory() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start_with(directory.path(), |config| {
+        config.recent_memory = bytesize::ByteSize::b(0);
+        config.max_fetch_size = bytesize::ByteSize::mib(1);
+        config.fetch_memory = config.max_fetch_size;
+    });
+    let (mut first, mut second) = (Client::connect(&broker), Client::connect(&broker));
+    first.create("t");
+    first.ask(&produce("t", 1, batch(4, 1, b"x")), 9);
+    let mut frames = first.frame(&fetch("t", 1, 60_000), 12);
+    frames.extend(first.frame(&fetch("t", 0, 0), 12));
+    first.stream.write_all(&frames).unwrap();
+    let begun = "requests_total{api=\"Fetch\"} 2";
+    wait_until("both to be begun", || {
+        broker.get("/metrics").contains(begun).then_some(())
+    });
+    let records = |response: &FetchResponse| response.responses[0].partitions[0].records.clone();
+    let read = second.ask(&fetch("t", 0, 0), 12);
+    assert!(records(&read).is_some_and(|records| !records.is_empty()));
+    second.ask(&produce("t", 1, batch(4, 1, b"y")), 9);
+    for _ in 0..2 {
+        let (_, response) = first.receive::<FetchRequest>(12);
+        assert!(records(&response).is_some_and(|records| !records.is_empty()));
+    }
+}
+
+#[test]
+fn a_client_that_takes_no_encrypted_answers_is_dropped() {
+    let directory = testkit::temp_dir();
+    let broker = Broker::start(directory.path());
+    let mut client = Client::connect(&broker);
+    client.create("t");
+    client.ask(&produce("t", 1, batch(4, 1, &[7; 50_000])), 9);
+    broker.stop().unwrap();
+    let files = testkit::tls();
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(files.authority).unwrap())
+        .unwrap();
+    let broker = Broker::start_with(directory.path(), |config| {
+        config.tls = Some(streaming_server::Tls {
+            certificate: files.certificate,
+            key: files.key,
+        });
+        config.transfer_timeout = Duration::from_secs(2);
+    });
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "localhost".try_into().unwrap();
+    let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut client = Client::connect(&broker);
+    // 50 MB of answers: more than the system keeps for a client that reads none.
+    let frames: Vec<u8> = (0..1000)
+        .flat_map(|_| client.frame(&fetch("t", 0, 0), 12))
+        .collect();
+    let mut encrypted = rustls::StreamOwned::new(session, client.stream);
+    encrypted.write_all(&frames).unwrap();
+    encrypted.flush().unwrap();
+    wait_until("the connection to end", || {
+        (broker.metric("connections") == Some(0)).then_some(())
+    });
 }
 
 /// The offset that group `g` has committed for the first partition of `t`.
