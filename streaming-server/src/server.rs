@@ -106,7 +106,10 @@ pub(crate) fn broker(
             .clone()
             .unwrap_or_else(|| address.ip().to_string()),
         port: config.advertised_port.unwrap_or_else(|| address.port()),
-        sessions: Mutex::new(Sessions::new(config.max_fetch_sessions)),
+        sessions: Mutex::new(Sessions::new(
+            config.max_fetch_sessions,
+            usize::try_from(config.max_partitions).unwrap_or(usize::MAX),
+        )),
         fetch_memory: Arc::new(Semaphore::new(kib(config.fetch_memory))),
         stopping,
         topics: Arc::new(topics),

@@ -83,17 +83,17 @@ impl Broker {
     fn partitions(&self, request: FetchRequest, version: i16) -> (Vec<Wanted>, Vec<Wanted>) {
         let name_of = |topic: &str, id: uuid::Uuid| {
             if version < 13 {
-                return topic.to_owned();
+                return Arc::from(topic);
             }
             self.topics
                 .get_by_id(id)
-                .map_or_else(String::new, |topic| topic.name.to_string())
+                .map_or_else(|| Arc::from(""), |topic| Arc::clone(&topic.name))
         };
         let mut added = Vec::new();
         for topic in request.topics {
             let name = name_of(&topic.topic, topic.topic_id);
             added.extend(topic.partitions.into_iter().map(|partition| Wanted {
-                topic: name.clone(),
+                topic: Arc::clone(&name),
                 topic_id: topic.topic_id,
                 partition: partition.partition,
                 leader_epoch: partition.current_leader_epoch,
@@ -105,7 +105,7 @@ impl Broker {
         for topic in request.forgotten_topics_data {
             let name = name_of(&topic.topic, topic.topic_id);
             forgotten.extend(topic.partitions.into_iter().map(|partition| Wanted {
-                topic: name.clone(),
+                topic: Arc::clone(&name),
                 topic_id: topic.topic_id,
                 partition,
                 leader_epoch: -1,
@@ -240,7 +240,7 @@ impl Broker {
                     // That retention was faster is the consumer's business only.
                     if !matches!(error, log::Error::Expired { .. }) {
                         tracing::error!(
-                            topic = parts[i].wanted.topic, partition = parts[i].wanted.partition,
+                            topic = %parts[i].wanted.topic, partition = parts[i].wanted.partition,
                             error = %telemetry::chain(&error), "log could not be read"
                         );
                     }

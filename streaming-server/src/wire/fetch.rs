@@ -3,6 +3,8 @@
 //! The codec would copy every batch into its buffer; here only the fields between them are written, and batches go out
 //! as the pieces they are stored in.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
@@ -22,7 +24,7 @@ pub(crate) struct FetchReply {
 /// The partitions of one topic, which is named or numbered according to the version.
 #[derive(Debug)]
 pub(crate) struct TopicReply {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) id: Uuid,
     pub(crate) partitions: Vec<PartitionReply>,
 }

@@ -8,7 +8,7 @@
 
 use bytes::Buf;
 
-/// More elements than any real request has in one array.
+/// More elements and tags than any real request has; each becomes a structure many times its bytes.
 const MAX_ELEMENTS: u64 = 100_000;
 const MAX_TAGS: u64 = 64;
 
@@ -19,7 +19,7 @@ pub(crate) enum ShapeError {
     Short,
     #[error("a length is negative")]
     Negative,
-    #[error("an array claims {count} elements")]
+    #[error("{count} more elements or tags are too many")]
     TooMany { count: u64 },
     #[error("a tagged field is {n_bytes} bytes longer than what it holds")]
     Trailing { n_bytes: usize },
@@ -37,6 +37,7 @@ pub(crate) fn check(
         rest: body,
         version,
         is_flexible,
+        left: MAX_ELEMENTS,
     };
     walk.fields(shape)?;
     walk.tags(shape)
@@ -48,6 +49,7 @@ pub(crate) fn tags_len(bytes: &[u8]) -> Result<usize, ShapeError> {
         rest: bytes,
         version: 0,
         is_flexible: true,
+        left: MAX_ELEMENTS,
     };
     walk.tags("")?;
     Ok(bytes.len() - walk.rest.len())
@@ -57,6 +59,8 @@ struct Walk<'a> {
     rest: &'a [u8],
     version: i16,
     is_flexible: bool,
+    /// Elements and tags that the request may still have.
+    left: u64,
 }
 
 impl Walk<'_> {
@@ -109,11 +113,14 @@ impl Walk<'_> {
 
     fn count(&mut self) -> Result<u64, ShapeError> {
         let count = self.length(4)?;
-        if count > MAX_ELEMENTS {
-            Err(ShapeError::TooMany { count })
-        } else {
-            Ok(count)
-        }
+        self.charge(count)?;
+        Ok(count)
+    }
+
+    fn charge(&mut self, count: u64) -> Result<(), ShapeError> {
+        let left = self.left.checked_sub(count);
+        self.left = left.ok_or(ShapeError::TooMany { count })?;
+        Ok(())
     }
 
     fn versioned(&mut self, guarded: &str) -> Result<(), ShapeError> {
@@ -159,6 +166,7 @@ impl Walk<'_> {
         if count > MAX_TAGS {
             return Err(ShapeError::TooMany { count });
         }
+        self.charge(count)?;
         for _ in 0..count {
             let tag = self.varint()?;
             let len = self.varint()?;
@@ -170,6 +178,7 @@ impl Walk<'_> {
                     ..*self
                 };
                 walk.fields(fields)?;
+                self.left = walk.left;
                 if !walk.rest.is_empty() {
                     return Err(ShapeError::Trailing {
                         n_bytes: walk.rest.len(),

@@ -3,7 +3,7 @@
 use super::*;
 
 fn wanted(partition: i32, offset: i64) -> Wanted {
-    let topic = "t".to_owned();
+    let topic = "t".into();
     Wanted {
         topic,
         topic_id: Uuid::nil(),
@@ -16,7 +16,7 @@ fn wanted(partition: i32, offset: i64) -> Wanted {
 
 #[test]
 fn a_session_remembers_what_is_not_named_again() {
-    let mut sessions = Sessions::new(10);
+    let mut sessions = Sessions::new(10, 100);
     let first = sessions
         .turn(0, 0, vec![wanted(0, 5), wanted(1, 6)], &[])
         .unwrap();
@@ -33,7 +33,7 @@ fn a_session_remembers_what_is_not_named_again() {
 
 #[test]
 fn only_news_is_told() {
-    let mut sessions = Sessions::new(10);
+    let mut sessions = Sessions::new(10, 100);
     let id = sessions
         .turn(0, 0, vec![wanted(0, 0), wanted(1, 0)], &[])
         .unwrap()
@@ -61,7 +61,7 @@ fn only_news_is_told() {
 
 #[test]
 fn wrong_epochs_and_unknown_sessions_are_refused() {
-    let mut sessions = Sessions::new(10);
+    let mut sessions = Sessions::new(10, 100);
     let id = sessions
         .turn(0, 0, vec![wanted(0, 0)], &[])
         .unwrap()
@@ -84,7 +84,7 @@ fn wrong_epochs_and_unknown_sessions_are_refused() {
 
 #[test]
 fn the_session_unused_for_longest_gives_way() {
-    let mut sessions = Sessions::new(2);
+    let mut sessions = Sessions::new(2, 100);
     let mut open = || {
         sessions
             .turn(0, 0, vec![wanted(0, 0)], &[])
@@ -97,6 +97,48 @@ fn the_session_unused_for_longest_gives_way() {
     assert!(sessions.turn(first, 2, Vec::new(), &[]).is_ok());
     assert_eq!(
         sessions.turn(second, 1, Vec::new(), &[]),
+        Err(SessionError::NotFound)
+    );
+}
+
+#[test]
+fn all_sessions_together_keep_a_bounded_number_of_partitions() {
+    let half = i32::try_from(MAX_KEPT / 2).unwrap();
+    let mut sessions = Sessions::new(10, MAX_KEPT);
+    let mut open = |n| {
+        let added = (0..n).map(|partition| wanted(partition, 0)).collect();
+        sessions.turn(0, 0, added, &[]).unwrap().session_id
+    };
+    let (first, second, third) = (open(half), open(half), open(1));
+    assert_eq!(
+        sessions.turn(first, 1, Vec::new(), &[]),
+        Err(SessionError::NotFound)
+    );
+    // With as many as these a search from the front would take minutes.
+    for partition in (0..half).rev() {
+        assert!(sessions.tell(second, &wanted(partition, 0), (1, 0), true));
+    }
+    let next = sessions.turn(second, 1, Vec::new(), &[]).unwrap();
+    assert_eq!(next.wanted[0], wanted(half - 1, 0));
+    let added = (0..=half).map(|partition| wanted(partition, 0)).collect();
+    sessions.turn(third, 1, added, &[]).unwrap();
+    assert_eq!(
+        sessions.turn(second, 2, Vec::new(), &[]),
+        Err(SessionError::NotFound)
+    );
+}
+
+#[test]
+fn a_session_of_more_partitions_than_there_can_be_is_not_kept() {
+    let mut sessions = Sessions::new(10, 2);
+    let three = || (0..3).map(|partition| wanted(partition, 0)).collect();
+    assert_eq!(sessions.turn(0, 0, three(), &[]).unwrap().session_id, 0);
+    let id = sessions
+        .turn(0, 0, vec![wanted(0, 0)], &[])
+        .unwrap()
+        .session_id;
+    assert_eq!(
+        sessions.turn(id, 1, three(), &[]),
         Err(SessionError::NotFound)
     );
 }

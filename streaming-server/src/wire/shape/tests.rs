@@ -213,6 +213,34 @@ fn every_request_the_codec_writes_fits_its_shape() {
 }
 
 #[test]
+fn elements_are_counted_over_the_whole_request() {
+    let request = |n_arrays: u32, n_values: u32| {
+        let mut body = n_arrays.to_be_bytes().to_vec();
+        for _ in 0..n_arrays {
+            body.extend_from_slice(&n_values.to_be_bytes());
+            body.resize(body.len() + usize::try_from(n_values).unwrap(), 0);
+        }
+        body
+    };
+    assert_eq!(check("[(b)]", &request(300, 300), 0, false), Ok(()));
+    assert_eq!(
+        check("[(b)]", &request(400, 300), 0, false),
+        Err(ShapeError::TooMany { count: 300 })
+    );
+    // 2000 structures, each with nothing but 60 tags that nobody knows.
+    let mut tagged = vec![0xd1, 0x0f];
+    for _ in 0..2000 {
+        tagged.push(60);
+        tagged.extend((0..60).flat_map(|tag| [tag + 10, 0]));
+    }
+    tagged.push(0);
+    assert_eq!(
+        check("[]", &tagged, 0, true),
+        Err(ShapeError::TooMany { count: 60 })
+    );
+}
+
+#[test]
 fn a_count_that_no_frame_could_hold_is_refused() {
     assert_eq!(
         check("[ s ]", &i32::MAX.to_be_bytes(), 0, false),
