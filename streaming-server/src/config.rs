@@ -84,7 +84,7 @@ pub struct Config {
     /// Silence after which a connection is closed.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
-    /// Time for a request to arrive once it has begun, and for a response to be taken.
+    /// Time for a request to arrive once it has begun, and for each MiB of a response to be taken.
     #[serde(with = "humantime_serde")]
     pub transfer_timeout: Duration,
     /// How long a new group waits for further members before its first rebalance.
