@@ -1,11 +1,16 @@
 //! COALESCE, NULLIF, IF, IFNULL, GREATEST, LEAST: all in terms of CASE and comparison.
 
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
 use datafusion_expr_common::operator::Operator;
 
 use super::Invocation;
 use crate::error::Error;
 use crate::plan::coerce;
-use crate::plan::typed::{Typed, TypedKind};
+use crate::plan::typed::{Kernel, Typed, TypedKind, float};
 use crate::table::{SqlType, TypeRoot};
 
 pub(super) const NAMES: &[&str] = &["COALESCE", "NULLIF", "IF", "IFNULL", "GREATEST", "LEAST"];
@@ -108,10 +113,42 @@ fn extreme(call: &mut Invocation<'_>) -> Result<Typed, Error> {
             ),
             ty: SqlType::required(TypeRoot::Boolean),
         };
-        let keep = compare(op, best.clone(), arg.clone());
+        let keep = if matches!(ty.root, TypeRoot::Float | TypeRoot::Double) {
+            boxed(op, best.clone(), arg.clone())
+        } else {
+            compare(op, best.clone(), arg.clone())
+        };
         best = case(vec![(unknown, null), (keep, best)], arg, ty.clone());
     }
     Ok(best)
+}
+
+/// Flink compares boxed values here, unlike with its operators: NaN is the greatest.
+fn boxed(op: Operator, left: Typed, right: Typed) -> Typed {
+    let ty = SqlType::of(TypeRoot::Boolean);
+    let kernel = Kernel::new(format!("COMPARE_BOXED[{op}]"), move |args, n_rows| {
+        let (left, right) = (
+            cast(&args[0], &DataType::Float64)?,
+            cast(&args[1], &DataType::Float64)?,
+        );
+        let (left, right) = (
+            left.as_primitive::<Float64Type>(),
+            right.as_primitive::<Float64Type>(),
+        );
+        let keep = |row: usize| {
+            let order = float::compare_boxed(left.value(row), right.value(row));
+            if op == Operator::GtEq {
+                order.is_ge()
+            } else {
+                order.is_le()
+            }
+        };
+        let kept: BooleanArray = (0..n_rows)
+            .map(|row| (left.is_valid(row) && right.is_valid(row)).then(|| keep(row)))
+            .collect();
+        Ok(Arc::new(kept))
+    });
+    Typed::call(kernel.total(), vec![left, right], ty)
 }
 
 fn is_null(expr: Typed) -> Typed {

@@ -1,5 +1,7 @@
 //! Expressions after analysis: every node has Flink's type, every function its kernel.
 
+pub(crate) mod float;
+
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -260,6 +262,9 @@ impl Typed {
     pub(crate) fn compile(&self, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>, Error> {
         let one = |inner: &Typed| inner.compile(schema);
         Ok(match &self.kind {
+            TypedKind::Binary(op, left, right) if float::compares(*op, &left.ty) => {
+                float::comparison(*op, one(left)?, one(right)?)
+            }
             TypedKind::Column(index) => Arc::new(Column::new(schema.field(*index).name(), *index)),
             TypedKind::Literal(value) => Arc::new(Literal::new(value.clone())),
             TypedKind::Binary(op @ (Operator::And | Operator::Or), left, right)
