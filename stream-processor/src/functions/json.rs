@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use crate::formats::json::convert::unescape;
 use crate::formats::json::scan::{Kind, Malformed, Scanner};
+use crate::formats::text::write_unscaled;
 
 /// A step of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -14,14 +15,24 @@ pub(crate) enum Step {
     Index(usize),
 }
 
-/// A path as `$.a.b[0]`, `$['a']`, with `lax` or `strict` before it.
-pub(crate) fn parse_path(text: &str) -> Option<(Vec<Step>, bool)> {
+/// What a path that leads to no value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// An error, as is a text that is no JSON.
+    Strict,
+    /// Empty.
+    Lax,
+}
+
+/// A path as `$.a.b[0]`, `$['a']`, with `lax` or `strict` before it; strict if neither is.
+pub(crate) fn parse_path(text: &str) -> Option<(Vec<Step>, Mode)> {
     let text = text.trim();
-    let (strict, text) = match (text.strip_prefix("strict "), text.strip_prefix("lax ")) {
-        (Some(rest), _) => (true, rest.trim_start()),
-        (_, Some(rest)) => (false, rest.trim_start()),
-        _ => (false, text),
+    let (mode, text) = match text.split_once(char::is_whitespace) {
+        Some((word, rest)) if word.eq_ignore_ascii_case("strict") => (Mode::Strict, rest),
+        Some((word, rest)) if word.eq_ignore_ascii_case("lax") => (Mode::Lax, rest),
+        _ => (Mode::Strict, text),
     };
+    let text = text.trim_start();
     let mut rest = text.strip_prefix('$')?;
     let mut steps = Vec::new();
     while !rest.is_empty() {
@@ -44,7 +55,7 @@ pub(crate) fn parse_path(text: &str) -> Option<(Vec<Step>, bool)> {
             rest = &after[end..];
         }
     }
-    Some((steps, strict))
+    Some((steps, mode))
 }
 
 /// Paths as a tree, so that one walk over a text finds them all.
@@ -212,38 +223,49 @@ fn child<N: PartialEq>(children: &mut Vec<(N, Node)>, name: N) -> &mut Node {
 }
 
 impl<'a> Found<'a> {
-    /// The value as JSON_VALUE gives it: strings unescaped, numbers as Java prints them. `None` for null, `Err` for
-    /// containers.
-    pub(crate) fn scalar(self) -> Result<Option<Cow<'a, str>>, Container> {
+    /// The value as JSON_VALUE gives it: strings unescaped, numbers as Java prints them. `None` for null and for
+    /// containers, of which none is a value.
+    pub(crate) fn scalar(self) -> Option<Cow<'a, str>> {
         let raw = self.raw;
         match self.kind {
-            Kind::Null => Ok(None),
-            Kind::Object | Kind::Array => Err(Container),
-            Kind::Text { escaped: false } => Ok(Some(Cow::Borrowed(&raw[1..raw.len() - 1]))),
+            Kind::Null | Kind::Object | Kind::Array => None,
+            Kind::Text { escaped: false } => Some(Cow::Borrowed(&raw[1..raw.len() - 1])),
             Kind::Text { escaped: true } => {
                 let mut plain = Vec::with_capacity(raw.len());
                 unescape(&raw.as_bytes()[1..raw.len() - 1], true, &mut plain);
-                Ok(Some(Cow::Owned(
-                    String::from_utf8_lossy(&plain).into_owned(),
-                )))
+                Some(Cow::Owned(String::from_utf8_lossy(&plain).into_owned()))
             }
-            Kind::Number if raw.contains(['e', 'E']) => Ok(Some(Cow::Owned(scientific(raw)))),
-            Kind::True | Kind::False | Kind::Number => Ok(Some(Cow::Borrowed(raw))),
+            Kind::Number if is_respelled(raw) => big_decimal(raw).map(Cow::Owned),
+            Kind::True | Kind::False | Kind::Number => Some(Cow::Borrowed(raw)),
         }
+    }
+
+    pub(crate) fn is_null(self) -> bool {
+        self.kind == Kind::Null
     }
 }
 
-/// An object or array where a scalar was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Container;
+/// Whether Java may print a number in another way than it stands in the text.
+fn is_respelled(raw: &str) -> bool {
+    raw.contains(['e', 'E']) || raw.starts_with("-0") || raw.starts_with("0.000000")
+}
 
-/// A number with an exponent as Java's `BigDecimal` prints it.
-fn scientific(raw: &str) -> String {
-    let value: f64 = raw.parse().unwrap_or(f64::NAN);
-    let text = format!("{value:e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let sign = if exponent.starts_with('-') { "" } else { "+" };
-    format!("{mantissa}E{sign}{exponent}")
+/// A number as Java's `BigDecimal`, or `BigInteger`, prints it; `None` if its exponent is none of Java's.
+fn big_decimal(raw: &str) -> Option<String> {
+    let (mantissa, exponent) = match raw.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, i64::from(exponent.parse::<i32>().ok()?)),
+        None => (raw, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{}{fraction}", whole.trim_start_matches('-'));
+    let digits = all.trim_start_matches('0');
+    // Zeros at the end stay, and of a zero one digit.
+    let negative = whole.starts_with('-') && !digits.is_empty();
+    let digits = if digits.is_empty() { "0" } else { digits };
+    let scale = fraction.len() as i64 - exponent;
+    let mut text = Vec::new();
+    write_unscaled(negative, digits, scale, false, &mut text);
+    String::from_utf8(text).ok()
 }
 
 /// Whether a text is JSON of the kind `VALUE`, `OBJECT`, `ARRAY` or `SCALAR`.
@@ -283,12 +305,46 @@ pub(crate) fn compact(raw: &str) -> String {
 mod tests {
     //! Paths, duplicates and broken documents.
 
-    use super::{Paths, parse_path};
+    use super::{Mode, Paths, parse_path};
 
     fn value(text: &str, path: &str) -> Option<String> {
         let (steps, _) = parse_path(path).unwrap();
         let found = Paths::new([&steps[..]]).find_one(text).ok()??;
-        Some(found.scalar().ok()??.into_owned())
+        Some(found.scalar()?.into_owned())
+    }
+
+    #[test]
+    fn paths_are_strict_unless_they_say_lax() {
+        let mode = |path| parse_path(path).unwrap().1;
+        assert_eq!(mode("$.a"), Mode::Strict);
+        assert_eq!(mode("  LAX  $.a"), Mode::Lax);
+        assert_eq!(mode("strict $"), Mode::Strict);
+        assert!(parse_path("slack $.a").is_none());
+    }
+
+    #[test]
+    fn numbers_are_printed_as_big_decimals() {
+        for (text, printed) in [
+            ("1e3", "1E+3"),
+            ("1.5e1", "15"),
+            ("1.50e1", "15.0"),
+            ("1e-5", "0.00001"),
+            ("1e-7", "1E-7"),
+            ("-1.25E+10", "-1.25E+10"),
+            (
+                "123456789012345678901234567890e1",
+                "1.23456789012345678901234567890E+30",
+            ),
+            ("-0", "0"),
+            ("-0.50", "-0.50"),
+            ("0.0000001", "1E-7"),
+            ("-0.00", "0.00"),
+            ("0e2", "0E+2"),
+            ("12.50", "12.50"),
+        ] {
+            assert_eq!(value(text, "$").as_deref(), Some(printed), "{text}");
+        }
+        assert_eq!(value("1e99999999999", "$"), None);
     }
 
     #[test]

@@ -31,14 +31,14 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
     }
 }
 
-fn path(call: &mut Invocation<'_>) -> Result<(String, Vec<json::Step>, bool), Error> {
+fn path(call: &mut Invocation<'_>) -> Result<(String, Vec<json::Step>, json::Mode), Error> {
     call.arity(2..=2)?;
     let path = call.args.remove(1);
     let Some(text) = path.literal_text() else {
         return Err(call.wrong("the path must be a literal"));
     };
     match json::parse_path(text) {
-        Some((steps, strict)) => Ok((text.to_owned(), steps, strict)),
+        Some((steps, mode)) => Ok((text.to_owned(), steps, mode)),
         None => Err(Error::unsupported(
             format!("the JSON path '{text}'"),
             call.at,
@@ -49,7 +49,7 @@ fn path(call: &mut Invocation<'_>) -> Result<(String, Vec<json::Step>, bool), Er
 
 /// `JSON_VALUE(text, path [RETURNING t] [NULL|DEFAULT x ON EMPTY] [NULL|DEFAULT x ON ERROR])`
 fn value(call: &mut Invocation<'_>) -> Result<Typed, Error> {
-    let (path, steps, _) = path(call)?;
+    let (path, steps, mode) = path(call)?;
     let mut returning = None;
     let mut defaults = call.defaults.drain(..).collect::<Vec<_>>().into_iter();
     let (mut on_empty, mut on_error) = (None, None);
@@ -87,13 +87,11 @@ fn value(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     };
     let paths = json::Paths::new([&steps[..]]);
     let typed = by_row_named(name, call, &[Text], move |cells: &[Cells], row| {
-        let Ok(found) = paths.find_one(cells[0].text(row)) else {
-            return on_error.clone();
-        };
-        match found.map(json::Found::scalar) {
-            Some(Ok(Some(value))) => Some(value.into_owned()),
-            Some(Err(json::Container)) => on_error.clone(),
-            Some(Ok(None)) | None => on_empty.clone(),
+        let found = paths.find_one(cells[0].text(row)).ok().flatten();
+        match (found.and_then(json::Found::scalar), mode) {
+            (Some(value), _) => Some(value.into_owned()),
+            (None, json::Mode::Strict) => on_error.clone(),
+            (None, json::Mode::Lax) => on_empty.clone(),
         }
     })?;
     match returning {
@@ -130,8 +128,8 @@ fn exists(call: &mut Invocation<'_>) -> Result<Typed, Error> {
         call,
         &[Text],
         move |cells, row| {
-            let found = paths.find_one(cells[0].text(row));
-            Some(found.is_ok_and(|found| found.is_some()))
+            let found = paths.find_one(cells[0].text(row)).ok().flatten();
+            Some(found.is_some_and(|found| !found.is_null()))
         },
     )
 }
@@ -162,8 +160,11 @@ fn query(call: &mut Invocation<'_>) -> Result<Typed, Error> {
         call,
         &[Text],
         move |cells, row| {
-            let found = paths.find_one(cells[0].text(row)).ok()?;
-            let text = json::compact(found?.raw);
+            let found = paths.find_one(cells[0].text(row)).ok()??;
+            if found.is_null() {
+                return None;
+            }
+            let text = json::compact(found.raw);
             if wrap {
                 return Some(format!("[{text}]"));
             }

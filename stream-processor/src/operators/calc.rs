@@ -339,9 +339,9 @@ impl Extraction {
                 continue;
             }
             for (builder, found) in builders.iter_mut().zip(&found) {
-                match found.map(json::Found::scalar) {
-                    Some(Ok(Some(value))) => builder.append_value(value),
-                    _ => builder.append_null(),
+                match found.and_then(json::Found::scalar) {
+                    Some(value) => builder.append_value(value),
+                    None => builder.append_null(),
                 }
             }
         }
