@@ -20,7 +20,7 @@ use crate::plan::typed::{Kernel, Typed};
 use crate::table::{SqlType, TypeRoot};
 
 /// A cast that Flink does unasked: it widens, or it changes the label only.
-pub(crate) fn implicit(expr: Typed, to: &SqlType) -> Result<Typed, Error> {
+pub(crate) fn implicit(expr: Typed, to: &SqlType, zone: Tz) -> Result<Typed, Error> {
     let nowhere = Position { line: 1, column: 1 };
     if is_text(&expr.ty.root) && is_text(&to.root) {
         return Ok(Typed {
@@ -28,7 +28,7 @@ pub(crate) fn implicit(expr: Typed, to: &SqlType) -> Result<Typed, Error> {
             kind: expr.kind,
         });
     }
-    explicit(expr, to, false, Tz::UTC, nowhere)
+    explicit(expr, to, false, zone, nowhere)
 }
 
 /// `CAST(expr AS to)`, or with `attempt` `TRY_CAST`.
@@ -62,7 +62,13 @@ pub(crate) fn explicit(
     let mut kernel = Kernel::new(format!("{verb}[{from}->{to},{zone}]"), move |args, _| {
         convert(&args[0])
     });
-    if attempt {
+    // Only a timestamp that nanoseconds cannot count fails an attempt.
+    if attempt
+        && !matches!(
+            to.root,
+            TypeRoot::Timestamp(7..) | TypeRoot::TimestampLtz(7..)
+        )
+    {
         kernel = kernel.total();
     }
     Typed::call(kernel, vec![expr], ty).fold()
@@ -264,13 +270,12 @@ fn from_text(array: &ArrayRef, to: &TypeRoot, attempt: bool, zone: Tz) -> DfResu
             cast(&millis, &SqlType::of(to.clone()).arrow())?
         }
         Timestamp(precision) => {
-            let nanos = parse_each(texts, to, attempt, time::parse_timestamp)?.collect::<Vec<_>>();
-            time::timestamps(nanos.into_iter(), *precision, false)
+            let moments = parse_each(texts, to, attempt, time::parse_timestamp)?;
+            time::timestamps(moments, *precision, false)?
         }
         TimestampLtz(precision) => {
-            let nanos = parse_each(texts, to, attempt, |text| time::parse_instant(text, zone))?
-                .collect::<Vec<_>>();
-            time::timestamps(nanos.into_iter(), *precision, true)
+            let moments = parse_each(texts, to, attempt, |text| time::parse_instant(text, zone))?;
+            time::timestamps(moments, *precision, true)?
         }
         _ => return Err(failed(format!("no CAST of a string to {to}"))),
     })

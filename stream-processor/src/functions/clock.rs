@@ -3,7 +3,8 @@
 use arrow::array::ArrayRef;
 use chrono::Utc;
 
-use super::Kind::{Int, Text};
+use super::Kind::{Double, Int, Text};
+use super::time::Moment;
 use super::{Invocation, by_row_named, cast, time};
 use crate::error::Error;
 use crate::plan::coerce::is_text;
@@ -94,8 +95,8 @@ fn now(call: &Invocation<'_>) -> Option<Typed> {
     };
     let to = root.clone();
     let mut kernel = Kernel::new(call.name, move |_, n_rows| {
-        let now = Utc::now().timestamp_millis() * 1_000_000;
-        let instants = time::timestamps(std::iter::repeat_n(Some(now), n_rows), 3, true);
+        let now = Moment::of_millis(Utc::now().timestamp_millis());
+        let instants = time::timestamps(std::iter::repeat_n(Some(now), n_rows), 3, true)?;
         if to == TypeRoot::TimestampLtz(3) {
             return Ok(instants);
         }
@@ -123,10 +124,9 @@ fn wall_clock(call: &mut Invocation<'_>, at: usize) -> Result<Typed, Error> {
 }
 
 fn millis_of(array: &ArrayRef) -> datafusion_common::Result<Vec<Option<i64>>> {
-    let nanos = time::nanos(array)?;
-    Ok(nanos
-        .into_iter()
-        .map(|value| value.map(|value| value.div_euclid(1_000_000)))
+    let moments = time::moments(array)?.into_iter();
+    Ok(moments
+        .map(|value| value.map(|value| value.millis))
         .collect())
 }
 
@@ -151,9 +151,9 @@ fn cut(call: &mut Invocation<'_>) -> Result<Typed, Error> {
             } else {
                 time::floor(unit, value?)
             };
-            cut.map(|millis| millis * 1_000_000)
+            cut.map(Moment::of_millis)
         });
-        Ok(time::timestamps(values, precision, false))
+        time::timestamps(values, precision, false)
     });
     let wall = arg.ty.clone();
     let typed = Typed::call(kernel, vec![arg], wall).fold()?;
@@ -197,22 +197,21 @@ pub(crate) fn shift(
             args[0].clone()
         };
         let amounts = super::Cells::of(&args[1])?;
-        let nanos = time::nanos(&times)?;
-        let values = nanos.into_iter().enumerate().map(|(row, value)| {
+        let moments = time::moments(&times)?;
+        let values = moments.into_iter().enumerate().map(|(row, value)| {
             let value = value?;
             if amounts.is_null(row) {
                 return None;
             }
             let amount = amounts.int(row);
-            if months {
-                let rest = value.rem_euclid(1_000_000);
-                let millis = time::add_months(value.div_euclid(1_000_000), amount as i32);
-                millis.checked_mul(1_000_000)?.checked_add(rest)
+            let millis = if months {
+                time::add_months(value.millis, amount as i32)
             } else {
-                value.checked_add(amount.checked_mul(1_000_000)?)
-            }
+                value.millis.checked_add(amount)?
+            };
+            Some(Moment { millis, ..value })
         });
-        let shifted = time::timestamps(values, precision, local);
+        let shifted = time::timestamps(values, precision, local)?;
         if date {
             return time::convert(
                 &shifted,
@@ -322,26 +321,29 @@ fn to_timestamp(call: &mut Invocation<'_>) -> Result<Typed, Error> {
             // Flink falls back to the plain form if the pattern does not fit.
             time::parse_pieces(&pieces, text).or_else(|| plain_timestamp(text))
         });
-        Ok(time::timestamps(values, 3, false))
+        time::timestamps(values, 3, false)
     });
     Typed::call(kernel.total(), arg, SqlType::of(TypeRoot::Timestamp(3))).fold()
 }
 
-fn plain_timestamp(text: &str) -> Option<i64> {
+fn plain_timestamp(text: &str) -> Option<Moment> {
     text.contains('-')
         .then(|| time::parse_timestamp(text))
         .flatten()
         .filter(|_| !text.contains('T'))
 }
 
+/// The milliseconds of the years 0 to 9999; Flink makes NULL of other numbers.
+const YEARS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
+
 fn to_timestamp_ltz(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     call.arity(1..=3)?;
     if is_text(&call.args[0].ty.root) {
         call.arity(1..=2)?;
-        let zone = call.zone;
         let ty = SqlType::of(TypeRoot::TimestampLtz(3));
         let parsed = to_timestamp(call)?;
-        return cast::explicit(parsed, &ty, false, zone, call.at);
+        // By the clock of UTC, whatever the session's zone.
+        return cast::explicit(parsed, &ty, false, chrono_tz::Tz::UTC, call.at);
     }
     let digits = match call.args.get(1).map(|arg| &arg.kind) {
         None
@@ -354,17 +356,25 @@ fn to_timestamp_ltz(call: &mut Invocation<'_>) -> Result<Typed, Error> {
         _ => return Err(call.wrong("the precision must be the literal 0 or 3")),
     };
     call.args.truncate(1);
-    let arg = call.take(&[Int])?;
-    let factor = if digits == 0 {
-        1_000_000_000
-    } else {
-        1_000_000
-    };
+    let fraction = matches!(call.args[0].ty.root, TypeRoot::Double | TypeRoot::Float);
+    // A DECIMAL is cut to whole numbers first, as in Flink.
+    let arg = call.take(&[if fraction { Double } else { Int }])?;
     let kernel = Kernel::new(format!("TO_TIMESTAMP_LTZ[{digits}]"), move |args, _| {
         let numbers = super::Cells::of(&args[0])?;
-        let values = (0..args[0].len())
-            .map(|row| (!numbers.is_null(row)).then(|| numbers.int(row).saturating_mul(factor)));
-        Ok(time::timestamps(values, 3, true))
+        let values = (0..args[0].len()).map(|row| {
+            if numbers.is_null(row) {
+                return None;
+            }
+            let millis = match (fraction, digits) {
+                (true, 0) if numbers.double(row).is_nan() => return None,
+                (true, 0) => (numbers.double(row) * 1000.0) as i64,
+                (true, _) => numbers.double(row) as i64,
+                (false, 0) => numbers.int(row).saturating_mul(1000),
+                (false, _) => numbers.int(row),
+            };
+            YEARS.contains(&millis).then_some(Moment::of_millis(millis))
+        });
+        time::timestamps(values, 3, true)
     });
     Typed::call(kernel, arg, SqlType::of(TypeRoot::TimestampLtz(3))).fold()
 }
@@ -391,7 +401,7 @@ fn date_format(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     let (text, pieces) = pattern(call, 1)?;
     let arg = wall_clock(call, 0)?;
     let kernel = Kernel::new(format!("DATE_FORMAT[{text}]"), move |args, _| {
-        let texts = time::nanos(&args[0])?.into_iter().map(|value| {
+        let texts = time::moments(&args[0])?.into_iter().map(|value| {
             value.map(|value| {
                 let mut out = String::new();
                 time::format_pieces(&pieces, value, &mut out);
@@ -431,7 +441,7 @@ fn unix_timestamp(call: &mut Invocation<'_>) -> Result<Typed, Error> {
             let parsed = time::parse_pieces(&pieces, cells[0].text(row))
                 .or_else(|| plain_timestamp(cells[0].text(row)));
             Some(parsed.map_or(i64::MIN, |local| {
-                time::from_local(local, zone).div_euclid(1_000_000_000)
+                local.instant_in(zone).millis.div_euclid(1000)
             }))
         },
     )
@@ -447,8 +457,8 @@ fn from_unixtime(call: &mut Invocation<'_>) -> Result<Typed, Error> {
         &[Int],
         move |cells, row| {
             let mut out = String::new();
-            let nanos = cells[0].int(row).saturating_mul(1_000_000_000);
-            time::format_pieces(&pieces, time::to_local(nanos, zone), &mut out);
+            let instant = Moment::of_millis(cells[0].int(row).saturating_mul(1000));
+            time::format_pieces(&pieces, instant.local_in(zone), &mut out);
             Some(out)
         },
     )

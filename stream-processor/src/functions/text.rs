@@ -167,11 +167,11 @@ pub(crate) fn texts_of(array: &ArrayRef, root: &TypeRoot, zone: Tz) -> DfResult<
         }
         TypeRoot::Timestamp(precision) | TypeRoot::TimestampLtz(precision) => {
             let local = matches!(root, TypeRoot::TimestampLtz(_));
-            let nanos = time::nanos(array)?;
+            let moments = time::moments(array)?;
             each(&|row| {
-                let mut value = nanos[row].unwrap_or(0);
+                let mut value = moments[row].unwrap_or(time::Moment::of_millis(0));
                 if local {
-                    value = time::to_local(value, zone);
+                    value = value.local_in(zone);
                 }
                 time::timestamp_text(value, *precision)
             });

@@ -1,5 +1,7 @@
 //! Dates, times and time zones: reading, writing, converting, cutting.
 
+mod pattern;
+
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Int64Array, TimestampMillisecondArray};
@@ -12,6 +14,8 @@ use datafusion_common::Result as DfResult;
 use super::failed;
 use crate::sql::ast::TimeUnit;
 use crate::table::{SqlType, TypeRoot};
+
+pub(crate) use pattern::{Piece, format_pieces, java_pattern, parse_pieces};
 
 pub(crate) const DAY: i64 = 86_400_000;
 const NANOS: i64 = 1_000_000;
@@ -37,28 +41,91 @@ pub(crate) fn zone_named(name: &str) -> Option<Tz> {
     format!("Etc/GMT{sign}{hours}").parse().ok()
 }
 
-/// The wall clock, as if it were UTC, at the instant `nanos`.
-pub(crate) fn to_local(nanos: i64, zone: Tz) -> i64 {
-    if zone == Tz::UTC {
-        return nanos;
+/// A point in time or a wall clock, as Flink's `TimestampData`; nanoseconds alone would end in the year 2262.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// Since the epoch.
+    pub(crate) millis: i64,
+    /// Of the millisecond.
+    pub(crate) nanos: i64,
+}
+
+impl Moment {
+    pub(crate) fn of_millis(millis: i64) -> Self {
+        Moment { millis, nanos: 0 }
     }
-    let seconds = nanos.div_euclid(1_000_000_000);
+
+    fn of(days: i32, nanos_of_day: i64) -> Self {
+        Moment {
+            millis: i64::from(days) * DAY + nanos_of_day / NANOS,
+            nanos: nanos_of_day % NANOS,
+        }
+    }
+
+    fn nanos_of_day(self) -> i64 {
+        self.millis.rem_euclid(DAY) * NANOS + self.nanos
+    }
+
+    /// The wall clock, as if it were UTC, at this instant.
+    pub(crate) fn local_in(self, zone: Tz) -> Self {
+        Moment {
+            millis: millis_to_local(self.millis, zone),
+            ..self
+        }
+    }
+
+    /// The instant at which the wall clock of `zone` shows this.
+    pub(crate) fn instant_in(self, zone: Tz) -> Self {
+        Moment {
+            millis: millis_from_local(self.millis, zone),
+            ..self
+        }
+    }
+
+    /// In the unit of a TIMESTAMP of `precision`, cut to its digits; `None` for what that cannot count.
+    fn cut(self, precision: u8) -> Option<i64> {
+        // Toward zero, as Flink: a fraction before 1970 is cut to the later second.
+        let cut = |value: i64, digits: u8| {
+            let unit = 10_i64.pow(u32::from(digits));
+            value / unit * unit
+        };
+        match precision {
+            3 => Some(self.millis),
+            0..=2 => Some(cut(self.millis, 3 - precision)),
+            4..=6 => {
+                let micros = cut(self.nanos, 9 - precision) / 1000;
+                self.millis.checked_mul(1000)?.checked_add(micros)
+            }
+            _ => {
+                let nanos = cut(self.nanos, 9 - precision.min(9));
+                self.millis.checked_mul(NANOS)?.checked_add(nanos)
+            }
+        }
+    }
+}
+
+/// The wall clock, as if it were UTC, at the instant `millis`.
+pub(crate) fn millis_to_local(millis: i64, zone: Tz) -> i64 {
+    if zone == Tz::UTC {
+        return millis;
+    }
+    let seconds = millis.div_euclid(1000);
     let offset = DateTime::from_timestamp(seconds, 0).map_or(0, |instant| {
         let offset = zone.offset_from_utc_datetime(&instant.naive_utc());
         i64::from(offset.fix().local_minus_utc())
     });
-    nanos.saturating_add(offset * 1_000_000_000)
+    millis.saturating_add(offset * 1000)
 }
 
-/// The instant at which the wall clock of `zone` shows `nanos`; in a gap the one that follows it, as Java's.
-pub(crate) fn from_local(nanos: i64, zone: Tz) -> i64 {
+/// The instant at which the wall clock of `zone` shows `millis`; in a gap the one that follows it, as Java's.
+pub(crate) fn millis_from_local(millis: i64, zone: Tz) -> i64 {
     if zone == Tz::UTC {
-        return nanos;
+        return millis;
     }
-    let seconds = nanos.div_euclid(1_000_000_000);
+    let seconds = millis.div_euclid(1000);
     let Some(local) = DateTime::from_timestamp(seconds, 0).map(|instant| instant.naive_utc())
     else {
-        return nanos;
+        return millis;
     };
     let offset = |local: &NaiveDateTime| {
         zone.offset_from_local_datetime(local)
@@ -68,64 +135,53 @@ pub(crate) fn from_local(nanos: i64, zone: Tz) -> i64 {
     // In a gap the offset from before it holds.
     let before = local - chrono::Duration::hours(3);
     let offset = offset(&local).or_else(|| offset(&before)).unwrap_or(0);
-    nanos.saturating_sub(offset * 1_000_000_000)
+    millis.saturating_sub(offset * 1000)
 }
 
-/// [`to_local`] in milliseconds.
-pub(crate) fn millis_to_local(millis: i64, zone: Tz) -> i64 {
-    if zone == Tz::UTC {
-        return millis;
-    }
-    to_local(millis * NANOS, zone) / NANOS
-}
-
-/// [`from_local`] in milliseconds.
-pub(crate) fn millis_from_local(millis: i64, zone: Tz) -> i64 {
-    if zone == Tz::UTC {
-        return millis;
-    }
-    from_local(millis * NANOS, zone) / NANOS
-}
-
-/// Nanoseconds since the epoch of each value of a timestamp column.
-pub(crate) fn nanos(array: &ArrayRef) -> DfResult<Vec<Option<i64>>> {
-    let factor = match array.data_type() {
-        DataType::Timestamp(ArrowUnit::Second, _) => 1_000_000_000,
-        DataType::Timestamp(ArrowUnit::Millisecond, _) => NANOS,
-        DataType::Timestamp(ArrowUnit::Microsecond, _) => 1000,
-        DataType::Timestamp(ArrowUnit::Nanosecond, _) => 1,
+/// Each value of a timestamp column.
+pub(crate) fn moments(array: &ArrayRef) -> DfResult<Vec<Option<Moment>>> {
+    let moment: fn(i64) -> Moment = match array.data_type() {
+        DataType::Timestamp(ArrowUnit::Second, _) => {
+            |value| Moment::of_millis(value.saturating_mul(1000))
+        }
+        DataType::Timestamp(ArrowUnit::Millisecond, _) => Moment::of_millis,
+        DataType::Timestamp(ArrowUnit::Microsecond, _) => |value| Moment {
+            millis: value.div_euclid(1000),
+            nanos: value.rem_euclid(1000) * 1000,
+        },
+        DataType::Timestamp(ArrowUnit::Nanosecond, _) => |value| Moment {
+            millis: value.div_euclid(NANOS),
+            nanos: value.rem_euclid(NANOS),
+        },
         other => return Err(failed(format!("no timestamp but {other}"))),
     };
     let values = cast(array, &DataType::Int64)?;
     let values = values.as_primitive::<Int64Type>();
-    Ok(values
-        .iter()
-        .map(|value| value.map(|value| value.saturating_mul(factor)))
-        .collect())
+    Ok(values.iter().map(|value| value.map(moment)).collect())
 }
 
-/// A timestamp column of `precision` from nanoseconds.
+/// A timestamp column of `precision`; with more than six digits it ends in 2262, and what lies behind fails the job.
 pub(crate) fn timestamps(
-    nanos: impl Iterator<Item = Option<i64>>,
+    moments: impl Iterator<Item = Option<Moment>>,
     precision: u8,
     local: bool,
-) -> ArrayRef {
+) -> DfResult<ArrayRef> {
     let root = if local {
         TypeRoot::TimestampLtz(precision)
     } else {
         TypeRoot::Timestamp(precision)
     };
-    let unit = match precision {
-        0..=3 => NANOS,
-        4..=6 => 1000,
-        _ => 1,
+    let cut = |moment: Moment| {
+        moment.cut(precision).ok_or_else(|| {
+            let text = timestamp_text(moment, 3);
+            failed(format!("`{text}` is beyond what {root} can count here"))
+        })
     };
-    let keep = 10_i64.pow(9 - u32::from(precision.min(9)));
-    let values: Int64Array = nanos
-        .map(|value| value.map(|value| value.div_euclid(keep) * keep / unit))
-        .collect();
+    let values: Int64Array = moments
+        .map(|moment| moment.map(cut).transpose())
+        .collect::<DfResult<_>>()?;
     let values: ArrayRef = Arc::new(values);
-    cast(&values, &SqlType::of(root).arrow()).unwrap_or(values)
+    Ok(cast(&values, &SqlType::of(root.clone()).arrow())?)
 }
 
 /// Between DATE, TIME and the timestamps.
@@ -142,46 +198,46 @@ pub(crate) fn convert(
     {
         return Ok(cast(array, &SqlType::of(to.clone()).arrow())?);
     }
-    // Everything goes over the wall clock in nanoseconds.
-    let local: Vec<Option<i64>> = match from {
+    // Everything goes over the wall clock.
+    let local: Vec<Option<Moment>> = match from {
         Date => super::cast::days(array)
             .iter()
-            .map(|days| days.and_then(|days| i64::from(days).checked_mul(DAY * NANOS)))
+            .map(|days| days.map(|days| Moment::of(days, 0)))
             .collect(),
         Time(_) => {
             let millis = cast(&cast(array, &DataType::Int32)?, &DataType::Int64)?;
             let millis = millis.as_primitive::<Int64Type>();
             millis
                 .iter()
-                .map(|value| value.map(|value| value * NANOS))
+                .map(|value| value.map(Moment::of_millis))
                 .collect()
         }
-        TimestampLtz(_) => nanos(array)?
+        TimestampLtz(_) => moments(array)?
             .into_iter()
-            .map(|value| value.map(|value| to_local(value, zone)))
+            .map(|value| value.map(|value| value.local_in(zone)))
             .collect(),
-        _ => nanos(array)?,
+        _ => moments(array)?,
     };
     let values = local.into_iter();
     Ok(match to {
         Date => Arc::new(
             values
-                .map(|value| value.map(|value| value.div_euclid(DAY * NANOS) as i32))
+                .map(|value| value.map(|value| value.millis.div_euclid(DAY) as i32))
                 .collect::<Date32Array>(),
         ),
         Time(_) => {
             let millis: Int64Array = values
-                .map(|value| value.map(|value| value.rem_euclid(DAY * NANOS) / NANOS))
+                .map(|value| value.map(|value| value.millis.rem_euclid(DAY)))
                 .collect();
             let millis = cast(&(Arc::new(millis) as ArrayRef), &DataType::Int32)?;
             cast(&millis, &SqlType::of(to.clone()).arrow())?
         }
-        Timestamp(precision) => timestamps(values, *precision, false),
+        Timestamp(precision) => timestamps(values, *precision, false)?,
         TimestampLtz(precision) => timestamps(
-            values.map(|value| value.map(|value| from_local(value, zone))),
+            values.map(|value| value.map(|value| value.instant_in(zone))),
             *precision,
             true,
-        ),
+        )?,
         other => return Err(failed(format!("no conversion to {other}"))),
     })
 }
@@ -213,9 +269,9 @@ pub(crate) fn time_text(millis: i64) -> String {
 }
 
 /// `yyyy-MM-dd HH:mm:ss` and all digits of the precision.
-pub(crate) fn timestamp_text(nanos: i64, precision: u8) -> String {
-    let days = nanos.div_euclid(DAY * NANOS) as i32;
-    let of_day = nanos.rem_euclid(DAY * NANOS);
+pub(crate) fn timestamp_text(moment: Moment, precision: u8) -> String {
+    let days = moment.millis.div_euclid(DAY) as i32;
+    let of_day = moment.nanos_of_day();
     let mut text = format!("{} {}", date_text(days), time_text(of_day / NANOS));
     if precision > 0 {
         let digits = format!("{:09}", of_day % 1_000_000_000);
@@ -280,18 +336,13 @@ fn time_nanos(text: &str) -> Option<i64> {
     Some((hours * 3600 + minutes * 60 + seconds) * 1_000_000_000 + nanos)
 }
 
-/// A TIMESTAMP in nanoseconds; days beyond the month's end, up to 31, become its last.
-pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
+/// A TIMESTAMP; days beyond the month's end, up to 31, become its last.
+pub(crate) fn parse_timestamp(text: &str) -> Option<Moment> {
     let text = text.trim();
     let (day, clock) = text.split_once([' ', 'T']).unwrap_or((text, "00:00:00"));
     let (year, month, day) = date_parts(day)?;
     let date = clamped(year, month, day)?;
-    day_nanos(date)?.checked_add(time_nanos(clock)?)
-}
-
-/// Nanoseconds from the epoch to the day; `None` beyond the years 1677 to 2262, which they cannot count.
-fn day_nanos(date: NaiveDate) -> Option<i64> {
-    i64::from(days_of(date)).checked_mul(DAY * NANOS)
+    Some(Moment::of(days_of(date), time_nanos(clock)?))
 }
 
 /// A day that does not exist is the last of its month.
@@ -305,11 +356,11 @@ pub(super) fn clamped(year: i32, month: u32, day: u32) -> Option<NaiveDate> {
 }
 
 /// A TIMESTAMP_LTZ: with `Z`, or by the wall clock of `zone`.
-pub(crate) fn parse_instant(text: &str, zone: Tz) -> Option<i64> {
+pub(crate) fn parse_instant(text: &str, zone: Tz) -> Option<Moment> {
     let text = text.trim();
     match text.strip_suffix('Z') {
         Some(text) => parse_timestamp(text),
-        None => parse_timestamp(text).map(|nanos| from_local(nanos, zone)),
+        None => parse_timestamp(text).map(|local| local.instant_in(zone)),
     }
 }
 
@@ -400,178 +451,6 @@ pub(crate) fn months_between(from: i64, to: i64) -> i64 {
 /// A column of TIMESTAMP(3) from milliseconds.
 pub(crate) fn millis_column(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
     Arc::new(values.collect::<TimestampMillisecondArray>())
-}
-
-/// One piece of a Java date pattern.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Piece {
-    Text(String),
-    /// A letter and how often it stands.
-    Field(char, usize),
-}
-
-/// The pieces of a Java date pattern, or the letter that is not known.
-pub(crate) fn java_pattern(pattern: &str) -> Result<Vec<Piece>, String> {
-    let mut pieces = Vec::new();
-    let mut rest = pattern.chars().peekable();
-    while let Some(next) = rest.next() {
-        if next == '\'' {
-            let mut text = String::new();
-            if rest.peek() == Some(&'\'') {
-                rest.next();
-                text.push('\'');
-            } else {
-                while let Some(inner) = rest.next() {
-                    if inner == '\'' {
-                        if rest.peek() != Some(&'\'') {
-                            break;
-                        }
-                        rest.next();
-                    }
-                    text.push(inner);
-                }
-            }
-            pieces.push(Piece::Text(text));
-        } else if next.is_ascii_alphabetic() {
-            let mut count = 1;
-            while rest.peek() == Some(&next) {
-                rest.next();
-                count += 1;
-            }
-            if !"yuMdHhmsSaEDXx".contains(next) {
-                return Err(format!("`{next}` in the pattern '{pattern}'"));
-            }
-            pieces.push(Piece::Field(next, count));
-        } else {
-            pieces.push(Piece::Text(next.to_string()));
-        }
-    }
-    Ok(pieces)
-}
-
-/// A wall clock in nanoseconds by a pattern.
-pub(crate) fn format_pieces(pieces: &[Piece], nanos: i64, out: &mut String) {
-    let day = date(nanos.div_euclid(DAY * NANOS) as i32);
-    let of_day = nanos.rem_euclid(DAY * NANOS);
-    let (hour, minute, second) = (
-        of_day / 3_600_000_000_000,
-        of_day / 60_000_000_000 % 60,
-        of_day / 1_000_000_000 % 60,
-    );
-    for piece in pieces {
-        let (letter, count) = match piece {
-            Piece::Text(text) => {
-                out.push_str(text);
-                continue;
-            }
-            Piece::Field(letter, count) => (*letter, *count),
-        };
-        let number = match letter {
-            'y' | 'u' if count == 2 => i64::from(day.year().rem_euclid(100)),
-            'y' | 'u' => i64::from(day.year()),
-            'M' if count >= 3 => {
-                let format = if count == 3 { "%b" } else { "%B" };
-                out.push_str(&day.format(format).to_string());
-                continue;
-            }
-            'M' => i64::from(day.month()),
-            'd' => i64::from(day.day()),
-            'D' => i64::from(day.ordinal()),
-            'H' => hour,
-            'h' => (hour + 11) % 12 + 1,
-            'm' => minute,
-            's' => second,
-            'S' => {
-                let digits = format!("{:09}", of_day % 1_000_000_000);
-                out.push_str(&digits[..count.min(9)]);
-                continue;
-            }
-            'a' => {
-                out.push_str(if hour < 12 { "AM" } else { "PM" });
-                continue;
-            }
-            'E' => {
-                let format = if count <= 3 { "%a" } else { "%A" };
-                out.push_str(&day.format(format).to_string());
-                continue;
-            }
-            _ => {
-                out.push('Z');
-                continue;
-            }
-        };
-        out.push_str(&format!("{number:0count$}"));
-    }
-}
-
-/// Reads a text by a pattern into a wall clock in nanoseconds; days beyond the month's end become its last.
-pub(crate) fn parse_pieces(pieces: &[Piece], text: &str) -> Option<i64> {
-    let (mut year, mut month, mut day) = (1970, 1, 1);
-    let (mut hour, mut minute, mut second, mut fraction) = (0_i64, 0, 0, 0);
-    let mut afternoon = None;
-    let mut rest = text;
-    for (index, piece) in pieces.iter().enumerate() {
-        let (letter, count) = match piece {
-            Piece::Text(literal) => {
-                rest = rest.strip_prefix(literal.as_str())?;
-                continue;
-            }
-            Piece::Field('X' | 'x', _) => {
-                rest = rest.strip_prefix('Z')?;
-                continue;
-            }
-            Piece::Field('a', _) => {
-                afternoon = Some(rest.get(..2)?.eq_ignore_ascii_case("PM"));
-                rest = rest.get(2..)?;
-                continue;
-            }
-            Piece::Field('E', _) => return None,
-            Piece::Field(letter, count) => (*letter, *count),
-        };
-        let adjacent = matches!(pieces.get(index + 1), Some(Piece::Field(..)));
-        let available = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let exact = letter == 'S' || count >= 2 || adjacent;
-        let length = if exact { count } else { available.min(9) };
-        if available < length
-            || length == 0
-            || (!adjacent && letter != 'S' && available > length && exact)
-        {
-            return None;
-        }
-        let (digits, after) = rest.split_at(length);
-        rest = after;
-        let number: i64 = digits.parse().ok()?;
-        match letter {
-            'y' | 'u' => year = if count == 2 { 2000 + number } else { number },
-            'M' => month = number,
-            'd' => day = number,
-            'H' | 'h' => hour = number,
-            'm' => minute = number,
-            's' => second = number,
-            'S' => fraction = number * 10_i64.pow(9 - u32::try_from(length.min(9)).unwrap_or(9)),
-            _ => return None,
-        }
-    }
-    if let Some(afternoon) = afternoon {
-        hour = hour % 12 + if afternoon { 12 } else { 0 };
-    }
-    if !rest.is_empty() || hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    let date = clamped(
-        year as i32,
-        u32::try_from(month).ok()?,
-        u32::try_from(day).ok()?,
-    )?;
-    let seconds = hour * 3600 + minute * 60 + second;
-    day_nanos(date)?.checked_add(seconds * 1_000_000_000 + fraction)
-}
-
-/// The hour of a wall clock, for tests of zones.
-#[cfg(test)]
-pub(crate) fn hour_of(nanos: i64) -> u32 {
-    use chrono::Timelike;
-    DateTime::from_timestamp_nanos(nanos).hour()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Flink's rules for the types of operators and for bringing sides to a common type.
 
+use chrono_tz::Tz;
+
 use crate::error::{Error, Position};
 use crate::functions::cast;
 use crate::plan::typed::Typed;
@@ -129,8 +131,28 @@ pub(crate) fn common_of(exprs: &[&Typed], what: &str, at: Position) -> Result<Sq
     Ok(found)
 }
 
-/// `expr` as `ty`, by a cast that Flink does unasked; the caller has checked that it does.
+/// [`to_in`] where no zone is at hand: what needs one is refused.
 pub(crate) fn to(expr: Typed, ty: &SqlType) -> Result<Typed, Error> {
+    if crosses_zone(&expr.ty, ty) && !expr.is_null_literal() {
+        return Err(Error::unsupported(
+            format!("{} and {ty} together", expr.ty),
+            Position { line: 1, column: 1 },
+            "; CAST one side",
+        ));
+    }
+    to_in(expr, ty, Tz::UTC)
+}
+
+/// Whether one is a wall clock and the other an instant.
+fn crosses_zone(left: &SqlType, right: &SqlType) -> bool {
+    matches!(
+        (&left.root, &right.root),
+        (Timestamp(_) | Date, TimestampLtz(_)) | (TimestampLtz(_), Timestamp(_) | Date)
+    )
+}
+
+/// `expr` as `ty`, by a cast that Flink does unasked; the caller has checked that it does.
+pub(crate) fn to_in(expr: Typed, ty: &SqlType, zone: Tz) -> Result<Typed, Error> {
     if expr.is_null_literal() {
         return Typed::null(ty);
     }
@@ -138,13 +160,14 @@ pub(crate) fn to(expr: Typed, ty: &SqlType) -> Result<Typed, Error> {
         return Ok(expr);
     }
     let ty = ty.with_nullable(expr.ty.nullable);
-    cast::implicit(expr, &ty)
+    cast::implicit(expr, &ty, zone)
 }
 
-/// Brings both sides of a comparison to one type.
+/// Brings both sides of a comparison to one type; texts are instants by the clock of `zone`.
 pub(crate) fn for_comparison(
     left: Typed,
     right: Typed,
+    zone: Tz,
     at: Position,
 ) -> Result<(Typed, Typed), Error> {
     // Flink reads the string when it is compared with a number or a time.
@@ -158,18 +181,15 @@ pub(crate) fn for_comparison(
     };
     if reads(&left, &right) && !left.is_null_literal() {
         let target = comparison_target(&right.ty);
-        let left = cast::explicit(left, &target, false, chrono_tz::Tz::UTC, at)?;
-        return for_comparison(left, right, at);
+        let left = cast::explicit(left, &target, false, zone, at)?;
+        return for_comparison(left, right, zone, at);
     }
     if reads(&right, &left) && !right.is_null_literal() {
         let target = comparison_target(&left.ty);
-        let right = cast::explicit(right, &target, false, chrono_tz::Tz::UTC, at)?;
-        return for_comparison(left, right, at);
+        let right = cast::explicit(right, &target, false, zone, at)?;
+        return for_comparison(left, right, zone, at);
     }
-    if matches!(
-        (&left.ty.root, &right.ty.root),
-        (Timestamp(_) | Date, TimestampLtz(_)) | (TimestampLtz(_), Timestamp(_) | Date)
-    ) {
+    if crosses_zone(&left.ty, &right.ty) {
         return Err(Error::unsupported(
             format!("the comparison of {} with {}", left.ty, right.ty),
             at,

@@ -98,8 +98,7 @@ impl Analyzer<'_> {
             ExprKind::IsNull(inner, negated) => Ok(is_null(self.expr(inner)?, *negated)),
             ExprKind::IsTruth(inner, truth, negated) => self.is_truth(inner, *truth, *negated),
             ExprKind::IsDistinct(left, right, same) => {
-                let (left, right) =
-                    coerce::for_comparison(self.expr(left)?, self.expr(right)?, at)?;
+                let (left, right) = self.sides(self.expr(left)?, self.expr(right)?, at)?;
                 let op = if *same {
                     Operator::IsNotDistinctFrom
                 } else {
@@ -110,8 +109,8 @@ impl Analyzer<'_> {
             ExprKind::IsJson(inner, kind, negated) => self.is_json(inner, kind, *negated, at),
             ExprKind::Between(value, low, high, negated) => {
                 let value = self.expr(value)?;
-                let (left, low) = coerce::for_comparison(value.clone(), self.expr(low)?, at)?;
-                let (right, high) = coerce::for_comparison(value, self.expr(high)?, at)?;
+                let (left, low) = self.sides(value.clone(), self.expr(low)?, at)?;
+                let (right, high) = self.sides(value, self.expr(high)?, at)?;
                 let both =
                     compare(Operator::GtEq, left, low).and(compare(Operator::LtEq, right, high));
                 Ok(negate_if(both, *negated))
@@ -120,7 +119,7 @@ impl Analyzer<'_> {
                 let value = self.expr(value)?;
                 let mut any: Option<Typed> = None;
                 for item in list {
-                    let (left, item) = coerce::for_comparison(value.clone(), self.expr(item)?, at)?;
+                    let (left, item) = self.sides(value.clone(), self.expr(item)?, at)?;
                     let same = compare(Operator::Eq, left, item);
                     any = Some(match any {
                         None => same,
@@ -247,6 +246,11 @@ impl Analyzer<'_> {
         }
     }
 
+    /// Both sides of a comparison in one type.
+    fn sides(&self, left: Typed, right: Typed, at: Position) -> Result<(Typed, Typed), Error> {
+        coerce::for_comparison(left, right, self.zone, at)
+    }
+
     fn negate(&self, inner: &Expr, at: Position) -> Result<Typed, Error> {
         if let ExprKind::Literal(Literal::Number(number)) = &inner.kind {
             return literal(&Literal::Number(format!("-{number}")), self.zone, at);
@@ -276,7 +280,7 @@ impl Analyzer<'_> {
             }
             _ => return self.arithmetic(op, self.expr(left)?, self.expr(right)?, at),
         };
-        let (left, right) = coerce::for_comparison(self.expr(left)?, self.expr(right)?, at)?;
+        let (left, right) = self.sides(self.expr(left)?, self.expr(right)?, at)?;
         if matches!(left.ty.root, TypeRoot::Map(..) | TypeRoot::Multiset(_)) {
             return Err(Error::unsupported(format!("comparing {}", left.ty), at, ""));
         }
@@ -454,7 +458,7 @@ impl Analyzer<'_> {
                 None => self.boolean(when)?,
                 Some(operand) => {
                     let (left, right) =
-                        coerce::for_comparison(operand.clone(), self.expr(when)?, when.position)?;
+                        self.sides(operand.clone(), self.expr(when)?, when.position)?;
                     compare(Operator::Eq, left, right)
                 }
             });
@@ -467,7 +471,7 @@ impl Analyzer<'_> {
         ty.nullable |= otherwise.is_none();
         let mut values = values
             .into_iter()
-            .map(|value| coerce::to(value, &ty))
+            .map(|value| coerce::to_in(value, &ty, self.zone))
             .collect::<Result<Vec<_>, _>>()?;
         let otherwise = match otherwise {
             Some(_) => values.pop().map(Box::new),

@@ -12,11 +12,12 @@ use crate::table::{SqlType, TypeRoot};
 /// A constant: whole numbers are INT or BIGINT, those with a point DECIMAL, with an exponent DOUBLE.
 pub(super) fn literal(value: &Literal, zone: Tz, at: Position) -> Result<Typed, Error> {
     let wrong = |what: &str, text: &str| Error::validation(format!("'{text}' is no {what}"), at);
-    let timestamp = |nanos: i64, text: &str, local: bool| {
+    let timestamp = |moment: time::Moment, text: &str, local: bool| {
         let digits = text
             .split_once('.')
             .map_or(0, |(_, fraction)| fraction.len().min(9) as u8);
-        let array = time::timestamps(std::iter::once(Some(nanos)), digits, local);
+        let array = time::timestamps(std::iter::once(Some(moment)), digits, local)
+            .map_err(|_| wrong("TIMESTAMP that can be counted in nanoseconds", text))?;
         let root = if local {
             TypeRoot::TimestampLtz(digits)
         } else {
@@ -51,13 +52,13 @@ pub(super) fn literal(value: &Literal, zone: Tz, at: Position) -> Result<Typed, 
             )
         }
         Literal::Timestamp(text) => {
-            let nanos = time::parse_timestamp(text).ok_or_else(|| wrong("TIMESTAMP", text))?;
-            timestamp(nanos, text, false)?
+            let moment = time::parse_timestamp(text).ok_or_else(|| wrong("TIMESTAMP", text))?;
+            timestamp(moment, text, false)?
         }
         Literal::TimestampLtz(text) => {
-            let nanos =
+            let moment =
                 time::parse_instant(text, zone).ok_or_else(|| wrong("TIMESTAMP_LTZ", text))?;
-            timestamp(nanos, text, true)?
+            timestamp(moment, text, true)?
         }
         Literal::YearMonth(months) => Typed::literal(
             ScalarValue::IntervalYearMonth(Some(*months)),

@@ -1,12 +1,17 @@
 //! Flink's answers about time.
 
+use arrow::array::{ArrayRef, AsArray};
+use arrow::datatypes::TimestampMicrosecondType;
+use chrono_tz::Tz;
+
 use super::{
-    add_months, floor, format_pieces, hour_of, java_pattern, parse_pieces, parse_timestamp,
-    timestamp_text, to_local, zone_named,
+    Moment, add_months, convert, extract, floor, format_pieces, java_pattern, moments,
+    parse_pieces, parse_timestamp, timestamp_text, timestamps, zone_named,
 };
 use crate::sql::ast::TimeUnit;
+use crate::table::TypeRoot;
 
-fn at(text: &str) -> i64 {
+fn at(text: &str) -> Moment {
     parse_timestamp(text).unwrap()
 }
 
@@ -14,9 +19,9 @@ fn at(text: &str) -> i64 {
 fn impossible_days_are_clamped() {
     assert_eq!(at("2026-02-29"), at("2026-02-28 00:00:00"));
     assert_eq!(parse_timestamp("2026-01-32"), None);
-    let january = at("2026-01-31 10:00:00") / 1_000_000;
+    let january = at("2026-01-31 10:00:00").millis;
     assert_eq!(
-        add_months(january, 1) * 1_000_000,
+        Moment::of_millis(add_months(january, 1)),
         at("2026-02-28 10:00:00")
     );
 }
@@ -40,14 +45,66 @@ fn java_patterns_read_and_write() {
 
 #[test]
 fn weeks_begin_on_sunday() {
-    let wednesday = at("2026-03-04 10:00:00") / 1_000_000;
-    let sunday = floor(TimeUnit::Week, wednesday).unwrap();
-    assert_eq!(timestamp_text(sunday * 1_000_000, 0), "2026-03-01 00:00:00");
+    let wednesday = at("2026-03-04 10:00:00").millis;
+    let sunday = Moment::of_millis(floor(TimeUnit::Week, wednesday).unwrap());
+    assert_eq!(timestamp_text(sunday, 0), "2026-03-01 00:00:00");
 }
 
 #[test]
 fn zones_know_summer() {
     let zone = zone_named("America/New_York").unwrap();
-    assert_eq!(hour_of(to_local(at("2026-03-08 06:30:00"), zone)), 1);
-    assert_eq!(hour_of(to_local(at("2026-03-08 07:30:00"), zone)), 3);
+    let hour = |text| extract(TimeUnit::Hour, at(text).local_in(zone).millis);
+    assert_eq!(hour("2026-03-08 06:30:00"), 1);
+    assert_eq!(hour("2026-03-08 07:30:00"), 3);
+}
+
+fn column(texts: &[&str], precision: u8) -> ArrayRef {
+    timestamps(texts.iter().map(|text| Some(at(text))), precision, false).unwrap()
+}
+
+fn texts(array: &ArrayRef, precision: u8) -> Vec<String> {
+    let moments = moments(array).unwrap().into_iter().flatten();
+    moments
+        .map(|moment| timestamp_text(moment, precision))
+        .collect()
+}
+
+#[test]
+fn all_years_are_exact() {
+    let all = ["0001-01-01 00:00:00.000", "9999-12-31 23:59:59.999"];
+    let millis = column(&all, 3);
+    assert_eq!(texts(&millis, 3), all);
+    let to = |root| convert(&millis, &TypeRoot::Timestamp(3), &root, Tz::UTC).unwrap();
+    let micros = to(TypeRoot::Timestamp(6));
+    let value = micros.as_primitive::<TimestampMicrosecondType>().value(1);
+    assert_eq!(value, 253_402_300_799_999_000);
+    let days = to(TypeRoot::Date);
+    let back = convert(&days, &TypeRoot::Date, &TypeRoot::Timestamp(3), Tz::UTC).unwrap();
+    assert_eq!(
+        texts(&back, 0),
+        ["0001-01-01 00:00:00", "9999-12-31 00:00:00"]
+    );
+    let pieces = java_pattern("yyyy-MM-dd").unwrap();
+    let parsed = parse_pieces(&pieces, "9999-12-31").unwrap();
+    assert_eq!(timestamp_text(parsed, 3), "9999-12-31 00:00:00.000");
+}
+
+#[test]
+fn what_nanoseconds_cannot_count_fails() {
+    let far = std::iter::once(Some(at("9999-12-31 00:00:00")));
+    let error = timestamps(far, 9, false).unwrap_err();
+    assert!(error.to_string().contains("TIMESTAMP(9)"), "{error}");
+    assert_eq!(
+        texts(&column(&["2026-03-01 10:00:00.123456789"], 9), 9),
+        ["2026-03-01 10:00:00.123456789"]
+    );
+    for (precision, text) in [
+        (1, "2026-03-01 10:00:00.1"),
+        (5, "2026-03-01 10:00:00.12345"),
+    ] {
+        let cut = column(&["2026-03-01 10:00:00.123456789"], precision);
+        assert_eq!(texts(&cut, precision), [text]);
+    }
+    let before = column(&["1969-12-31 23:59:59.999"], 0);
+    assert_eq!(texts(&before, 0), ["1970-01-01 00:00:00"]);
 }
