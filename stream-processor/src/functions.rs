@@ -8,6 +8,7 @@ pub(crate) mod cast;
 mod choice;
 pub(crate) mod clock;
 pub(crate) mod decimal;
+mod java_regex;
 pub(crate) mod json;
 mod json_call;
 mod math;

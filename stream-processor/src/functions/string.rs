@@ -1,11 +1,13 @@
 //! Functions of character strings. Positions count code points from 1.
 
+use arrow::datatypes::DataType;
+use datafusion_common::ScalarValue;
 use regex::Regex;
 
 use super::Kind::{AnyText, Int, Text};
-use super::{Cells, Invocation, by_row, by_row_named};
+use super::{Cells, Invocation, by_row, by_row_named, java_regex};
 use crate::error::Error;
-use crate::plan::typed::{Kernel, Typed};
+use crate::plan::typed::{Kernel, Typed, TypedKind};
 use crate::sql::ast::Clause;
 use crate::table::SqlType;
 
@@ -46,6 +48,9 @@ pub(super) const NAMES: &[&str] = &[
 #[expect(clippy::too_many_lines, reason = "one arm a function")]
 pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error> {
     let nullable = call.nullable();
+    // Of a length that may be less than nothing comes NULL.
+    let cuts = matches!(call.name, "SUBSTRING" | "SUBSTR")
+        && call.args.get(2).is_some_and(|length| !counts(length));
     let typed = match call.name {
         "UPPER" => one(call, str::to_uppercase)?,
         "LOWER" => one(call, str::to_lowercase)?,
@@ -169,7 +174,7 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
                 })
             })?
         }
-        "REGEXP" | "REGEXP_EXTRACT" | "REGEXP_REPLACE" => regexp(call)?,
+        "REGEXP" | "REGEXP_EXTRACT" | "REGEXP_REPLACE" => java_regex::resolve(call)?,
         _ => return Ok(None),
     };
     // NULL only comes from NULL, except where a function can fail to find anything.
@@ -177,7 +182,7 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
         call.name,
         "SPLIT_INDEX" | "REGEXP_EXTRACT" | "REGEXP_REPLACE" | "LPAD" | "RPAD" | "REPEAT"
     );
-    let ty = typed.ty.with_nullable(nullable || finds);
+    let ty = typed.ty.with_nullable(nullable || finds || cuts);
     Ok(Some(Typed { ty, ..typed }))
 }
 
@@ -245,6 +250,10 @@ fn trim_named(call: &mut Invocation<'_>, side: &str) -> Result<Typed, Error> {
 }
 
 fn substring(cells: &[Cells], row: usize) -> Option<String> {
+    let length = cells.get(2).map_or(i64::MAX, |cell| cell.int(row));
+    if length < 0 {
+        return None;
+    }
     let text = cells[0].text(row);
     let count = text.chars().count() as i64;
     let start = cells[1].int(row);
@@ -253,8 +262,7 @@ fn substring(cells: &[Cells], row: usize) -> Option<String> {
         1.. => start - 1,
         _ => count + start,
     };
-    let length = cells.get(2).map_or(i64::MAX, |cell| cell.int(row));
-    if start < 0 || start >= count || length <= 0 {
+    if start < 0 || start >= count {
         return Some(String::new());
     }
     Some(
@@ -263,6 +271,17 @@ fn substring(cells: &[Cells], row: usize) -> Option<String> {
             .take(length as usize)
             .collect(),
     )
+}
+
+/// Whether `length` is a literal that is not negative.
+fn counts(length: &Typed) -> bool {
+    match &length.kind {
+        TypedKind::Literal(value) => match value.cast_to(&DataType::Int64) {
+            Ok(ScalarValue::Int64(value)) => value.is_some_and(|value| value >= 0),
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 fn position(needle: &str, text: &str) -> i32 {
@@ -323,68 +342,6 @@ fn concat_ws(call: &mut Invocation<'_>) -> Result<Typed, Error> {
         Ok(<String as super::Outcome>::column(joined))
     });
     Typed::call(kernel, args, SqlType::string()).fold()
-}
-
-fn regexp(call: &mut Invocation<'_>) -> Result<Typed, Error> {
-    call.arity(2..=3)?;
-    let pattern = call.args[1]
-        .literal_text()
-        .ok_or_else(|| call.wrong("the pattern must be a literal"))?
-        .to_owned();
-    let regex = Regex::new(&pattern).map_err(|_| {
-        Error::unsupported(
-            format!("the regular expression '{pattern}'"),
-            call.at,
-            "; look-around and back-references are not offered",
-        )
-    })?;
-    let name = format!("{}[{pattern}]", call.name);
-    match call.name {
-        "REGEXP" => by_row_named(name, call, &[Text], move |cells, row| {
-            Some(regex.is_match(cells[0].text(row)))
-        }),
-        "REGEXP_EXTRACT" => by_row_named(name, call, &[Text, Text, Int], move |cells, row| {
-            let group = cells.get(2).map_or(0, |cell| cell.int(row));
-            let captures = regex.captures(cells[0].text(row))?;
-            let group = captures.get(usize::try_from(group).ok()?)?;
-            Some(group.as_str().to_owned())
-        }),
-        _ => {
-            call.arity(3..=3)?;
-            by_row_named(name, call, &[Text], move |cells, row| {
-                let replacement = java_replacement(cells[2].text(row));
-                Some(
-                    regex
-                        .replace_all(cells[0].text(row), replacement.as_str())
-                        .into_owned(),
-                )
-            })
-        }
-    }
-}
-
-/// Java writes groups as `$1`, which `regex` would read together with following letters.
-fn java_replacement(text: &str) -> String {
-    let mut result = String::new();
-    let mut rest = text.chars().peekable();
-    while let Some(next) = rest.next() {
-        match next {
-            '\\' => result.extend(rest.next().map(|escaped| {
-                if escaped == '$' {
-                    "$$".to_owned()
-                } else {
-                    escaped.to_string()
-                }
-            })),
-            '$' => {
-                let digits: String =
-                    std::iter::from_fn(|| rest.next_if(char::is_ascii_digit)).collect();
-                result.push_str(&format!("${{{digits}}}"));
-            }
-            other => result.push(other),
-        }
-    }
-    result
 }
 
 /// `value LIKE pattern ESCAPE escape`, or `SIMILAR TO`.
