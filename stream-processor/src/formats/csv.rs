@@ -249,7 +249,10 @@ impl CsvEncoder {
             return output.extend_from_slice(text);
         };
         let safe = quote.max(self.options.delimiter) + 1;
-        if text.len() <= QUOTE_CHECK && text.iter().all(|byte| *byte >= safe) {
+        // Jackson looks for a backslash even if nothing is escaped with it.
+        let escape = self.options.escape.unwrap_or(b'\\');
+        let is_safe = |byte: &u8| *byte >= safe && *byte != escape;
+        if text.len() <= QUOTE_CHECK && text.iter().all(is_safe) {
             return output.extend_from_slice(text);
         }
         output.push(quote);

@@ -55,6 +55,13 @@ pub(crate) fn open(
         "partition.",
     ];
     options::refuse_unknown(table, &known)?;
+    if !table.partitioned_by.is_empty() {
+        // Flink takes these columns from the names of the folders.
+        return Err(Error::invalid(format!(
+            "table {} is PARTITIONED BY, which connector 'filesystem' does not support",
+            table.path
+        )));
+    }
     let format = options::need(table, "format")?;
     let path = local_path(table)?;
     let mut paths = Vec::new();

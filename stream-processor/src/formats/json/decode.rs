@@ -18,6 +18,8 @@ use crate::table::{self, ColumnKind, SqlType, TableDefinition, TypeRoot};
 /// Member names remembered, so that records with random names do not fill the memory.
 const NAMES: usize = 4096;
 
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// The options of the format.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct JsonOptions {
@@ -176,6 +178,8 @@ impl JsonDecoder {
                     scanner.expect(b',')?;
                 }
             }
+            // Jackson passes over a byte order mark; asked last, so that other records do not pay for it.
+            _ if text.starts_with(BYTE_ORDER_MARK) => self.record(&text[BYTE_ORDER_MARK.len()..]),
             _ => Err(Failure::Malformed(scanner.at)),
         }
     }

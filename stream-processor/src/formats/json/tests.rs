@@ -141,6 +141,19 @@ fn nested_values_keep_their_good_parts() {
     .assert_eq(&shown(&columns, &decoded));
 }
 
+#[test]
+fn a_byte_order_mark_is_passed_over() {
+    let columns = [column("i", TypeRoot::Int)];
+    let records: [&[u8]; 3] = [
+        b"\xef\xbb\xbf {\"i\":1}",
+        b" \xef\xbb\xbf{\"i\":2}",
+        b"\xef\xbb\xbf[{\"i\":3},{\"i\":4}]",
+    ];
+    let decoded = decode(&columns, lenient(), &records);
+    assert_eq!(shown(&columns, &decoded), "{\"i\":1}\n{\"i\":3}\n{\"i\":4}");
+    assert_eq!(decoded.n_bad, 1);
+}
+
 /// A repeated name may be spelled with escapes.
 #[test]
 fn of_a_maps_equal_names_the_last_one_counts() {
