@@ -1,7 +1,8 @@
 //! Scripts with the rows that real Flink gave for them: `tests/golden/flink-cases`, made by Flink 2.3.0.
 //!
-//! A case is a folder with `query.sql`, `case.json` and `expected*.jsonl`; `passes.txt` lists the cases that must be
-//! equal. A script outside of the list must be refused or differ, so that the list grows when it can.
+//! A case is a folder with `query.sql`, `case.json` and `expected*.jsonl`. Each is in one of three lists: `passes.txt` has
+//! those that must be equal, `refused.txt` those that must be refused and for what, `differs.txt` those that must differ
+//! and how, each for a reason that stands there. So a case changes its list as soon as it can.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -106,8 +107,16 @@ fn difference(expected: &[String], actual: &[String]) -> Option<String> {
     ))
 }
 
-/// Runs one case; the error says how it differs.
-async fn run(name: &str, parallelism: usize) -> Result<(), String> {
+/// What became of a case.
+enum Outcome {
+    Equal,
+    /// The script ended with this error.
+    Failed(String),
+    /// Its rows are others.
+    Differs(String),
+}
+
+async fn run(name: &str, parallelism: usize) -> Outcome {
     let folder = golden().join("flink-cases").join(name);
     let output = testkit::temp_dir();
     let inputs = format!("file://{}", golden().join("flink-inputs").display());
@@ -115,9 +124,9 @@ async fn run(name: &str, parallelism: usize) -> Result<(), String> {
         .replace("${INPUTS}", &inputs)
         .replace("${OUTPUT}", &format!("file://{}", output.path().display()));
     let script = format!("SET 'parallelism.default' = '{parallelism}';\n{script}");
-    run_script(Config::default(), &script)
-        .await
-        .map_err(|error| testkit_chain(&error))?;
+    if let Err(error) = run_script(Config::default(), &script).await {
+        return Outcome::Failed(testkit_chain(&error));
+    }
     let case: Value = serde_json::from_str(&read(&folder.join("case.json"))).unwrap();
     let lists: Vec<String> =
         serde_json::from_value(case["compare"]["list_columns"].clone()).unwrap();
@@ -150,10 +159,10 @@ async fn run(name: &str, parallelism: usize) -> Result<(), String> {
             }
         };
         if let Some(difference) = found {
-            return Err(format!("{sink}: {difference}"));
+            return Outcome::Differs(format!("{sink}: {difference}"));
         }
     }
-    Ok(())
+    Outcome::Equal
 }
 
 pub(crate) fn testkit_chain(error: &dyn std::error::Error) -> String {
@@ -166,19 +175,74 @@ pub(crate) fn testkit_chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// The lines of a list: the case and what is to be found in its error or difference.
+fn list(name: &str) -> Vec<(String, String)> {
+    let lines = read(&golden().join(name));
+    let lines = lines
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .map(|line| match line.split_once(": ") {
+            Some((case, text)) => (case.to_owned(), text.to_owned()),
+            None => (line.to_owned(), String::new()),
+        })
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn scripts_give_flinks_rows() {
-    let passes = read(&golden().join("passes.txt"));
     let mut failures = Vec::new();
-    for name in passes
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
+    for (name, _) in list("passes.txt") {
         for parallelism in [1, 4] {
-            if let Err(error) = run(name, parallelism).await {
-                failures.push(format!("{name} at parallelism {parallelism}: {error}"));
+            if let Outcome::Failed(what) | Outcome::Differs(what) = run(&name, parallelism).await {
+                failures.push(format!("{name} at parallelism {parallelism}: {what}"));
             }
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_scripts_are_refused_for_what_is_listed() {
+    let mut failures = Vec::new();
+    for (name, construct) in list("refused.txt") {
+        let what = match run(&name, 1).await {
+            Outcome::Failed(error) if error.contains(&construct) => continue,
+            Outcome::Failed(error) => error,
+            Outcome::Differs(difference) => format!("runs, and {difference}"),
+            Outcome::Equal => "is equal now; move it to passes.txt".to_owned(),
+        };
+        failures.push(format!("{name}: {what}"));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_differs_is_known() {
+    let mut failures = Vec::new();
+    for (name, how) in list("differs.txt") {
+        let what = match run(&name, 1).await {
+            Outcome::Failed(what) | Outcome::Differs(what) if what.contains(&how) => continue,
+            Outcome::Failed(what) | Outcome::Differs(what) => what,
+            Outcome::Equal => "is equal now; move it to passes.txt".to_owned(),
+        };
+        failures.push(format!("{name}: {what}"));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn every_case_is_in_one_list() {
+    let mut listed: Vec<String> = ["passes.txt", "refused.txt", "differs.txt"]
+        .into_iter()
+        .flat_map(list)
+        .map(|(name, _)| name)
+        .collect();
+    listed.sort();
+    let cases = fs::read_dir(golden().join("flink-cases")).unwrap();
+    let mut cases: Vec<String> = cases
+        .map(|case| case.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    cases.sort();
+    assert_eq!(listed, cases);
 }

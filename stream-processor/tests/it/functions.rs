@@ -1,0 +1,224 @@
+//! Functions and operators whose results only rows show, against what Flink gives.
+
+use std::path::Path;
+
+use stream_processor::{Config, run_script};
+
+use crate::golden::{testkit_chain, written};
+
+/// What `SELECT <selected> FROM t` writes, sorted, where `t (id INT, s STRING, d DOUBLE, ts TIMESTAMP(3))` has `lines`.
+async fn select(settings: &str, columns: &str, selected: &str, lines: &str) -> Vec<String> {
+    let root = testkit::temp_dir();
+    let output = root.path().join("out");
+    run_script(
+        Config::default(),
+        &script(root.path(), settings, columns, selected, lines),
+    )
+    .await
+    .unwrap_or_else(|error| panic!("{}", testkit_chain(&error)));
+    let mut rows = written(&output);
+    rows.sort();
+    rows
+}
+
+fn script(root: &Path, settings: &str, columns: &str, selected: &str, lines: &str) -> String {
+    let input = root.join("in.jsonl");
+    std::fs::write(&input, lines).unwrap();
+    let with = |path: &Path| {
+        format!(
+            "WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = 'file://{}')",
+            path.display()
+        )
+    };
+    format!(
+        "{settings}
+         CREATE TABLE t (id INT, s STRING, d DOUBLE, ts TIMESTAMP(3)) {};
+         CREATE TABLE o ({columns}) {};
+         INSERT INTO o SELECT {selected} FROM t;",
+        with(&input),
+        with(&root.join("out"))
+    )
+}
+
+const DOUBLES: &str = r#"{"id":1,"d":"NaN"}
+{"id":2,"d":-0.0}
+{"id":3,"d":51}
+{"id":4}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doubles_are_compared_as_in_java() {
+    let rows = select(
+        "",
+        "id INT, above BOOLEAN, enough BOOLEAN, zero BOOLEAN, itself BOOLEAN, distinct_ BOOLEAN, f BOOLEAN, most DOUBLE",
+        "id, d > 50, d >= 0, d = 0, d = d, d IS DISTINCT FROM 0e0, CAST(d AS FLOAT) >= CAST(0 AS FLOAT), GREATEST(d, 7e0)",
+        DOUBLES,
+    )
+    .await;
+    assert_eq!(
+        rows,
+        [
+            r#"{"id":1,"above":false,"enough":false,"zero":false,"itself":false,"distinct_":true,"f":false,"most":"NaN"}"#,
+            r#"{"id":2,"above":false,"enough":true,"zero":true,"itself":true,"distinct_":false,"f":true,"most":7.0}"#,
+            r#"{"id":3,"above":true,"enough":true,"zero":false,"itself":true,"distinct_":true,"f":true,"most":51.0}"#,
+            r#"{"id":4,"above":null,"enough":null,"zero":null,"itself":null,"distinct_":true,"f":null,"most":null}"#,
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nan_passes_no_filter() {
+    let kept =
+        "id FROM t WHERE d >= 0 UNION ALL SELECT id + 10 FROM t WHERE d < 100 UNION ALL SELECT -id";
+    let rows = select("", "id INT", kept, DOUBLES).await.join(" ");
+    assert_eq!(
+        rows,
+        r#"{"id":-1} {"id":-2} {"id":-3} {"id":-4} {"id":12} {"id":13} {"id":2} {"id":3}"#
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_paths_are_strict_unless_they_say_lax() {
+    let rows = select(
+        "",
+        "id INT, plain STRING, error_ STRING, empty_ STRING, lax_empty STRING, lax_error STRING, root STRING, there BOOLEAN",
+        "id, JSON_VALUE(s, '$.b'), JSON_VALUE(s, '$.b' DEFAULT 'E' ON ERROR), JSON_VALUE(s, '$.b' DEFAULT '-7' ON EMPTY),
+         JSON_VALUE(s, 'lax $.b' DEFAULT '-7' ON EMPTY), JSON_VALUE(s, 'lax $.b' DEFAULT 'E' ON ERROR), JSON_VALUE(s, '$'),
+         JSON_EXISTS(s, '$.b')",
+        r#"{"id":1,"s":"{}"}
+{"id":2,"s":"{\"b\":null}"}
+{"id":3,"s":"{\"b\":[1]}"}
+{"id":4,"s":"{\"b\":1.5e1}"}
+{"id":5,"s":"no JSON"}
+{"id":6,"s":"1e-5"}
+{"id":7}
+"#,
+    )
+    .await;
+    let nothing = r#""plain":null,"error_":"E","empty_":null,"lax_empty":"-7","lax_error":null,"#;
+    assert_eq!(
+        rows,
+        [
+            format!(r#"{{"id":1,{nothing}"root":null,"there":false}}"#),
+            format!(r#"{{"id":2,{nothing}"root":null,"there":false}}"#),
+            format!(r#"{{"id":3,{nothing}"root":null,"there":true}}"#),
+            r#"{"id":4,"plain":"15","error_":"15","empty_":"15","lax_empty":"15","lax_error":"15","root":null,"there":true}"#
+                .to_owned(),
+            format!(r#"{{"id":5,{nothing}"root":null,"there":false}}"#),
+            format!(r#"{{"id":6,{nothing}"root":"0.00001","there":false}}"#),
+            r#"{"id":7,"plain":null,"error_":null,"empty_":null,"lax_empty":null,"lax_error":null,"root":null,"there":null}"#
+                .to_owned(),
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timestamps_of_all_years_are_exact() {
+    let rows = select(
+        "",
+        "id INT, micros TIMESTAMP(6), text STRING, y BIGINT, later TIMESTAMP(3), parsed TIMESTAMP(3), cut TIMESTAMP(3), f STRING",
+        "id, CAST(ts AS TIMESTAMP(6)), CAST(ts AS STRING), EXTRACT(YEAR FROM ts), ts + INTERVAL '1' DAY,
+         TO_TIMESTAMP(s), FLOOR(ts TO MONTH), DATE_FORMAT(ts, 'yyyy/MM/dd')",
+        r#"{"id":1,"s":"9999-12-31 00:00:00","ts":"9999-12-30 23:59:59.999"}
+{"id":2,"s":"0001-01-01 00:00:00","ts":"0001-01-01 00:00:00"}
+"#,
+    )
+    .await;
+    assert_eq!(
+        rows,
+        [
+            r#"{"id":1,"micros":"9999-12-30 23:59:59.999","text":"9999-12-30 23:59:59.999","y":9999,"later":"9999-12-31 23:59:59.999","parsed":"9999-12-31 00:00:00","cut":"9999-12-01 00:00:00","f":"9999/12/30"}"#,
+            r#"{"id":2,"micros":"0001-01-01 00:00:00","text":"0001-01-01 00:00:00.000","y":1,"later":"0001-01-02 00:00:00","parsed":"0001-01-01 00:00:00","cut":"0001-01-01 00:00:00","f":"0001/01/01"}"#,
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instants_of_texts_and_numbers() {
+    let rows = select(
+        "SET 'table.local-time-zone' = 'Asia/Tokyo';",
+        "id INT, text TIMESTAMP_LTZ(3), half TIMESTAMP_LTZ(3), far TIMESTAMP_LTZ(3), last TIMESTAMP_LTZ(3)",
+        "id, TO_TIMESTAMP_LTZ(s), TO_TIMESTAMP_LTZ(d, 0), TO_TIMESTAMP_LTZ(253402300800, 0), TO_TIMESTAMP_LTZ(253402300799999, 3)",
+        r#"{"id":1,"s":"2026-03-01 10:00:00","d":1.5}
+"#,
+    )
+    .await;
+    assert_eq!(
+        rows,
+        [
+            r#"{"id":1,"text":"2026-03-01 10:00:00Z","half":"1970-01-01 00:00:01.5Z","far":null,"last":"9999-12-31 23:59:59.999Z"}"#
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_and_wall_clocks_are_instants_of_the_sessions_zone() {
+    let rows = select(
+        "SET 'table.local-time-zone' = 'Asia/Tokyo';",
+        "id INT, before_ BOOLEAN, same BOOLEAN, either_ TIMESTAMP_LTZ(3)",
+        "id, TO_TIMESTAMP_LTZ(s) > '2026-03-01 18:59:59', TO_TIMESTAMP_LTZ(s) = '2026-03-01 19:00:00',
+         COALESCE(ts, TO_TIMESTAMP_LTZ(s))",
+        r#"{"id":1,"s":"2026-03-01 10:00:00","ts":"2026-03-01 10:00:00"}
+{"id":2,"s":"2026-03-01 10:00:00"}
+"#,
+    )
+    .await;
+    assert_eq!(
+        rows,
+        [
+            r#"{"id":1,"before_":true,"same":true,"either_":"2026-03-01 01:00:00Z"}"#,
+            r#"{"id":2,"before_":true,"same":true,"either_":"2026-03-01 10:00:00Z"}"#,
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_are_cut_and_matched_as_in_java() {
+    let rows = select(
+        "",
+        "id INT, less STRING, none STRING, r STRING, dollar STRING, digits STRING, empty_ BOOLEAN",
+        r"id, SUBSTRING(s, 1, id - 2), SUBSTRING(s, 2, -1), REGEXP_REPLACE(s, '\W', ''), REGEXP_REPLACE(s, '(r)', '$1$1'),
+          REGEXP_EXTRACT(s, '\d+'), REGEXP(s, '')",
+        r#"{"id":1,"s":"Größe ٣7"}
+{"id":3,"s":"Größe"}
+"#,
+    )
+    .await;
+    assert_eq!(
+        rows,
+        [
+            r#"{"id":1,"less":null,"none":null,"r":"Gre7","dollar":"G$1$1öße ٣7","digits":"7","empty_":false}"#,
+            r#"{"id":3,"less":"G","none":null,"r":"Gre","dollar":"G$1$1öße","digits":null,"empty_":false}"#,
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_java_reads_in_another_way_is_refused() {
+    let root = testkit::temp_dir();
+    let script = script(root.path(), "", "f BOOLEAN", "REGEXP(s, 'a++')", "{}");
+    let error = run_script(Config::default(), &script).await.unwrap_err();
+    let error = testkit_chain(&error);
+    assert!(error.contains("possessive"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_of_files_are_refused() {
+    let root = testkit::temp_dir();
+    let folder = root.path().join("in/dt=2026-01-01");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("rows.jsonl"), "{\"id\":1}\n").unwrap();
+    let at = |name: &str| root.path().join(name).display().to_string();
+    let script = format!(
+        "CREATE TABLE t (id INT, dt STRING) PARTITIONED BY (dt)
+           WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = 'file://{}');
+         CREATE TABLE o (id INT, dt STRING)
+           WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = 'file://{}');
+         INSERT INTO o SELECT id, dt FROM t;",
+        at("in"),
+        at("out")
+    );
+    let error = run_script(Config::default(), &script).await.unwrap_err();
+    let error = testkit_chain(&error);
+    assert!(error.contains("PARTITIONED BY"), "{error}");
+}
