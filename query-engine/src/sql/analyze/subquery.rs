@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use datafusion::common::Spans;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Subquery, Volatility, lit};
+use datafusion::logical_expr::{
+    Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Subquery, Volatility, lit,
+};
 
 use super::Analyzer;
 use super::expr::{Context, Typed};
@@ -64,6 +66,8 @@ impl Analyzer<'_> {
     ) -> Result<Typed> {
         self.not_under_try(pos, "a subquery")?;
         let (plan, field, outer) = self.one_column(pos, query, cx)?;
+        // One aggregate of all rows is the usual correlated subquery, and DataFusion knows its value without rows.
+        correlation_above(pos, "a correlated subquery", &plan, 1)?;
         // A correlated one becomes an outer join, which knows that it may find nothing.
         let plan = if outer.is_empty() {
             self.perhaps_empty(plan)?
@@ -110,6 +114,8 @@ impl Analyzer<'_> {
         self.not_under_try(pos, "EXISTS")?;
         let (relation, outer) = self.inner_query(query, cx)?;
         if conjunct {
+            let rows = any_rows(&relation.plan);
+            correlation_above(pos, "a correlated EXISTS", rows, 0)?;
             return Ok(Typed::boolean(Expr::Exists(Exists::new(
                 subquery(relation.plan, outer),
                 negated,
@@ -166,6 +172,11 @@ impl Analyzer<'_> {
         let left = self.coerce(left, &ty)?;
         let (plan, column) = self.converted(plan, &field, &ty)?;
         if conjunct && !ty.has_float() {
+            // The anti join of a NOT IN that knows of NULLs has no place for another condition.
+            if negated && !outer.is_empty() {
+                return Err(Failure::unsupported(pos, "a correlated NOT IN subquery"));
+            }
+            correlation_above(pos, "a correlated IN subquery", &plan, 0)?;
             let inner = subquery(plan, outer);
             return Ok(Typed::boolean(Expr::InSubquery(InSubquery::new(
                 Box::new(left),
@@ -254,6 +265,58 @@ impl Analyzer<'_> {
             .build()?;
         Ok(Expr::ScalarSubquery(subquery(plan, Vec::new())))
     }
+}
+
+/// The plan that has rows whenever this one has: neither what is selected nor how many rows are kept matters to EXISTS.
+fn any_rows(plan: &LogicalPlan) -> &LogicalPlan {
+    match plan {
+        LogicalPlan::Projection(projection) => any_rows(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => any_rows(&alias.input),
+        LogicalPlan::Limit(limit) if limit.skip.is_none() => any_rows(&limit.input),
+        other => other,
+    }
+}
+
+/// Refuses what DataFusion's joins would answer otherwise: they take the correlated conditions out of the subquery,
+/// past nodes that then see rows which the conditions would have kept from them. `aggregates` of all rows are allowed.
+fn correlation_above(pos: Pos, what: &str, plan: &LogicalPlan, aggregates: usize) -> Result<()> {
+    let mut obstacles = Vec::new();
+    let mut found = 0;
+    correlated(plan, &mut |node| match node {
+        LogicalPlan::Aggregate(aggregate) if counts_nothing(&aggregate.group_expr) => {
+            found += 1;
+            if found > aggregates {
+                obstacles.push("an aggregate without GROUP BY");
+            }
+        }
+        LogicalPlan::Limit(_) => obstacles.push("LIMIT or OFFSET"),
+        LogicalPlan::Window(_) => obstacles.push("a window function"),
+        LogicalPlan::Join(join) if join.join_type != JoinType::Inner => {
+            obstacles.push("an outer join, INTERSECT or EXCEPT");
+        }
+        _ => {}
+    });
+    match obstacles.first() {
+        Some(obstacle) => Err(Failure::unsupported(pos, format!("{what} over {obstacle}"))),
+        None => Ok(()),
+    }
+}
+
+/// Is there a group of all rows, which is one also where there are none?
+fn counts_nothing(group_by: &[Expr]) -> bool {
+    group_by.is_empty() || matches!(group_by, [Expr::GroupingSet(_)])
+}
+
+/// Visits the nodes with a reference to the outer query in them or below; are there any?
+fn correlated<'p>(plan: &'p LogicalPlan, visit: &mut impl FnMut(&'p LogicalPlan)) -> bool {
+    let mut outer = plan.contains_outer_reference();
+    for input in plan.inputs() {
+        outer |= correlated(input, visit);
+    }
+    if outer {
+        visit(plan);
+    }
+    outer
 }
 
 fn subquery(plan: LogicalPlan, outer_ref_columns: Vec<Expr>) -> Subquery {
