@@ -20,7 +20,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::sql::analyze::Typed;
 use crate::types::{Type, list_field, row_fields};
 
-pub(crate) use json::of_value;
+pub(crate) use json::text_for;
 pub(crate) use times::raw;
 
 /// A conversion of whole arrays.

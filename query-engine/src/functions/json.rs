@@ -1,14 +1,16 @@
 //! JSON: parsing, printing, and values at a path.
 
+pub(crate) mod node;
+
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, BooleanArray, Int64Array, StringArray};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
-use serde_json::Value;
 
+use self::node::{Node, is_fraction};
 use super::Table;
-use super::cast::{self, of_value};
+use super::cast;
 use super::kernel::{Args, Kernel, OnFailure, done};
 use crate::failure::{Code, Failure, Result};
 use crate::sql::analyze::Typed;
@@ -70,25 +72,78 @@ fn path(text: &str) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-fn walk<'v>(value: &'v Value, steps: &[Step]) -> Option<&'v Value> {
-    steps.iter().try_fold(value, |value, step| match step {
-        Step::Key(key) => value.as_object()?.get(key),
-        Step::Index(index) => value.as_array()?.get(*index),
-    })
-}
-
-/// Lax mode: a key of an array is the key of its only element.
-fn walk_lax<'v>(value: &'v Value, steps: &[Step]) -> Option<&'v Value> {
+fn walk<'v>(value: &'v Node, steps: &[Step]) -> Option<&'v Node> {
     steps
         .iter()
         .try_fold(value, |value, step| match (step, value) {
-            (Step::Key(key), Value::Array(items)) if items.len() == 1 => {
-                items[0].as_object()?.get(key)
-            }
-            (Step::Key(key), _) => value.as_object()?.get(key),
-            (Step::Index(0), other) if !other.is_array() => Some(other),
-            (Step::Index(index), _) => value.as_array()?.get(*index),
+            // The first of a name, as a reader finds it that stops there.
+            (Step::Key(key), Node::Object(members)) => member(members, key).next(),
+            (Step::Index(index), Node::Array(items)) => items.get(*index),
+            _ => None,
         })
+}
+
+fn member<'v>(
+    members: &'v [(String, Node)],
+    key: &str,
+) -> impl DoubleEndedIterator<Item = &'v Node> {
+    members
+        .iter()
+        .filter(move |(name, _)| name == key)
+        .map(|(_, value)| value)
+}
+
+/// Lax mode: a key of an array is that of each of its elements, and an element of anything else is the thing itself.
+fn walk_lax<'v>(value: &'v Node, steps: &[Step]) -> Vec<&'v Node> {
+    let mut found = vec![value];
+    for step in steps {
+        found = match step {
+            Step::Key(key) => found
+                .into_iter()
+                .flat_map(|value| match value {
+                    Node::Array(items) => items.as_slice(),
+                    other => std::slice::from_ref(other),
+                })
+                .filter_map(|value| match value {
+                    Node::Object(members) => member(members, key).next_back(),
+                    _ => None,
+                })
+                .collect(),
+            Step::Index(index) => found
+                .into_iter()
+                .filter_map(|value| match value {
+                    Node::Array(items) => items.get(*index),
+                    other => (*index == 0).then_some(other),
+                })
+                .collect(),
+        };
+    }
+    found
+}
+
+/// What a path comes to where it may come to one value only.
+fn only<'v>(found: &[&'v Node]) -> Option<&'v Node> {
+    match found {
+        [only] => Some(only),
+        _ => None,
+    }
+}
+
+fn size(value: &Node) -> i64 {
+    let size = match value {
+        Node::Array(items) => items.len(),
+        Node::Object(members) => members.len(),
+        _ => 0,
+    };
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// A number as the engine of `json_value` has it; an integer beyond bigint is an error there, which is NULL.
+fn is_value(value: &Node) -> bool {
+    match value {
+        Node::Number(digits) => is_fraction(digits) || digits.parse::<i64>().is_ok(),
+        other => other.is_scalar(),
+    }
 }
 
 /// `json_extract`, `json_extract_scalar`, `json_size`.
@@ -130,35 +185,30 @@ pub(crate) fn path_call(name: &str, values: Vec<Typed>, on_failure: OnFailure) -
     let kind = name.to_owned();
     let run = move |args: &Args| {
         let found = |row: usize| {
-            args.str(0, row)
-                .and_then(|text| serde_json::from_str::<Value>(text).ok())
-                .and_then(|value| walk(&value, &steps).cloned())
+            let value = Node::parse(args.str(0, row)?)?;
+            walk(&value, &steps).cloned()
         };
         match kind.as_str() {
             "json_extract" => done(
                 (0..args.rows)
-                    .map(|row| found(row).map(|value| value.to_string()))
+                    .map(|row| found(row).map(|value| value.doubled().to_string()))
                     .collect::<StringArray>(),
             ),
             "json_size" => done(
                 (0..args.rows)
-                    .map(|row| {
-                        found(row).map(|value| match value {
-                            Value::Array(items) => i64::try_from(items.len()).unwrap_or(i64::MAX),
-                            Value::Object(fields) => {
-                                i64::try_from(fields.len()).unwrap_or(i64::MAX)
-                            }
-                            _ => 0,
-                        })
-                    })
+                    .map(|row| found(row).as_ref().map(size))
                     .collect::<Int64Array>(),
             ),
             _ => done(
                 (0..args.rows)
                     .map(|row| {
                         found(row)
-                            .filter(|value| !value.is_array() && !value.is_object())
-                            .and_then(|value| of_value(&value))
+                            .filter(Node::is_scalar)
+                            .and_then(|value| match value {
+                                Node::Null => None,
+                                Node::Text(text) => Some(text),
+                                other => Some(other.to_string()),
+                            })
                     })
                     .collect::<StringArray>(),
             ),
@@ -214,42 +264,40 @@ pub(crate) fn standard_call(
     } else {
         Type::VARCHAR
     };
+    let wanted = returning.clone();
     let run = move |args: &Args| -> Result<ArrayRef> {
-        let found = |row: usize| {
-            args.str(0, row)
-                .and_then(|text| serde_json::from_str::<Value>(text).ok())
-                .map(|value| walk_lax(&value, &steps).cloned())
-        };
+        let value = |row: usize| args.str(0, row).and_then(Node::parse);
         match kind.as_str() {
             "json_exists" => done(
                 (0..args.rows)
                     .map(|row| {
-                        if args.is_null(0, row) {
-                            None
-                        } else {
-                            Some(found(row).flatten().is_some())
-                        }
+                        args.str(0, row)?;
+                        Some(value(row).is_some_and(|value| !walk_lax(&value, &steps).is_empty()))
                     })
                     .collect::<BooleanArray>(),
             ),
             "json_value" => done(
                 (0..args.rows)
                     .map(|row| {
-                        found(row)
-                            .flatten()
-                            .filter(|value| !value.is_array() && !value.is_object())
-                            .and_then(|value| of_value(&value))
+                        let value = value(row)?;
+                        let found =
+                            only(&walk_lax(&value, &steps)).filter(|value| is_value(value))?;
+                        cast::text_for(found, &wanted)
                     })
                     .collect::<StringArray>(),
             ),
             _ => done(
                 (0..args.rows)
-                    .map(|row| found(row).flatten().map(|value| value.to_string()))
+                    .map(|row| {
+                        let value = value(row)?;
+                        only(&walk_lax(&value, &steps))
+                            .map(|found| found.clone().doubled().to_string())
+                    })
                     .collect::<StringArray>(),
             ),
         }
     };
-    let key = format!("{text}{}", input.ty);
+    let key = format!("{text}{}{returning}", input.ty);
     let input = cast::plain(input.expr, &Type::VARCHAR);
     let made = Typed::new(
         Kernel::call(
@@ -272,9 +320,9 @@ fn parsed(args: &Args) -> Result<ArrayRef> {
     let rows = (0..args.rows).map(|row| {
         args.str(0, row)
             .map(|text| {
-                serde_json::from_str::<Value>(text)
-                    .map(|value| value.to_string())
-                    .map_err(|_| {
+                Node::parse(text)
+                    .map(|value| value.canonical().to_string())
+                    .ok_or_else(|| {
                         Failure::new(
                             Code::InvalidFunctionArgument,
                             format!("Cannot convert value to JSON: '{text}'"),
@@ -299,8 +347,8 @@ pub(super) fn register(table: &mut Table) {
                 done(
                     (0..args.rows)
                         .map(|row| {
-                            let value: Value = serde_json::from_str(args.str(0, row)?).ok()?;
-                            i64::try_from(value.as_array()?.len()).ok()
+                            let value = Node::parse(args.str(0, row)?)?;
+                            matches!(value, Node::Array(_)).then(|| size(&value))
                         })
                         .collect::<Int64Array>(),
                 )

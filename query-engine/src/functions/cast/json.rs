@@ -3,64 +3,62 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
-use datafusion::arrow::datatypes::{Float32Type, Float64Type};
-use serde_json::{Map, Number, Value};
+use datafusion::arrow::datatypes::{Decimal128Type, Float32Type, Float64Type};
 
 use super::{Step, invalid, scalar_text};
 use crate::failure::{Code, Failure, Result};
+use crate::functions::datetime::text;
+use crate::functions::json::node::{self, Node};
 use crate::types::Type;
 
 /// A value of any type as json.
-pub(crate) fn to_value(ty: &Type, array: &ArrayRef, row: usize) -> Result<Value> {
+fn to_node(ty: &Type, array: &ArrayRef, row: usize) -> Result<Node> {
     if *ty == Type::Unknown || array.is_null(row) {
-        return Ok(Value::Null);
+        return Ok(Node::Null);
     }
     Ok(match ty {
-        Type::Boolean => Value::Bool(array.as_boolean().value(row)),
-        Type::Real => double(f64::from(array.as_primitive::<Float32Type>().value(row)))?,
-        Type::Double => double(array.as_primitive::<Float64Type>().value(row))?,
-        ty if ty.is_numeric() => number(&scalar_text(ty, array, row))?,
+        Type::Boolean => Node::Bool(array.as_boolean().value(row)),
+        Type::Real | Type::Double => float(ty, array, row)?,
+        Type::Decimal(_, scale) => Node::Number(node::decimal(
+            array.as_primitive::<Decimal128Type>().value(row),
+            *scale,
+        )),
+        ty if ty.is_integer() => Node::Number(scalar_text(ty, array, row)),
         Type::Json => parse(array.as_string::<i32>().value(row))?,
         Type::Varchar(_)
         | Type::Date
         | Type::Timestamp(_)
         | Type::TimestampTz(..)
         | Type::Time(_)
-        | Type::Uuid => Value::String(scalar_text(ty, array, row)),
+        | Type::Uuid => Node::Text(scalar_text(ty, array, row)),
         Type::Array(element) => {
             let items = array.as_list::<i32>().value(row);
-            Value::Array(
+            Node::Array(
                 (0..items.len())
-                    .map(|at| to_value(element, &items, at))
+                    .map(|at| to_node(element, &items, at))
                     .collect::<Result<_>>()?,
             )
         }
         Type::Map(key, value) => {
             let entries = array.as_map().value(row);
-            let mut object = Map::new();
-            for at in 0..entries.len() {
-                object.insert(
-                    scalar_text(key, entries.column(0), at),
-                    to_value(value, entries.column(1), at)?,
-                );
-            }
-            Value::Object(object)
+            let mut members = (0..entries.len())
+                .map(|at| {
+                    Ok((
+                        key_text(key, entries.column(0), at),
+                        to_node(value, entries.column(1), at)?,
+                    ))
+                })
+                .collect::<Result<Vec<_>>>()?;
+            node::sort_members(&mut members);
+            Node::Object(members)
         }
         Type::Row(fields) => {
             let columns = array.as_struct();
-            let mut object = Map::new();
-            for (index, (name, field)) in fields.iter().enumerate() {
-                let name = name.clone().unwrap_or_default();
-                let value = to_value(field, columns.column(index), row)?;
-                // Trino writes both members; an object of ours holds a name once.
-                if object.insert(name, value).is_some() {
-                    return Err(Failure::new(
-                        Code::NotSupported,
-                        "casting a row with two fields of one name, or without names, to json is not supported",
-                    ));
-                }
-            }
-            Value::Object(object)
+            let members = fields.iter().enumerate().map(|(index, (name, field))| {
+                let value = to_node(field, columns.column(index), row)?;
+                Ok((name.clone().unwrap_or_default(), value))
+            });
+            Node::Object(members.collect::<Result<_>>()?)
         }
         other => {
             return Err(Failure::new(
@@ -71,18 +69,26 @@ pub(crate) fn to_value(ty: &Type, array: &ArrayRef, row: usize) -> Result<Value>
     })
 }
 
-fn double(value: f64) -> Result<Value> {
-    Number::from_f64(value)
-        .map(Value::Number)
-        .ok_or_else(|| invalid(format!("Cannot cast {value} to JSON")))
+fn float(ty: &Type, array: &ArrayRef, row: usize) -> Result<Node> {
+    let text = key_text(ty, array, row);
+    if text.ends_with(|c: char| c.is_ascii_digit()) {
+        Ok(Node::Number(text))
+    } else {
+        Err(invalid(format!("Cannot cast {text} to JSON")))
+    }
 }
 
-fn number(text: &str) -> Result<Value> {
-    serde_json::from_str(text).map_err(|_| invalid(format!("Cannot cast {text} to JSON")))
+/// A map's key as the name of a member: floats are spelled as Java prints them, not as a cast does.
+fn key_text(ty: &Type, array: &ArrayRef, row: usize) -> String {
+    match ty {
+        Type::Real => node::real(array.as_primitive::<Float32Type>().value(row)),
+        Type::Double => node::double(array.as_primitive::<Float64Type>().value(row)),
+        ty => scalar_text(ty, array, row),
+    }
 }
 
-fn parse(text: &str) -> Result<Value> {
-    serde_json::from_str(text).map_err(|_| {
+fn parse(text: &str) -> Result<Node> {
+    Node::parse(text).ok_or_else(|| {
         Failure::new(
             Code::InvalidFunctionArgument,
             format!("Cannot convert value to JSON: '{text}'"),
@@ -103,19 +109,34 @@ pub(super) fn encode(from: &Type) -> Result<Step> {
             if array.is_null(row) {
                 Ok(None)
             } else {
-                Ok(Some(to_value(&from, array, row)?.to_string()))
+                Ok(Some(to_node(&from, array, row)?.to_string()))
             }
         });
         Ok(Arc::new(rows.collect::<Result<StringArray>>()?))
     })))
 }
 
-/// The text of a json scalar, as a varchar cast gives it; `None` is NULL.
-pub(crate) fn of_value(value: &Value) -> Option<String> {
+/// The text of a json scalar from which a cast makes a value of type `to`; `None` is NULL.
+pub(crate) fn text_for(value: &Node, to: &Type) -> Option<String> {
     match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Null => None,
+        Node::Text(text) => Some(text.clone()),
+        Node::Null => None,
+        Node::Bool(truth) if to.is_numeric() => Some(u8::from(*truth).to_string()),
+        Node::Number(digits) => Some(number_for(digits, to)),
         other => Some(other.to_string()),
+    }
+}
+
+/// Trino reads a number with a fraction as a double and casts that.
+fn number_for(digits: &str, to: &Type) -> String {
+    let Ok(value) = digits.parse::<f64>() else {
+        return digits.to_owned();
+    };
+    match to {
+        Type::Boolean => (value != 0.0).to_string(),
+        to if to.is_varchar() && node::is_fraction(digits) => text::double(value),
+        to if to.is_integer() && node::is_fraction(digits) => format!("{}", value.round()),
+        _ => digits.to_owned(),
     }
 }
 
@@ -147,9 +168,9 @@ pub(super) fn decode(to: &Type, zone: &Arc<str>) -> Result<Step> {
             None => scalars(&values, &to, &zone),
             Some(element) => {
                 let lists = values.iter().map(|value| match value {
-                    None | Some(Value::Null) => Ok(None),
-                    Some(Value::Array(items)) => {
-                        let items: Vec<Option<Value>> = items.iter().cloned().map(Some).collect();
+                    None | Some(Node::Null) => Ok(None),
+                    Some(Node::Array(items)) => {
+                        let items: Vec<Option<Node>> = items.iter().cloned().map(Some).collect();
                         scalars(&items, element, &zone).map(Some)
                     }
                     Some(other) => Err(invalid(format!(
@@ -162,19 +183,14 @@ pub(super) fn decode(to: &Type, zone: &Arc<str>) -> Result<Step> {
     })))
 }
 
-fn scalars(values: &[Option<Value>], to: &Type, zone: &Arc<str>) -> Result<ArrayRef> {
+fn scalars(values: &[Option<Node>], to: &Type, zone: &Arc<str>) -> Result<ArrayRef> {
     let texts = values.iter().map(|value| match value {
         None => Ok(None),
         Some(value) if *to == Type::Json => Ok(Some(value.to_string())),
-        Some(Value::Array(_) | Value::Object(_)) => Err(invalid(format!(
+        Some(Node::Array(_) | Node::Object(_)) => Err(invalid(format!(
             "Cannot cast to {to}: the value is not a scalar"
         ))),
-        Some(Value::Bool(truth)) if to.is_numeric() => Ok(Some(u8::from(*truth).to_string())),
-        Some(Value::Number(number)) if to.is_integer() && number.as_i64().is_none() => {
-            let rounded = number.as_f64().map(f64::round).unwrap_or(f64::NAN);
-            Ok(Some(format!("{rounded}")))
-        }
-        Some(value) => Ok(of_value(value)),
+        Some(value) => Ok(text_for(value, to)),
     });
     let texts: ArrayRef = Arc::new(texts.collect::<Result<StringArray>>()?);
     if *to == Type::Json {

@@ -8,6 +8,7 @@ use super::Analyzer;
 use super::expr::Typed;
 use crate::failure::{Code, Failure, Pos, Result};
 use crate::functions::datetime::parse;
+use crate::functions::json::node::Node;
 use crate::functions::{cast, interval};
 use crate::sql::ast::{self, Kind, TypeKind, TypeName, Unit};
 use crate::types::Type;
@@ -72,8 +73,9 @@ impl Analyzer<'_> {
             "decimal" => decimal_text(text, pos),
             "varchar" => Ok(text_literal(text)),
             "json" => {
-                let value: serde_json::Value = serde_json::from_str(text)
-                    .map_err(|_| invalid(pos, format!("'{text}' is not a valid JSON literal")))?;
+                let value = Node::parse(text)
+                    .ok_or_else(|| invalid(pos, format!("'{text}' is not a valid JSON literal")))?
+                    .canonical();
                 Ok(Typed::literal(
                     ScalarValue::Utf8(Some(value.to_string())),
                     Type::Json,
