@@ -311,5 +311,21 @@ pub(crate) fn coerces(from: &Type, to: &Type) -> bool {
     }
 }
 
+/// Would a time of the session's zone be shown in another one as a value of type `to`?
+pub(crate) fn changes_zone(from: &Type, to: &Type, session: &str) -> bool {
+    match (from, to) {
+        (Type::Date | Type::Timestamp(_), Type::TimestampTz(_, zone)) => **zone != *session,
+        (Type::Array(from), Type::Array(to)) => changes_zone(from, to, session),
+        (Type::Map(from_key, from), Type::Map(to_key, to)) => {
+            changes_zone(from_key, to_key, session) || changes_zone(from, to, session)
+        }
+        (Type::Row(from), Type::Row(to)) => from
+            .iter()
+            .zip(to)
+            .any(|((_, from), (_, to))| changes_zone(from, to, session)),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,7 @@ use crate::sql::analyze::Typed;
 use crate::types::{Type, list_field, row_fields};
 
 pub(crate) use json::text_for;
-pub(crate) use times::raw;
+pub(crate) use times::{raw, rounded};
 
 /// A conversion of whole arrays.
 pub(crate) type Convert = Arc<dyn Fn(&ArrayRef) -> Result<ArrayRef> + Send + Sync>;
@@ -142,7 +142,7 @@ fn step(from: &Type, to: &Type, zone: &Arc<str>) -> Result<Step> {
         (Type::Row(a), Type::Row(b)) if a.len() == b.len() => row(a, b, zone),
         (Type::Uuid, Type::Varbinary) => Ok(Step::Arrow),
         _ => numbers::step(from, to)
-            .or_else(|| times::step(from, to))
+            .or_else(|| times::step(from, to, zone))
             .ok_or_else(|| refused(from, to)),
     }
 }

@@ -19,7 +19,7 @@ use super::kernel::{Args, Kernel, OnFailure, Run, done};
 use super::{Invocation, cast, interval};
 use crate::failure::{Code, Failure, Result};
 use crate::sql::analyze::Typed;
-use crate::types::Type;
+use crate::types::{Type, UTC};
 use parse::{Zone, date_at, days_of, time_at, units};
 
 pub(super) use table::register;
@@ -113,15 +113,28 @@ impl Clock {
         time.map(Some).ok_or_else(out_of_range)
     }
 
-    /// The number a local time is stored as.
-    fn write(&self, local: NaiveDateTime) -> Option<i64> {
+    /// The number a local time is stored as that was made of the one at a row.
+    fn write(&self, local: NaiveDateTime, args: &Args, arg: usize, row: usize) -> Option<i64> {
         match self {
             Clock::Date => Some(i64::from(days_of(local.date()))),
             Clock::Time => units(local, false).map(|micros| micros.rem_euclid(86_400_000_000)),
-            Clock::Stamp { nanos, zone } => zone
-                .instant(local)
+            Clock::Stamp { nanos, zone } => time_at(raw(args, arg, row), *nanos)
+                .and_then(|made_of| zone.instant_near(local, made_of))
                 .and_then(|instant| units(instant, *nanos)),
         }
+    }
+
+    /// The local time at a row to the millisecond, which is as fine as Trino formats it: half up.
+    fn read_rounded(&self, args: &Args, arg: usize, row: usize) -> Result<Option<NaiveDateTime>> {
+        let Clock::Stamp { nanos, zone } = self else {
+            return self.read(args, arg, row);
+        };
+        if args.is_null(arg, row) {
+            return Ok(None);
+        }
+        let millis = cast::rounded(raw(args, arg, row), if *nanos { 9 } else { 6 }, 3);
+        let time = time_at(millis, *nanos).map(|time| zone.local(time));
+        time.map(Some).ok_or_else(out_of_range)
     }
 
     fn array(&self, values: Int64Array, shape: &DataType) -> Result<ArrayRef> {
@@ -245,12 +258,17 @@ fn added(time: NaiveDateTime, unit: Unit, n: i64) -> Option<NaiveDateTime> {
 fn between(from: NaiveDateTime, to: NaiveDateTime, unit: Unit) -> i64 {
     let millis = to.signed_duration_since(from).num_milliseconds();
     let months = || {
+        // Counted from the earlier one, so that the other way round it is the same number of months.
+        let (from, to, sign) = if from <= to {
+            (from, to, 1)
+        } else {
+            (to, from, -1)
+        };
         let all = i64::from(to.year() - from.year()) * 12 + i64::from(to.month())
             - i64::from(from.month());
         // A month is whole when adding it does not pass the end.
-        match interval::add_months(from, all) {
-            Some(reached) if all > 0 && reached > to => all - 1,
-            Some(reached) if all < 0 && reached < to => all + 1,
+        sign * match interval::add_months(from, all) {
+            Some(reached) if reached > to => all - 1,
             _ => all,
         }
     };
@@ -290,10 +308,17 @@ fn date_trunc(call: &Invocation) -> Result<Run> {
             let (Some(name), Some(time)) = (args.str(0, row), clock.read(args, 1, row)?) else {
                 return Ok(None);
             };
-            clock
-                .write(truncated(time, unit(name, &ty)?))
-                .map(Some)
-                .ok_or_else(out_of_range)
+            let unit = unit(name, &ty)?;
+            let made = truncated(time, unit);
+            let made = match &clock {
+                // The clock may show the same hour twice: the instant moves as far as the clock does.
+                Clock::Stamp { nanos, .. } if is_clock_unit(unit) => {
+                    time_at(raw(args, 1, row), *nanos)
+                        .and_then(|instant| units(instant - (time - made), *nanos))
+                }
+                _ => clock.write(made, args, 1, row),
+            };
+            made.map(Some).ok_or_else(out_of_range)
         });
         clock.array(rows.collect::<Result<Int64Array>>()?, &shape)
     }))
@@ -318,7 +343,7 @@ fn date_add(call: &Invocation) -> Result<Run> {
                         .and_then(|time| added(time, unit, n))
                         .and_then(|time| units(time, *nanos))
                 }
-                _ => added(local, unit, n).and_then(|time| clock.write(time)),
+                _ => added(local, unit, n).and_then(|time| clock.write(time, args, 2, row)),
             };
             made.map(Some).ok_or_else(out_of_range)
         });
@@ -326,9 +351,30 @@ fn date_add(call: &Invocation) -> Result<Run> {
     }))
 }
 
+/// One clock for both times, as in Trino: the first one's zone, but UTC where the precision is above milliseconds.
+fn one_clock(from: &Type, to: &Type) -> Result<(Clock, Clock)> {
+    let (Type::TimestampTz(a, zone), Type::TimestampTz(b, _)) = (from, to) else {
+        return Ok((Clock::of(from)?, Clock::of(to)?));
+    };
+    let zone = if *a.max(b) > 3 {
+        Arc::from(UTC)
+    } else {
+        Arc::clone(zone)
+    };
+    Ok((
+        Clock::of(&Type::TimestampTz(*a, Arc::clone(&zone)))?,
+        Clock::of(&Type::TimestampTz(*b, zone))?,
+    ))
+}
+
+/// Without what is behind the milliseconds.
+fn millis_of(time: NaiveDateTime) -> NaiveDateTime {
+    time - TimeDelta::nanoseconds(i64::from(time.nanosecond() % 1_000_000))
+}
+
 fn date_diff(call: &Invocation) -> Result<Run> {
     let ty = call.types[1].clone();
-    let (from, to) = (Clock::of(&ty)?, Clock::of(&call.types[2])?);
+    let (from, to) = one_clock(&ty, &call.types[2])?;
     Ok(Arc::new(move |args| {
         let rows = (0..args.rows).map(|row| {
             let Some(name) = args.str(0, row) else {
@@ -343,7 +389,7 @@ fn date_diff(call: &Invocation) -> Result<Run> {
             };
             Ok(read(&from, 1)?
                 .zip(read(&to, 2)?)
-                .map(|(from, to)| between(from, to, unit)))
+                .map(|(from, to)| between(millis_of(from), millis_of(to), unit)))
         });
         done(rows.collect::<Result<Int64Array>>()?)
     }))

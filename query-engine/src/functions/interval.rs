@@ -251,8 +251,14 @@ pub(crate) fn add_months(time: NaiveDateTime, months: i64) -> Option<NaiveDateTi
 }
 
 fn shifted(sign: i64, left: Typed, right: Typed, on_failure: OnFailure) -> Option<Typed> {
-    let ty = left.ty.clone();
     let months = right.ty == Type::YearMonth;
+    // Days to seconds have milliseconds.
+    let ty = match left.ty.clone() {
+        Type::Time(precision) if !months => Type::Time(precision.max(3)),
+        Type::Timestamp(precision) if !months => Type::Timestamp(precision.max(3)),
+        Type::TimestampTz(precision, zone) if !months => Type::TimestampTz(precision.max(3), zone),
+        other => other,
+    };
     let run: Run = match &ty {
         Type::Date => Arc::new(move |args: &Args| shift_dates(args, sign, months)),
         Type::Time(_) if months => return None,
@@ -361,6 +367,7 @@ fn difference(
     let ty = Type::DayTime;
     let date = common == Type::Date;
     let nanos = matches!(common, Type::Timestamp(7..) | Type::TimestampTz(7.., _));
+    let zoned = matches!(common, Type::TimestampTz(..));
     let run = move |args: &Args| {
         let rows = (0..args.rows).map(|row| {
             if args.is_null(0, row) || args.is_null(1, row) {
@@ -374,10 +381,12 @@ fn difference(
                 super::datetime::raw(args, 0, row),
                 super::datetime::raw(args, 1, row),
             );
-            Some(
-                a.checked_sub(b)
-                    .map(|units| units / if nanos { 1_000_000 } else { 1000 }),
-            )
+            let per_milli = if nanos { 1_000_000 } else { 1000 };
+            Some(if zoned {
+                instants_apart(a, b, per_milli)
+            } else {
+                locals_apart(a, b, nanos)
+            })
         });
         collect(rows, false)
     };
@@ -391,4 +400,39 @@ fn difference(
         Arc::new(run),
     );
     Ok(Some(Typed::new(expr, ty)))
+}
+
+/// Milliseconds between two timestamps as Trino rounds them: half up, and of microseconds.
+fn locals_apart(a: i64, b: i64, nanos: bool) -> Option<i64> {
+    let micros = |value: i64| if nanos { value.div_euclid(1000) } else { value };
+    let apart = micros(a).checked_sub(micros(b))?;
+    Some(cast::rounded(apart, 6, 3).div_euclid(1000))
+}
+
+/// Milliseconds between two instants as Trino rounds them: the fractions apart from the whole milliseconds, half away
+/// from zero.
+fn instants_apart(a: i64, b: i64, per_milli: i64) -> Option<i64> {
+    let whole = a.div_euclid(per_milli) - b.div_euclid(per_milli);
+    let fraction = a.rem_euclid(per_milli) - b.rem_euclid(per_milli);
+    Some(match fraction {
+        fraction if 2 * fraction >= per_milli => whole + 1,
+        fraction if -2 * fraction >= per_milli => whole - 1,
+        _ => whole,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_round_as_in_trino() {
+        assert_eq!(locals_apart(1_500, 0, false), Some(2));
+        assert_eq!(locals_apart(0, 1_500, false), Some(-1));
+        assert_eq!(locals_apart(0, 1_501, false), Some(-2));
+        assert_eq!(locals_apart(1_499_999, 0, true), Some(1));
+        assert_eq!(instants_apart(1_500, 0, 1000), Some(2));
+        assert_eq!(instants_apart(0, 1_500, 1000), Some(-2));
+        assert_eq!(instants_apart(1_000, 600, 1000), Some(0));
+    }
 }

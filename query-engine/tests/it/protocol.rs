@@ -107,6 +107,26 @@ async fn sessions_live_in_headers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_zone_is_in_the_sessions() {
+    let server = Server::start().await;
+    let berlin = server.client().with("x-trino-time-zone", "Europe/Berlin");
+    let utc = "(timestamp '2026-01-01 00:00:00.000000 UTC' at time zone 'UTC')";
+    let same = format!("select {utc} = timestamp '2026-01-01 01:00:00'");
+    assert_eq!(berlin.text(&same).await, "true");
+    let before =
+        format!("select date '2026-01-01' < {utc}, {utc} - timestamp '2026-01-01 00:30:00'");
+    assert_eq!(berlin.text(&before).await, "true | 0 00:30:00.000");
+    let angeles = server
+        .client()
+        .with("x-trino-time-zone", "America/Los_Angeles");
+    let day = "select date_diff('day', timestamp '2026-01-01 00:00:00.000000 UTC', cast(timestamp '2026-01-01 16:00:00' as timestamp(3) with time zone))";
+    assert_eq!(angeles.text(day).await, "1");
+    let mixed = format!("select if(true, {utc}, date '2026-01-01')");
+    assert!(angeles.text(&mixed).await.contains("mixing time zones"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_input_gets_the_right_error_and_the_server_lives() {
     let server = Server::start().await;
     let client = server.client();

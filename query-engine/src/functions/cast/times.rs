@@ -11,7 +11,7 @@ use datafusion::arrow::datatypes::{DataType, Date32Type, Int64Type, Time64Micros
 use super::super::datetime::parse::{self, Zone, days_of, time_at, units};
 use super::{Convert, Step, invalid};
 use crate::failure::{Failure, Result};
-use crate::types::Type;
+use crate::types::{Type, UTC};
 
 /// The micro- or nanoseconds of a timestamp array's row.
 pub(crate) fn raw(array: &ArrayRef, row: usize) -> i64 {
@@ -83,11 +83,12 @@ fn each(to: Type, map: impl Fn(i64) -> Result<i64> + Send + Sync + 'static) -> C
     clippy::too_many_lines,
     reason = "one arm a case of the dialect, each a plain construction"
 )]
-pub(super) fn step(from: &Type, to: &Type) -> Option<Step> {
+pub(super) fn step(from: &Type, to: &Type, session: &Arc<str>) -> Option<Step> {
     Some(match (from, to) {
         (Type::Date, Type::Timestamp(_)) => Step::Arrow,
-        (Type::Date, Type::TimestampTz(precision, zone)) => {
-            let (zone, nanos) = (zone_of(zone), *precision > 6);
+        // What has no zone is a time in the session's, whatever zone the column shows its instants in.
+        (Type::Date, Type::TimestampTz(precision, _)) => {
+            let (zone, nanos) = (zone_of(session), *precision > 6);
             let to = to.clone();
             Step::Run(Arc::new(move |array| {
                 let rows = array.as_primitive::<Date32Type>().iter().map(|days| {
@@ -117,9 +118,11 @@ pub(super) fn step(from: &Type, to: &Type) -> Option<Step> {
             let (a, b) = (*a, *b);
             Step::Run(each(to.clone(), move |value| reprecised(value, a, b)))
         }
-        (Type::Timestamp(a), Type::TimestampTz(b, zone)) => {
-            let (a, b, zone) = (*a, *b, zone_of(zone));
-            if zone.name() == crate::types::UTC && a <= b && unit_of(a) == unit_of(b) {
+        (Type::Timestamp(a), Type::TimestampTz(b, shown)) => {
+            let (a, b, zone) = (*a, *b, zone_of(session));
+            // Arrow's cast goes by the zone that the values are shown in.
+            let utc = zone.name() == UTC && **shown == *UTC;
+            if utc && a <= b && unit_of(a) == unit_of(b) {
                 return Some(Step::Arrow);
             }
             Step::Run(each(to.clone(), move |value| {

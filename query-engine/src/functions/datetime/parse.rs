@@ -67,6 +67,20 @@ impl Zone {
         }
     }
 
+    /// The instant of a local time that was made of the one at another instant: with that one's offset, where it fits.
+    pub(crate) fn instant_near(
+        &self,
+        local: NaiveDateTime,
+        made_of: NaiveDateTime,
+    ) -> Option<NaiveDateTime> {
+        let instant = local - (self.local(made_of) - made_of);
+        if self.local(instant) == local {
+            Some(instant)
+        } else {
+            self.instant(local)
+        }
+    }
+
     /// Does this local time exist in the zone?
     pub(crate) fn exists(&self, local: NaiveDateTime) -> bool {
         !matches!(

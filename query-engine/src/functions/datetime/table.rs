@@ -6,9 +6,10 @@ use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike};
 use datafusion::arrow::array::{ArrayRef, Date32Array, Float64Array, Int64Array, StringArray};
 use datafusion::arrow::datatypes::DurationMillisecondType;
 
-use super::parse::{Zone, days_of, units};
+use super::parse::{Zone, days_of, time_at, units};
 use super::{
-    Clock, date_add, date_diff, date_trunc, out_of_range, parse, part, pattern, raw, timestamps,
+    Clock, date_add, date_diff, date_trunc, out_of_range, parse, part, pattern, raw, text,
+    timestamps,
 };
 use crate::failure::{Code, Failure, Result};
 use crate::functions::kernel::{Args, Run, done};
@@ -103,10 +104,13 @@ fn seconds(value: i64, nanos: bool) -> f64 {
 fn date_format(call: &Invocation) -> Result<Run> {
     let clock = Clock::of(&call.types[0])?;
     Ok(Arc::new(move |args| {
-        let rows = (0..args.rows).map(|row| match (clock.read(args, 0, row)?, args.str(1, row)) {
-            (Some(time), Some(format)) => pattern::format(time, format).map(Some),
-            _ => Ok(None),
-        });
+        let rows =
+            (0..args.rows).map(
+                |row| match (clock.read_rounded(args, 0, row)?, args.str(1, row)) {
+                    (Some(time), Some(format)) => pattern::format(time, format).map(Some),
+                    _ => Ok(None),
+                },
+            );
         done(rows.collect::<Result<StringArray>>()?)
     }))
 }
@@ -189,19 +193,40 @@ fn from_iso8601_timestamp(call: &Invocation) -> Result<Run> {
 
 fn to_iso8601(call: &Invocation) -> Result<Run> {
     let ty = call.types[0].clone();
+    let clock = Clock::of(&ty)?;
     Ok(Arc::new(move |args| {
         let rows = (0..args.rows).map(|row| {
-            if args.is_null(0, row) {
-                return None;
-            }
-            let text = cast::scalar_text(&ty, args.array(0), args.at(0, row));
-            Some(match &ty {
-                Type::Date => text,
-                _ => text.replacen(' ', "T", 1).replace(" UTC", "Z"),
-            })
+            let Some(local) = clock.read(args, 0, row)? else {
+                return Ok(None);
+            };
+            let iso = |precision| text::local(local, precision).replacen(' ', "T", 1);
+            Ok(Some(match &ty {
+                Type::TimestampTz(precision, _) => {
+                    let nanos = *precision > 6;
+                    let instant = time_at(raw(args, 0, row), nanos).ok_or_else(out_of_range)?;
+                    iso(*precision) + &offset((local - instant).num_seconds())?
+                }
+                Type::Timestamp(precision) => iso(*precision),
+                other => cast::scalar_text(other, args.array(0), args.at(0, row)),
+            }))
         });
-        done(rows.collect::<StringArray>())
+        done(rows.collect::<Result<StringArray>>()?)
     }))
+}
+
+/// An offset from UTC as ISO 8601 writes it, which has no seconds.
+fn offset(seconds: i64) -> Result<String> {
+    let minutes = seconds.abs() / 60;
+    let text = format!("{:02}:{:02}", minutes / 60, minutes % 60);
+    match seconds {
+        0 => Ok("Z".to_owned()),
+        _ if seconds % 60 != 0 => Err(Failure::new(
+            Code::InvalidArguments,
+            "Timezone with non-zero seconds offset cannot be rendered as ISO8601",
+        )),
+        1.. => Ok(format!("+{text}")),
+        _ => Ok(format!("-{text}")),
+    }
 }
 
 fn to_milliseconds(args: &Args) -> Result<ArrayRef> {

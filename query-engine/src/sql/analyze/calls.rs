@@ -106,7 +106,7 @@ impl Analyzer<'_> {
         let mut exprs = Vec::with_capacity(args.len());
         for ((at, arg), want) in args.into_iter().zip(&found.types) {
             exprs.push(
-                self.coerce(arg, want)
+                self.coerce_value(arg, want)
                     .map_err(|failure| failure.or_at(at))?,
             );
         }

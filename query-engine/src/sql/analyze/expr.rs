@@ -14,7 +14,7 @@ use crate::failure::{Code, Failure, Pos, Result};
 use crate::functions::kernel::OnFailure;
 use crate::functions::{cast, row};
 use crate::sql::ast::{self, Ident, Kind};
-use crate::types::{Type, coerces, common};
+use crate::types::{Type, changes_zone, coerces, common};
 
 /// An expression and its type.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +73,13 @@ impl<'s> Context<'s> {
             ..Context::plain(scope, place)
         }
     }
+}
+
+fn zones_mixed() -> Failure {
+    Failure::new(
+        Code::NotSupported,
+        "mixing time zones in one column is not supported",
+    )
 }
 
 impl Analyzer<'_> {
@@ -190,6 +197,15 @@ impl Analyzer<'_> {
         Ok(cast::to(typed, to, self.on_failure, &self.environment.zone)?.expr)
     }
 
+    /// Converts without being asked where the value itself comes out: Trino's would keep the session's zone beside
+    /// others of the column, and a column has one zone here. (In a comparison only instants count.)
+    pub(crate) fn coerce_value(&mut self, typed: Typed, to: &Type) -> Result<Expr> {
+        if changes_zone(&typed.ty, to, &self.environment.zone) {
+            return Err(zones_mixed());
+        }
+        self.coerce(typed, to)
+    }
+
     /// The common type of several expressions.
     pub(crate) fn unify(
         &self,
@@ -269,10 +285,7 @@ impl Analyzer<'_> {
                     .find(|(_, value)| value.ty == odd)
                     .map(|(pos, _)| *pos);
                 let failure = match (&all, &odd) {
-                    (Type::TimestampTz(..), Type::TimestampTz(..)) => Failure::new(
-                        Code::NotSupported,
-                        "mixing time zones in one column is not supported",
-                    ),
+                    (Type::TimestampTz(..), Type::TimestampTz(..)) => zones_mixed(),
                     _ => Failure::new(Code::TypeMismatch, format!("{what}: {all} vs {odd}")),
                 };
                 Failure { pos, ..failure }
@@ -280,7 +293,7 @@ impl Analyzer<'_> {
         let values = values
             .into_iter()
             .map(|(pos, value)| {
-                self.coerce(value, &ty)
+                self.coerce_value(value, &ty)
                     .map_err(|failure| failure.or_at(pos))
             })
             .collect::<Result<_>>()?;

@@ -126,13 +126,14 @@ impl Analyzer<'_> {
 
     fn concatenate_two(&mut self, pos: Pos, left: Typed, right: Typed) -> Result<Typed> {
         let failed = cannot_apply(pos, "||", &left.ty, &right.ty);
+        let at = |failure: Failure| failure.or_at(pos);
         let ty = match (&left.ty, &right.ty) {
             (Type::Array(a), Type::Array(b)) => {
                 Type::array(common(a, b).ok_or_else(|| failed.clone())?)
             }
             (Type::Array(a), b) if coerces(b, a) => {
                 let (array, element) = (left.ty.clone(), (**a).clone());
-                let item = self.coerce(right, &element)?;
+                let item = self.coerce_value(right, &element).map_err(at)?;
                 return Ok(crate::functions::array::concat(
                     vec![
                         left.expr,
@@ -143,7 +144,7 @@ impl Analyzer<'_> {
             }
             (a, Type::Array(b)) if coerces(a, b) => {
                 let (array, element) = (right.ty.clone(), (**b).clone());
-                let item = self.coerce(left, &element)?;
+                let item = self.coerce_value(left, &element).map_err(at)?;
                 return Ok(crate::functions::array::concat(
                     vec![
                         crate::functions::array::make(vec![item], &element).expr,
@@ -160,8 +161,8 @@ impl Analyzer<'_> {
             }
             _ => return Err(failed),
         };
-        let left = self.coerce(left, &ty)?;
-        let right = self.coerce(right, &ty)?;
+        let left = self.coerce_value(left, &ty).map_err(at)?;
+        let right = self.coerce_value(right, &ty).map_err(at)?;
         Ok(crate::functions::array::concat(vec![left, right], ty))
     }
 

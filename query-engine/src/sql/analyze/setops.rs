@@ -92,8 +92,8 @@ impl Analyzer<'_> {
                 ..field.clone()
             })
             .collect();
-        let left = self.conformed(left.plan, &left_fields, &fields, exact)?;
-        let right = self.conformed(right.plan, &right_fields, &fields, exact)?;
+        let left = self.conformed(pos, left.plan, &left_fields, &fields, exact)?;
+        let right = self.conformed(pos, right.plan, &right_fields, &fields, exact)?;
         let plan = match (kind, all) {
             (SetKind::Union, true) => LogicalPlanBuilder::from(left).union(right)?.build()?,
             (SetKind::Union, false) => LogicalPlanBuilder::from(left)
@@ -112,6 +112,7 @@ impl Analyzer<'_> {
     /// One side with the columns and types of the result.
     fn conformed(
         &mut self,
+        pos: Pos,
         plan: LogicalPlan,
         from: &[Field],
         to: &[Field],
@@ -119,7 +120,10 @@ impl Analyzer<'_> {
     ) -> Result<LogicalPlan> {
         let mut exprs = Vec::with_capacity(to.len());
         for (from, to) in from.iter().zip(to) {
-            let value = Typed::new(self.coerce(from.typed(), &to.ty)?, to.ty.clone());
+            let value = self
+                .coerce_value(from.typed(), &to.ty)
+                .map_err(|failure| failure.or_at(pos))?;
+            let value = Typed::new(value, to.ty.clone());
             let value = if exact {
                 value
             } else {

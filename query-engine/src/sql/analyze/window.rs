@@ -176,14 +176,14 @@ impl Analyzer<'_> {
             ("first_value" | "last_value", [value]) => {
                 (vec![value.expr.clone()], value.ty.clone(), false)
             }
-            ("nth_value", [value, n]) if n.ty.is_integer() => (
-                vec![
-                    value.expr.clone(),
-                    constant(pos, cast::plain(n.expr.clone(), &Type::Bigint))?,
-                ],
-                value.ty.clone(),
-                false,
-            ),
+            ("nth_value", [value, n]) if n.ty.is_integer() => {
+                let n = constant(pos, cast::plain(n.expr.clone(), &Type::Bigint))?;
+                // DataFusion would count from the end.
+                if matches!(n, Expr::Literal(ScalarValue::Int64(Some(n)), _) if n < 1) {
+                    return Err(offset_below(pos, 1));
+                }
+                (vec![value.expr.clone(), n], value.ty.clone(), false)
+            }
             ("lag" | "lead", [value, rest @ ..]) if rest.len() <= 2 => {
                 if over.order_by.is_empty() {
                     return Err(Failure::at(
@@ -220,11 +220,7 @@ impl Analyzer<'_> {
             }
             let offset = constant(pos, cast::plain(offset.expr.clone(), &Type::Bigint))?;
             if matches!(offset, Expr::Literal(ScalarValue::Int64(Some(n)), _) if n < 0) {
-                return Err(Failure::at(
-                    Code::InvalidFunctionArgument,
-                    pos,
-                    "Offset must be at least 0",
-                ));
+                return Err(offset_below(pos, 0));
             }
             args.push(offset);
         }
@@ -239,7 +235,9 @@ impl Analyzer<'_> {
                     ),
                 ));
             }
-            let default = self.coerce(default.clone(), &value.ty)?;
+            let default = self
+                .coerce_value(default.clone(), &value.ty)
+                .map_err(|failure| failure.or_at(pos))?;
             args.push(constant(pos, default)?);
         }
         Ok(args)
@@ -375,6 +373,14 @@ impl Analyzer<'_> {
             Bound::Following(expr) => WindowFrameBound::Following(count(expr)?),
         })
     }
+}
+
+fn offset_below(pos: Pos, least: i64) -> Failure {
+    Failure::at(
+        Code::InvalidFunctionArgument,
+        pos,
+        format!("Offset must be at least {least}"),
+    )
 }
 
 fn constant(pos: Pos, expr: Expr) -> Result<Expr> {
