@@ -167,8 +167,8 @@ fn round_i128(value: f64) -> i128 {
 
 fn float_to_decimal(from: Type, precision: u8, scale: i8) -> Convert {
     Arc::new(move |array| {
-        let exact = |value: f64, shown: String| {
-            exact_decimal(value, scale)
+        let decimal = |shortest: String, shown: String| {
+            shortest_decimal(&shortest, scale)
                 .filter(|made| fits(*made, precision))
                 .ok_or_else(|| {
                     invalid(format!(
@@ -183,7 +183,7 @@ fn float_to_decimal(from: Type, precision: u8, scale: i8) -> Convert {
                 values
                     .map(|value| {
                         value
-                            .map(|value| exact(f64::from(value), value.to_string()))
+                            .map(|value| decimal(format!("{value:e}"), value.to_string()))
                             .transpose()
                     })
                     .collect::<Result<Decimal128Array>>()?
@@ -193,7 +193,7 @@ fn float_to_decimal(from: Type, precision: u8, scale: i8) -> Convert {
                 values
                     .map(|value| {
                         value
-                            .map(|value| exact(value, value.to_string()))
+                            .map(|value| decimal(format!("{value:e}"), value.to_string()))
                             .transpose()
                     })
                     .collect::<Result<Decimal128Array>>()?
@@ -205,22 +205,22 @@ fn float_to_decimal(from: Type, precision: u8, scale: i8) -> Convert {
     })
 }
 
-/// The value of a float in units of 10^-scale, half up on its exact binary value.
-pub(super) fn exact_decimal(value: f64, scale: i8) -> Option<i128> {
-    if !value.is_finite() || value.abs() >= 1e38 {
-        return None;
+/// What the shortest spelling of a float says (`1.005e0`), in units of 10^-scale, half up; `None` is out of range.
+fn shortest_decimal(spelling: &str, scale: i8) -> Option<i128> {
+    // NaN and the infinities have no exponent.
+    let (mantissa, exponent) = spelling.split_once('e')?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let exponent: i64 = exponent.parse().ok()?;
+    let shift = exponent - i64::try_from(fraction.len()).ok()? + i64::from(scale);
+    let power = 10_i128.checked_pow(u32::try_from(shift.unsigned_abs()).ok()?);
+    match power {
+        Some(power) if shift >= 0 => digits.checked_mul(power),
+        Some(power) => Some(div_half_up(digits, power)),
+        // At most seventeen digits, far behind the last that is kept.
+        None if shift < 0 => Some(0),
+        None => None,
     }
-    // Sixty more digits than needed: a tie ends long before, anything else differs earlier.
-    let digits = format!("{:.*}", usize::try_from(scale).ok()? + 60, value.abs());
-    let (whole, fraction) = digits.split_once('.')?;
-    let (kept, rest) = fraction.split_at(usize::try_from(scale).ok()?);
-    let magnitude: i128 = format!("{whole}{kept}").parse().ok()?;
-    let magnitude = if rest.as_bytes().first().is_some_and(|digit| *digit >= b'5') {
-        magnitude.checked_add(1)?
-    } else {
-        magnitude
-    };
-    Some(if value < 0.0 { -magnitude } else { magnitude })
 }
 
 #[expect(
@@ -298,14 +298,25 @@ fn decimal_to_integer(scale: i8, to: Type) -> Convert {
 
 #[cfg(test)]
 mod tests {
-    use super::exact_decimal;
+    use super::shortest_decimal;
 
     #[test]
-    fn floats_round_half_up_on_their_exact_value() {
-        assert_eq!(exact_decimal(0.5, 0), Some(1));
-        assert_eq!(exact_decimal(2.5, 0), Some(3));
-        assert_eq!(exact_decimal(-2.5, 0), Some(-3));
-        assert_eq!(exact_decimal(1.005, 2), Some(100));
-        assert_eq!(exact_decimal(f64::NAN, 2), None);
+    fn floats_round_half_up_on_their_shortest_spelling() {
+        let double = |value: f64, scale| shortest_decimal(&format!("{value:e}"), scale);
+        assert_eq!(double(0.5, 0), Some(1));
+        assert_eq!(double(2.5, 0), Some(3));
+        assert_eq!(double(-2.5, 0), Some(-3));
+        assert_eq!(double(1.005, 2), Some(101));
+        assert_eq!(double(-1.005, 2), Some(-101));
+        assert_eq!(double(1e-300, 38), Some(0));
+        assert_eq!(double(0.0, 38), Some(0));
+        assert_eq!(double(1e37, 0), 10_i128.checked_pow(37));
+        assert_eq!(double(1e39, 0), None);
+        assert_eq!(double(f64::NAN, 2), None);
+        assert_eq!(double(f64::INFINITY, 2), None);
+        assert_eq!(
+            shortest_decimal(&format!("{:e}", 0.1_f32), 10),
+            Some(1_000_000_000)
+        );
     }
 }
