@@ -1,5 +1,7 @@
 //! Text: lengths, parts, case, padding, searching, formatting, URLs.
 
+mod urls;
+
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, BooleanArray, Int64Array, StringArray};
@@ -147,6 +149,36 @@ fn pad(args: &Args, left: bool) -> Result<ArrayRef> {
     done(rows.collect::<Result<StringArray>>()?)
 }
 
+/// What Java calls whitespace: not the spaces that keep words together, but the separators of files and records.
+fn is_space(c: char) -> bool {
+    match c {
+        '\u{1c}'..='\u{1f}' => true,
+        '\u{85}' | '\u{a0}' | '\u{2007}' | '\u{202f}' => false,
+        c => c.is_whitespace(),
+    }
+}
+
+/// The upper case of one character where that is one character: `ß` has none.
+fn upper(c: char) -> char {
+    let mut all = c.to_uppercase();
+    match (all.next(), all.next()) {
+        (Some(only), None) => only,
+        // Greek with a iota below has a capital of its own, which Unicode's full mapping takes apart.
+        _ => match c {
+            '\u{1f80}'..='\u{1f87}' | '\u{1f90}'..='\u{1f97}' | '\u{1fa0}'..='\u{1fa7}' => {
+                char::from_u32(u32::from(c) + 8).unwrap_or(c)
+            }
+            '\u{1fb3}' | '\u{1fc3}' | '\u{1ff3}' => char::from_u32(u32::from(c) + 9).unwrap_or(c),
+            other => other,
+        },
+    }
+}
+
+/// The lower case of one character: the first of what Unicode's full mapping gives (`İ` is the only one with two).
+fn lower(c: char) -> char {
+    c.to_lowercase().next().unwrap_or(c)
+}
+
 fn trim(args: &Args, left: bool, right: bool) -> Result<ArrayRef> {
     texts(args, |row| {
         let text = args.str(0, row)?;
@@ -159,7 +191,7 @@ fn trim(args: &Args, left: bool, right: bool) -> Result<ArrayRef> {
             if args.len() > 1 {
                 drop.contains(&c)
             } else {
-                c.is_whitespace()
+                is_space(c)
             }
         };
         let text = if left {
@@ -235,20 +267,44 @@ fn strpos(args: &Args) -> Result<ArrayRef> {
         let Some(instance) = instance else {
             return Ok(None);
         };
-        if instance <= 0 {
+        if instance == 0 {
             return Err(bad("'instance' must be a positive or negative number."));
         }
         if part.is_empty() {
             return Ok(Some(1));
         }
-        let found = text
-            .match_indices(part)
-            .nth(usize::try_from(instance - 1).unwrap_or(usize::MAX));
-        Ok(Some(found.map_or(0, |(at, _)| {
-            count(text[..at].chars().count()) + 1
-        })))
+        let nth = instance.unsigned_abs();
+        let found = if instance > 0 {
+            occurrence(text, part, nth)
+        } else {
+            occurrence_from_end(text, part, nth)
+        };
+        Ok(Some(
+            found.map_or(0, |at| count(text[..at].chars().count()) + 1),
+        ))
     });
     done(rows.collect::<Result<Int64Array>>()?)
+}
+
+/// Where a part that is not empty begins for the n-th time; occurrences may overlap.
+fn occurrence(text: &str, part: &str, nth: u64) -> Option<usize> {
+    let step = part.chars().next().map_or(1, char::len_utf8);
+    let mut at = text.find(part)?;
+    for _ in 1..nth {
+        let next = at + step;
+        at = next + text[next..].find(part)?;
+    }
+    Some(at)
+}
+
+fn occurrence_from_end(text: &str, part: &str, nth: u64) -> Option<usize> {
+    let step = part.chars().next_back().map_or(1, char::len_utf8);
+    let mut at = text.rfind(part)?;
+    for _ in 1..nth {
+        // An earlier one ends at least a character before this one does.
+        at = text[..at + part.len() - step].rfind(part)?;
+    }
+    Some(at)
 }
 
 fn levenshtein(a: &str, b: &str) -> i64 {
@@ -281,92 +337,6 @@ fn chr(args: &Args) -> Result<ArrayRef> {
     done(rows.collect::<Result<StringArray>>()?)
 }
 
-fn url_part(args: &Args, part: fn(&url::Url, &str) -> Option<String>) -> Result<ArrayRef> {
-    texts(args, |row| {
-        let text = args.str(0, row)?;
-        url::Url::parse(text).ok().and_then(|url| part(&url, text))
-    })
-}
-
-fn url_encode(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => {
-                out.push(char::from(byte))
-            }
-            b' ' => out.push('+'),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
-fn urls(table: &mut Table) {
-    table.run(
-        "url_extract_host(varchar) varchar",
-        "Host of a URL",
-        |args| url_part(args, |url, _| url.host_str().map(str::to_owned)),
-    );
-    table.run(
-        "url_extract_path(varchar) varchar",
-        "Path of a URL",
-        |args| {
-            url_part(args, |url, text| {
-                Some(
-                    if url.path() == "/" && !text.contains("//")
-                        || url.path() == "/" && text.matches('/').count() == 2
-                    {
-                        String::new()
-                    } else {
-                        url.path().to_owned()
-                    },
-                )
-            })
-        },
-    );
-    table.run(
-        "url_extract_protocol(varchar) varchar",
-        "Protocol of a URL",
-        |args| url_part(args, |url, _| Some(url.scheme().to_owned())),
-    );
-    table.run(
-        "url_extract_query(varchar) varchar",
-        "Query of a URL",
-        |args| {
-            url_part(args, |url, _| {
-                Some(url.query().unwrap_or_default().to_owned())
-            })
-        },
-    );
-    table.run(
-        "url_extract_fragment(varchar) varchar",
-        "Fragment of a URL",
-        |args| {
-            url_part(args, |url, _| {
-                Some(url.fragment().unwrap_or_default().to_owned())
-            })
-        },
-    );
-    table.run(
-        "url_extract_parameter(varchar, varchar) varchar",
-        "A parameter of a URL",
-        |args| {
-            texts(args, |row| {
-                let url = url::Url::parse(args.str(0, row)?).ok()?;
-                let name = args.str(1, row)?;
-                url.query_pairs()
-                    .find(|(key, _)| key == name)
-                    .map(|(_, value)| value.into_owned())
-            })
-        },
-    );
-    table.lenient();
-    table.run("url_encode(varchar) varchar", "Escapes for a URL", |args| {
-        texts(args, |row| args.str(0, row).map(url_encode))
-    });
-}
-
 #[expect(
     clippy::too_many_lines,
     reason = "one arm a case of the dialect, each a plain construction"
@@ -378,10 +348,16 @@ pub(super) fn register(table: &mut Table) {
         })
     });
     table.run("lower(varchar) varchar", "Lower case", |args| {
-        texts(args, |row| args.str(0, row).map(str::to_lowercase))
+        texts(args, |row| {
+            args.str(0, row)
+                .map(|text| text.chars().map(lower).collect())
+        })
     });
     table.run("upper(varchar) varchar", "Upper case", |args| {
-        texts(args, |row| args.str(0, row).map(str::to_uppercase))
+        texts(args, |row| {
+            args.str(0, row)
+                .map(|text| text.chars().map(upper).collect())
+        })
     });
     table.run("reverse(varchar) varchar", "Characters backwards", |args| {
         texts(args, |row| {
@@ -495,7 +471,7 @@ pub(super) fn register(table: &mut Table) {
         |args| pad(args, false),
     );
     searching(table);
-    urls(table);
+    urls::register(table);
 }
 
 #[expect(
