@@ -181,6 +181,26 @@ fn round_double(value: f64, digits: i64) -> f64 {
     scaled.round() / factor
 }
 
+fn round_to_digits(args: &Args) -> Result<ArrayRef> {
+    done(
+        (0..args.rows)
+            .map(|row| {
+                args.f64(0, row)
+                    .zip(args.i64(1, row))
+                    .map(|(value, digits)| round_double(value, digits))
+            })
+            .collect::<Float64Array>(),
+    )
+}
+
+fn sign_of(x: f64) -> f64 {
+    if x == 0.0 || x.is_nan() {
+        x
+    } else {
+        x.signum()
+    }
+}
+
 fn random_below(args: &Args) -> Result<ArrayRef> {
     let rows = (0..args.rows).map(|row| {
         let bound = args.i64(0, row);
@@ -253,24 +273,15 @@ pub(super) fn register(table: &mut Table) {
     }
     decimal::register(table);
     table.expr("mod(decimal, decimal) decimal", "Remainder", modulus);
+    // Before those of doubles, which take reals too.
+    reals(table);
     table.expr("mod(double, double) double", "Remainder", modulus);
     table.run(
         "round(double, bigint) double",
         "Rounds half up to digits",
-        |args| {
-            done(
-                (0..args.rows)
-                    .map(|row| {
-                        args.f64(0, row)
-                            .zip(args.i64(1, row))
-                            .map(|(value, digits)| round_double(value, digits))
-                    })
-                    .collect::<Float64Array>(),
-            )
-        },
+        round_to_digits,
     );
     random(table);
-    reals(table);
     doubles(table);
     bits::register(table);
 }
@@ -306,6 +317,18 @@ fn reals(table: &mut Table) {
     });
     table.expr("round(real) real", "Rounds half up", |call| {
         real(call, "round", |args| floats(args, f64::round))
+    });
+    table.expr(
+        "round(real, bigint) real",
+        "Rounds half up to digits",
+        |call| real(call, "round", round_to_digits),
+    );
+    table.expr("sign(real) real", "Sign", |call| {
+        real(call, "sign", |args| floats(args, sign_of))
+    });
+    // The remainder of two reals is a real, so nothing is rounded on the way back.
+    table.expr("mod(real, real) real", "Remainder", |call| {
+        real(call, "mod", |args| floats2(args, |a, b| a % b))
     });
     table.expr("floor(real) real", "Rounds down", |call| {
         real(call, "floor", |args| floats(args, f64::floor))
@@ -384,15 +407,7 @@ fn one_argument(table: &mut Table) {
 
 fn doubles(table: &mut Table) {
     one_argument(table);
-    table.run("sign(double) double", "Sign", |args| {
-        floats(args, |x| {
-            if x == 0.0 || x.is_nan() {
-                x
-            } else {
-                x.signum()
-            }
-        })
-    });
+    table.run("sign(double) double", "Sign", |args| floats(args, sign_of));
     table.run(
         "log(double, double) double",
         "Logarithm to a base",

@@ -254,6 +254,12 @@ impl Analyzer<'_> {
                 self.listagg(value, values.get(1), emit)?.ok_or_else(unfit)
             }
             ("approx_distinct", [value]) | ("approx_distinct", [value, _]) => {
+                if let Some(error) = values.get(1) {
+                    let error = self
+                        .coerce_checked(error, &Type::Double)
+                        .ok_or_else(unfit)?;
+                    standard_error(pos, error)?;
+                }
                 let result = emit(self, Part::new("approx_distinct", vec![value.expr.clone()]))?;
                 Ok(Typed::new(cast::plain(result, &Type::Bigint), Type::Bigint))
             }
@@ -515,6 +521,22 @@ impl Analyzer<'_> {
             result
         };
         Ok(Some(Typed::new(result, Type::Double)))
+    }
+}
+
+/// The second argument of `approx_distinct`: the sketch here has one accuracy, so it is checked and no more.
+fn standard_error(pos: Pos, error: Expr) -> Result<()> {
+    match aggregates::constant(error).map_err(|failure| failure.or_at(pos))? {
+        Expr::Literal(ScalarValue::Float64(Some(error)), _)
+            if !(0.0040625..=0.26).contains(&error) =>
+        {
+            Err(Failure::at(
+                Code::InvalidFunctionArgument,
+                pos,
+                format!("Standard error must be in [0.0040625, 0.26]: {error}"),
+            ))
+        }
+        _ => Ok(()),
     }
 }
 

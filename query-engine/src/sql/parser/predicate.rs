@@ -43,57 +43,56 @@ impl Parser<'_> {
             return Ok(Self::node(pos, Kind::Not(inner)));
         }
         let value = self.value_expr()?;
-        self.predicates(value)
+        self.predicate(value)
     }
 
-    fn predicates(&mut self, mut left: Expr) -> Result<Expr> {
-        let mut links = 0;
-        loop {
-            let pos = self.pos();
-            if let Some(op) = self.comparison() {
-                self.link(&mut links)?;
-                left = self.compared(pos, op, left)?;
-                continue;
-            }
-            if self.word("IS") {
-                self.link(&mut links)?;
-                left = self.is_predicate(pos, left)?;
-                continue;
-            }
-            let negated = self.is_word("NOT")
-                && ["BETWEEN", "IN", "LIKE"].iter().any(|word| matches!(self.ahead(1), Tok::Word(next) if next.eq_ignore_ascii_case(word)));
-            if negated {
-                self.advance();
-            }
-            let found = if self.word("BETWEEN") {
-                self.between(pos, left)?
-            } else if self.word("IN") {
-                self.in_predicate(pos, left)?
-            } else if self.word("LIKE") {
-                let pattern = self.value_expr()?;
-                let escape = if self.word("ESCAPE") {
-                    Some(self.value_expr()?)
-                } else {
-                    None
-                };
-                Self::node(
-                    pos,
-                    Kind::Like {
-                        expr: left,
-                        pattern,
-                        escape,
-                    },
-                )
-            } else {
-                return Ok(left);
-            };
-            self.link(&mut links)?;
-            left = if negated {
-                Self::node(pos, Kind::Not(found))
-            } else {
-                found
-            };
+    /// At most one predicate: `1 = 1 = true` is no expression in Trino's grammar.
+    fn predicate(&mut self, left: Expr) -> Result<Expr> {
+        let pos = self.pos();
+        if let Some(op) = self.comparison() {
+            return self.compared(pos, op, left);
         }
+        if self.word("IS") {
+            return self.is_predicate(pos, left);
+        }
+        let negated = self.is_word("NOT")
+            && ["BETWEEN", "IN", "LIKE"].iter().any(
+                |word| matches!(self.ahead(1), Tok::Word(next) if next.eq_ignore_ascii_case(word)),
+            );
+        if negated {
+            self.advance();
+        }
+        let found = if self.word("BETWEEN") {
+            self.between(pos, left)?
+        } else if self.word("IN") {
+            self.in_predicate(pos, left)?
+        } else if self.word("LIKE") {
+            self.like_predicate(pos, left)?
+        } else {
+            return Ok(left);
+        };
+        Ok(if negated {
+            Self::node(pos, Kind::Not(found))
+        } else {
+            found
+        })
+    }
+
+    fn like_predicate(&mut self, pos: Pos, expr: Expr) -> Result<Expr> {
+        let pattern = self.value_expr()?;
+        let escape = if self.word("ESCAPE") {
+            Some(self.value_expr()?)
+        } else {
+            None
+        };
+        Ok(Self::node(
+            pos,
+            Kind::Like {
+                expr,
+                pattern,
+                escape,
+            },
+        ))
     }
 
     fn comparison(&mut self) -> Option<Compare> {
