@@ -18,7 +18,10 @@ public class Peer {
     }
 
     static KafkaProducer<String, String> producer(Map<String, Object> more) {
-        Map<String, Object> config = new HashMap<>(Map.of("bootstrap.servers", bootstrap, "linger.ms", 20));
+        // One batch at a time: when a new partition refuses the first, Kafka's client and broker can go on with the second
+        // and never agree on their sequence again.
+        Map<String, Object> config = new HashMap<>(Map.of("bootstrap.servers", bootstrap, "linger.ms", 20,
+            "max.in.flight.requests.per.connection", 1));
         config.putAll(more);
         return new KafkaProducer<>(config, new StringSerializer(), new StringSerializer());
     }
