@@ -13,7 +13,6 @@ mod from;
 mod group;
 mod hints;
 mod literal;
-mod logic;
 mod lookup;
 mod query;
 pub(crate) mod rel;

@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int64Array};
 use arrow::compute::cast;
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
+use chrono_tz::Tz;
 use datafusion_common::Result as DfResult;
 
 use super::{cast as casts, decimal, failed};
@@ -46,8 +47,9 @@ pub(crate) fn arithmetic(
     } else {
         ty.clone()
     };
-    let left = coerce::to(left, &wide)?;
-    let right = coerce::to(right, &wide)?;
+    // Numbers have no zone.
+    let left = coerce::to(left, &wide, Tz::UTC)?;
+    let right = coerce::to(right, &wide, Tz::UTC)?;
     let (from, to) = (wide.root.clone(), ty.root.clone());
     let kernel = Kernel::new(format!("{op:?}[{wide}->{ty}]"), move |args, _| {
         let result = plain(op, &args[0], &args[1], is_integer(&from))?;
@@ -64,7 +66,7 @@ fn to_decimal(expr: Typed, (precision, scale): (u8, i8), at: Position) -> Result
         root: TypeRoot::Decimal(precision, scale),
         nullable: expr.ty.nullable,
     };
-    casts::explicit(expr, &ty, false, chrono_tz::Tz::UTC, at)
+    casts::explicit(expr, &ty, false, Tz::UTC, at)
 }
 
 fn plain(op: BinaryOp, left: &ArrayRef, right: &ArrayRef, integers: bool) -> DfResult<ArrayRef> {

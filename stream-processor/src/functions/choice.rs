@@ -43,8 +43,8 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
             };
             let ty = coerce::common_of(&[&then, &otherwise], "IF", call.at)?;
             case(
-                vec![(when, coerce::to_in(then, &ty, call.zone)?)],
-                coerce::to_in(otherwise, &ty, call.zone)?,
+                vec![(when, coerce::to(then, &ty, call.zone)?)],
+                coerce::to(otherwise, &ty, call.zone)?,
                 ty,
             )
         }
@@ -70,7 +70,7 @@ fn typed_args(call: &mut Invocation<'_>) -> Result<(Vec<Typed>, SqlType), Error>
     let ty = coerce::common_of(&args.iter().collect::<Vec<_>>(), call.name, call.at)?;
     let args = args
         .into_iter()
-        .map(|arg| coerce::to_in(arg, &ty, call.zone))
+        .map(|arg| coerce::to(arg, &ty, call.zone))
         .collect::<Result<Vec<_>, _>>()?;
     Ok((args, ty))
 }

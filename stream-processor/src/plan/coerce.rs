@@ -131,18 +131,6 @@ pub(crate) fn common_of(exprs: &[&Typed], what: &str, at: Position) -> Result<Sq
     Ok(found)
 }
 
-/// [`to_in`] where no zone is at hand: what needs one is refused.
-pub(crate) fn to(expr: Typed, ty: &SqlType) -> Result<Typed, Error> {
-    if crosses_zone(&expr.ty, ty) && !expr.is_null_literal() {
-        return Err(Error::unsupported(
-            format!("{} and {ty} together", expr.ty),
-            Position { line: 1, column: 1 },
-            "; CAST one side",
-        ));
-    }
-    to_in(expr, ty, Tz::UTC)
-}
-
 /// Whether one is a wall clock and the other an instant.
 fn crosses_zone(left: &SqlType, right: &SqlType) -> bool {
     matches!(
@@ -151,8 +139,9 @@ fn crosses_zone(left: &SqlType, right: &SqlType) -> bool {
     )
 }
 
-/// `expr` as `ty`, by a cast that Flink does unasked; the caller has checked that it does.
-pub(crate) fn to_in(expr: Typed, ty: &SqlType, zone: Tz) -> Result<Typed, Error> {
+/// `expr` as `ty`, by a cast that Flink does unasked; the caller has checked that it does. Wall clocks and texts are
+/// those of `zone`.
+pub(crate) fn to(expr: Typed, ty: &SqlType, zone: Tz) -> Result<Typed, Error> {
     if expr.is_null_literal() {
         return Typed::null(ty);
     }
@@ -197,7 +186,7 @@ pub(crate) fn for_comparison(
         ));
     }
     let ty = common_of(&[&left, &right], "a comparison", at)?;
-    Ok((to(left, &ty)?, to(right, &ty)?))
+    Ok((to(left, &ty, zone)?, to(right, &ty, zone)?))
 }
 
 fn comparison_target(ty: &SqlType) -> SqlType {

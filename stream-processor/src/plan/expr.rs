@@ -471,7 +471,7 @@ impl Analyzer<'_> {
         ty.nullable |= otherwise.is_none();
         let mut values = values
             .into_iter()
-            .map(|value| coerce::to_in(value, &ty, self.zone))
+            .map(|value| coerce::to(value, &ty, self.zone))
             .collect::<Result<Vec<_>, _>>()?;
         let otherwise = match otherwise {
             Some(_) => values.pop().map(Box::new),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono_tz::Tz;
 use datafusion_expr_common::operator::Operator;
 
 use super::condition::{conjuncts, split_condition};
@@ -99,7 +100,11 @@ impl Planner<'_> {
                 if *operator != SetOperator::Union {
                     return Err(Error::unsupported(format!("{operator:?}"), *position, ""));
                 }
-                let union = union(&self.set(left, env)?, &self.set(right, env)?, *position)?;
+                let union = union(
+                    [&self.set(left, env)?, &self.set(right, env)?],
+                    self.zone,
+                    *position,
+                )?;
                 Ok(if *all { union } else { distinct(union) })
             }
         }
@@ -400,7 +405,7 @@ fn distinct(rel: Arc<Rel>) -> Arc<Rel> {
     })
 }
 
-fn union(left: &Arc<Rel>, right: &Arc<Rel>, at: Position) -> Result<Arc<Rel>, Error> {
+fn union([left, right]: [&Arc<Rel>; 2], zone: Tz, at: Position) -> Result<Arc<Rel>, Error> {
     if left.fields.len() != right.fields.len() {
         return Err(Error::validation(
             "both sides of UNION need the same number of columns",
@@ -434,7 +439,7 @@ fn union(left: &Arc<Rel>, right: &Arc<Rel>, at: Position) -> Result<Arc<Rel>, Er
             .all()
             .into_iter()
             .zip(&fields)
-            .map(|((_, expr), field)| Ok((field.name.clone(), coerce::to(expr, &field.ty)?)))
+            .map(|((_, expr), field)| Ok((field.name.clone(), coerce::to(expr, &field.ty, zone)?)))
             .collect::<Result<Vec<_>, Error>>()?;
         inputs.push(Rel::calc(side.clone(), None, items));
     }

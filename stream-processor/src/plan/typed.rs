@@ -1,6 +1,8 @@
 //! Expressions after analysis: every node has Flink's type, every function its kernel.
 
+mod binary;
 pub(crate) mod float;
+mod logic;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -16,7 +18,7 @@ use datafusion_physical_expr::expressions::{
     BinaryExpr, CaseExpr, Column, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
 };
 
-use super::logic::LazyRight;
+use self::binary::Binary;
 use crate::error::Error;
 use crate::table::{SqlType, TypeRoot};
 
@@ -262,22 +264,17 @@ impl Typed {
     pub(crate) fn compile(&self, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>, Error> {
         let one = |inner: &Typed| inner.compile(schema);
         Ok(match &self.kind {
-            TypedKind::Binary(op, left, right) if float::compares(*op, &left.ty) => {
-                float::comparison(*op, one(left)?, one(right)?)
-            }
             TypedKind::Column(index) => Arc::new(Column::new(schema.field(*index).name(), *index)),
             TypedKind::Literal(value) => Arc::new(Literal::new(value.clone())),
-            TypedKind::Binary(op @ (Operator::And | Operator::Or), left, right)
-                if !right.is_total() =>
-            {
-                Arc::new(LazyRight {
-                    left: one(left)?,
-                    right: one(right)?,
-                    is_or: *op == Operator::Or,
-                })
-            }
             TypedKind::Binary(op, left, right) => {
-                Arc::new(BinaryExpr::new(one(left)?, *op, one(right)?))
+                let (op, may_fail) = (*op, !right.is_total());
+                let lazy = may_fail && matches!(op, Operator::And | Operator::Or);
+                let (left_ty, left, right) = (&left.ty, one(left)?, one(right)?);
+                if lazy || float::compares(op, left_ty) {
+                    Arc::new(Binary { op, left, right })
+                } else {
+                    Arc::new(BinaryExpr::new(left, op, right))
+                }
             }
             TypedKind::Not(inner) => Arc::new(NotExpr::new(one(inner)?)),
             TypedKind::IsNull(inner) => Arc::new(IsNullExpr::new(one(inner)?)),

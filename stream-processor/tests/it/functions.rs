@@ -173,6 +173,25 @@ async fn texts_and_wall_clocks_are_instants_of_the_sessions_zone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_union_makes_wall_clocks_instants_of_the_sessions_zone() {
+    let rows = select(
+        "SET 'table.local-time-zone' = 'Asia/Tokyo';",
+        "at_ TIMESTAMP_LTZ(3)",
+        "ts FROM t UNION ALL SELECT TO_TIMESTAMP_LTZ(s)",
+        r#"{"s":"2026-03-01 10:00:00","ts":"2026-03-01 10:00:00"}
+"#,
+    )
+    .await;
+    assert_eq!(
+        rows,
+        [
+            r#"{"at_":"2026-03-01 01:00:00Z"}"#,
+            r#"{"at_":"2026-03-01 10:00:00Z"}"#,
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn texts_are_cut_and_matched_as_in_java() {
     let rows = select(
         "",

@@ -524,7 +524,10 @@ impl Analyzer<'_> {
     }
 }
 
-/// The second argument of `approx_distinct`: the sketch here has one accuracy, so it is checked and no more.
+/// Standard error of DataFusion's sketch, which has 2^14 registers.
+const SKETCH_ERROR: f64 = 1.04 / 128.0;
+
+/// Checks the second argument of `approx_distinct`: the sketch here has one accuracy, and is not asked for a better one.
 fn standard_error(pos: Pos, error: Expr) -> Result<()> {
     match aggregates::constant(error).map_err(|failure| failure.or_at(pos))? {
         Expr::Literal(ScalarValue::Float64(Some(error)), _)
@@ -536,6 +539,9 @@ fn standard_error(pos: Pos, error: Expr) -> Result<()> {
                 format!("Standard error must be in [0.0040625, 0.26]: {error}"),
             ))
         }
+        Expr::Literal(ScalarValue::Float64(Some(error)), _) if error < SKETCH_ERROR => Err(
+            Failure::unsupported(pos, format!("a standard error below {SKETCH_ERROR}")),
+        ),
         _ => Ok(()),
     }
 }

@@ -3,17 +3,13 @@
 //! Arrow's kernels order the bits instead, where NaN is greater than every number.
 
 use std::cmp::Ordering;
-use std::fmt;
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
-use arrow::array::{Array, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray, RecordBatch};
+use arrow::array::{Array, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema};
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use datafusion_common::{DataFusionError, Result as DfResult};
 use datafusion_expr_common::columnar_value::ColumnarValue;
 use datafusion_expr_common::operator::Operator;
-use datafusion_physical_expr::PhysicalExpr;
 
 use crate::table::{SqlType, TypeRoot};
 
@@ -28,12 +24,19 @@ pub(super) fn compares(op: Operator, ty: &SqlType) -> bool {
 }
 
 /// `left op right` for sides of one type.
-pub(super) fn comparison(
+pub(super) fn compare(
     op: Operator,
-    left: Arc<dyn PhysicalExpr>,
-    right: Arc<dyn PhysicalExpr>,
-) -> Arc<dyn PhysicalExpr> {
-    Arc::new(FloatComparison { op, left, right })
+    left: ColumnarValue,
+    right: ColumnarValue,
+    n_rows: usize,
+) -> DfResult<BooleanArray> {
+    if left.data_type() == DataType::Float32 {
+        let (left, right) = (Side::of(left, n_rows)?, Side::of(right, n_rows)?);
+        compare_sides::<Float32Type>(op, &left, &right, n_rows)
+    } else {
+        let (left, right) = (Side::of(left, n_rows)?, Side::of(right, n_rows)?);
+        compare_sides::<Float64Type>(op, &left, &right, n_rows)
+    }
 }
 
 /// `Double.compareTo`: NaN is the greatest, whatever its sign, and -0.0 less than 0.0.
@@ -42,13 +45,6 @@ pub(crate) fn compare_boxed(a: f64, b: f64) -> Ordering {
         (false, false) => a.total_cmp(&b),
         (a, b) => a.cmp(&b),
     }
-}
-
-#[derive(Debug, Clone)]
-struct FloatComparison {
-    op: Operator,
-    left: Arc<dyn PhysicalExpr>,
-    right: Arc<dyn PhysicalExpr>,
 }
 
 /// The values of a side; a constant is not spread over the rows.
@@ -105,7 +101,7 @@ fn each<T: ArrowPrimitiveType>(
     }
 }
 
-fn compare<T: ArrowPrimitiveType>(
+fn compare_sides<T: ArrowPrimitiveType>(
     op: Operator,
     left: &Side<T>,
     right: &Side<T>,
@@ -146,74 +142,11 @@ fn same<T: ArrowPrimitiveType>(left: &Side<T>, right: &Side<T>, n_rows: usize) -
     &(&both & &equal) | &!&either
 }
 
-impl PartialEq for FloatComparison {
-    fn eq(&self, other: &Self) -> bool {
-        self.op == other.op && self.left.eq(&other.left) && self.right.eq(&other.right)
-    }
-}
-
-impl Eq for FloatComparison {}
-
-impl Hash for FloatComparison {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.op.hash(state);
-        self.left.hash(state);
-        self.right.hash(state);
-    }
-}
-
-impl fmt::Display for FloatComparison {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {} {}", self.left, self.op, self.right)
-    }
-}
-
-impl PhysicalExpr for FloatComparison {
-    fn data_type(&self, _: &Schema) -> DfResult<DataType> {
-        Ok(DataType::Boolean)
-    }
-
-    fn nullable(&self, _: &Schema) -> DfResult<bool> {
-        Ok(true)
-    }
-
-    fn evaluate(&self, batch: &RecordBatch) -> DfResult<ColumnarValue> {
-        let n_rows = batch.num_rows();
-        let (left, right) = (self.left.evaluate(batch)?, self.right.evaluate(batch)?);
-        let result = if left.data_type() == DataType::Float32 {
-            let (left, right) = (Side::of(left, n_rows)?, Side::of(right, n_rows)?);
-            compare::<Float32Type>(self.op, &left, &right, n_rows)?
-        } else {
-            let (left, right) = (Side::of(left, n_rows)?, Side::of(right, n_rows)?);
-            compare::<Float64Type>(self.op, &left, &right, n_rows)?
-        };
-        Ok(ColumnarValue::Array(Arc::new(result)))
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
-        vec![&self.left, &self.right]
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn PhysicalExpr>>,
-    ) -> DfResult<Arc<dyn PhysicalExpr>> {
-        match &children[..] {
-            [left, right] => Ok(comparison(self.op, left.clone(), right.clone())),
-            _ => Err(DataFusionError::Internal(format!("{self} has two sides"))),
-        }
-    }
-
-    fn fmt_sql(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{self}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     //! What Java's operators say of NaN and the zeros.
 
-    use super::{Side, compare, compare_boxed};
+    use super::{Side, compare_boxed, compare_sides};
     use arrow::array::{Array, Float64Array};
     use arrow::datatypes::Float64Type;
     use datafusion_expr_common::operator::Operator;
@@ -224,7 +157,7 @@ mod tests {
     }
 
     fn results(op: Operator, left: &Side<Float64Type>, right: &Side<Float64Type>) -> Vec<String> {
-        let found = compare(op, left, right, 5).unwrap();
+        let found = compare_sides(op, left, right, 5).unwrap();
         let text = |row| match found.is_null(row) {
             true => "null".to_owned(),
             false => found.value(row).to_string(),
