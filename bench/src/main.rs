@@ -36,6 +36,9 @@ enum Command {
         /// Events of one run
         #[arg(long, default_value_t = 3_000_000)]
         events: u64,
+        /// Events per second; 0 is as fast as possible
+        #[arg(long, default_value_t = 0)]
+        rate: u64,
         /// Seconds between checkpoints
         #[arg(long, default_value_t = 5)]
         checkpoint: u64,
@@ -67,9 +70,11 @@ async fn main() -> anyhow::Result<()> {
     process::print_machine(&binary)?;
     match cli.command {
         Command::Startup { runs } => startup::measure(&binary, runs).await,
-        Command::Pipeline { events, checkpoint } => {
-            pipeline::measure(&binary, events, checkpoint).await
-        }
+        Command::Pipeline {
+            events,
+            rate,
+            checkpoint,
+        } => pipeline::measure(&binary, events, rate, checkpoint).await,
         Command::Freshness { rate, seconds } => freshness::measure(&binary, rate, seconds).await,
         Command::Soak { rate, seconds } => pipeline::soak(&binary, rate, seconds).await,
     }

@@ -38,30 +38,43 @@ fn interval(seconds: u64) -> String {
     format!("demo.checkpoint_interval={seconds}s")
 }
 
-/// One run of `events` events as fast as they go.
-pub(crate) async fn measure(binary: &Path, events: u64, checkpoint: u64) -> anyhow::Result<()> {
+/// Rows that were seen to be visible, and when.
+type Reading = (Duration, u64);
+
+/// One run of `events` events.
+pub(crate) async fn measure(
+    binary: &Path,
+    events: u64,
+    rate: u64,
+    checkpoint: u64,
+) -> anyhow::Result<()> {
     let (site, running) = start(binary, checkpoint, &[]).await?;
     let server = site.address("query_engine.listen");
     let http = reqwest::Client::new();
     let before = running.cpu()?;
     let begun = Instant::now();
-    let count = events.to_string();
-    let arguments = ["emit", "--rate", "0", "--count", &count];
+    let (rate, count) = (rate.to_string(), events.to_string());
+    let arguments = ["emit", "--rate", &rate, "--count", &count];
     let emitter = site.run(&arguments);
     let watch = async {
         let mut peak = 0.0_f64;
+        let mut first: Option<Reading> = None;
         loop {
             peak = peak.max(running.memory()?);
             let rows =
                 trino::number(&http, &server, "SELECT count(*) FROM bronze.clickstream").await;
-            if rows.unsigned_abs() >= events {
-                return anyhow::Ok((peak, begun.elapsed()));
+            let reading = (begun.elapsed(), rows.unsigned_abs());
+            if reading.1 >= events {
+                return anyhow::Ok((peak, first, reading));
             }
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            if reading.1 > 0 {
+                first = first.or(Some(reading));
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
     let (summary, watched) = tokio::join!(emitter, watch);
-    let (peak, bronze) = watched?;
+    let (peak, first, last) = watched?;
     print(summary.context("the emitter failed")?.trim());
     let silver = trino::number(&http, &server, "SELECT count(*) FROM silver.clickstream").await;
     let gold = trino::number(
@@ -70,11 +83,20 @@ pub(crate) async fn measure(binary: &Path, events: u64, checkpoint: u64) -> anyh
         "SELECT sum(events) FROM gold.activity_per_minute",
     )
     .await;
-    let seconds = bronze.as_secs_f64();
+    let seconds = last.0.as_secs_f64();
     print(&format!(
         "{events} events in bronze after {seconds:.1} s: {:.0} events/s",
         events as f64 / seconds
     ));
+    // Without the start, and without the wait of the last events for their checkpoint.
+    if let Some(first) = first {
+        let seconds = (last.0 - first.0).as_secs_f64();
+        let rows = last.1 - first.1;
+        print(&format!(
+            "of them {rows} in the {seconds:.1} s between the first and the last snapshot: {:.0} events/s",
+            rows as f64 / seconds
+        ));
+    }
     print(&format!(
         "silver {silver} rows, gold counts {gold} events; peak {peak:.0} MB resident"
     ));

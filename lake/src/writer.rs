@@ -10,6 +10,7 @@ mod file;
 mod metrics;
 mod stats;
 mod upload;
+mod worth;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub struct WriterOptions {
     pub part_size: usize,
     /// Codec of the pages.
     pub compression: Compression,
+    /// Whether columns that the codec makes little smaller are compressed, too.
+    pub compress_all: bool,
     /// Which statistics of each column are kept.
     pub metrics: Metrics,
 }
@@ -85,6 +88,7 @@ impl Default for WriterOptions {
             max_buffered: 128 << 20,
             part_size: 8 << 20,
             compression: Compression::ZSTD(ZstdLevel::default()),
+            compress_all: true,
             metrics: Metrics::default(),
         }
     }
@@ -126,8 +130,9 @@ impl WriterOptions {
         Ok(options)
     }
 
-    /// [`Self::of`] for files that are written as rows stream in: Snappy unless the table says which codec. They are
-    /// small and compaction soon rewrites them with the default codec, so that zstd's ratio is not worth its time here.
+    /// [`Self::of`] for files that are written as rows stream in: Snappy where it pays, unless the table says which
+    /// codec. They are small and compaction soon rewrites them with the default codec, so that zstd's ratio is not worth
+    /// its time here.
     pub fn streaming(metadata: &TableMetadata) -> Result<Self> {
         let mut options = Self::of(metadata)?;
         if !metadata
@@ -135,6 +140,7 @@ impl WriterOptions {
             .contains_key("write.parquet.compression-codec")
         {
             options.compression = Compression::SNAPPY;
+            options.compress_all = false;
         }
         Ok(options)
     }

@@ -9,11 +9,12 @@ use arrow::array::{Array, Float32Array, Float64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use iceberg::spec::{DataFileBuilder, DataFileFormat, Schema};
 use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use uuid::Uuid;
 
 use super::upload::{Chunks, Upload};
-use super::{Metrics, WriterOptions, dictionary, stats};
+use super::{Metrics, WriterOptions, dictionary, stats, worth};
 use crate::partition::Partition;
 use crate::{Error, Result, Table};
 
@@ -63,7 +64,16 @@ impl ParquetFile {
             .set_statistics_enabled(EnabledStatistics::Page)
             .set_statistics_truncate_length(options.metrics.longest_bound())
             .set_created_by(concat!("streamforge ", env!("CARGO_PKG_VERSION")).to_owned());
-        for column in dictionary::unlike_columns(first) {
+        let unlike = dictionary::unlike_columns(first);
+        if !options.compress_all {
+            let left = worth::incompressible(first, &unlike, options.compression)
+                .map_err(Error::parquet("begin", &path))?;
+            for column in left {
+                properties =
+                    properties.set_column_compression(column.into(), Compression::UNCOMPRESSED);
+            }
+        }
+        for column in unlike {
             properties = properties.set_column_dictionary_enabled(column.into(), false);
         }
         for field in schema.fields() {

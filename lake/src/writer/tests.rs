@@ -1,11 +1,16 @@
 //! Facts about data files: their sizes, how many are open, and what manifests will say of them.
 
+use std::fs::File;
+
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use iceberg::spec::{
     Datum, NestedField, PrimitiveType, Schema, TableMetadataBuilder, Transform, Type,
     UnboundPartitionSpec,
 };
 use iceberg::{TableCreation, TableIdent};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::RowAccessor;
+use uuid::Uuid;
 
 use super::*;
 use crate::io::Store;
@@ -198,4 +203,65 @@ async fn statistics_are_those_that_the_table_asks_for() {
     assert_eq!(file.column_sizes().len(), 3);
     let bounds: Vec<_> = file.lower_bounds().iter().collect();
     assert_eq!(bounds, [(&3, &Datum::double(1.5))]);
+}
+
+#[tokio::test]
+async fn a_stream_compresses_what_pays_and_a_named_codec_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = table(&directory, false);
+    let streaming = WriterOptions::streaming(table.metadata()).unwrap();
+    let named = WriterOptions {
+        compress_all: true,
+        ..streaming.clone()
+    };
+    let uuids: Vec<String> = (0..500).map(|_| Uuid::new_v4().to_string()).collect();
+    let names: Vec<&str> = uuids.iter().map(String::as_str).collect();
+    // Their upper bytes are the same.
+    let ids: Vec<Option<i64>> = (0..500).map(|id| Some(id << 4)).collect();
+    let rows = rows(&ids, &names, &[0.0; 500]);
+    for (options, codecs) in [
+        (streaming, ["SNAPPY", "UNCOMPRESSED", "SNAPPY"]),
+        (named, ["SNAPPY"; 3]),
+    ] {
+        let mut writer = TableWriter::new(&table, options).unwrap();
+        writer.write(&rows).await.unwrap();
+        let files = writer.finish().await.unwrap();
+        let file = files[0].data_file(table.metadata()).unwrap();
+        let path = file.file_path().strip_prefix("file://").unwrap();
+        let reader = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
+        let columns = reader.metadata().row_group(0).columns();
+        let found: Vec<String> = columns
+            .iter()
+            .map(|column| column.compression().to_string())
+            .collect();
+        assert_eq!(found, codecs);
+        let names: Vec<String> = reader
+            .get_row_iter(None)
+            .unwrap()
+            .map(|row| row.unwrap().get_string(1).unwrap().clone())
+            .collect();
+        assert_eq!(names, uuids);
+    }
+}
+
+#[test]
+fn a_table_that_names_its_codec_has_it_for_all_columns() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = table(&directory, false);
+    let options = WriterOptions::streaming(table.metadata()).unwrap();
+    assert!(!options.compress_all);
+    let codec = ("write.parquet.compression-codec", "snappy");
+    let named = TableMetadataBuilder::new_from_metadata(table.metadata().clone(), None)
+        .set_properties(
+            [codec]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+        )
+        .unwrap()
+        .build()
+        .unwrap()
+        .metadata;
+    let options = WriterOptions::streaming(&named).unwrap();
+    assert_eq!(options.compression, Compression::SNAPPY);
+    assert!(options.compress_all);
 }

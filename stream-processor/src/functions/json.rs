@@ -69,6 +69,8 @@ pub(crate) struct Paths {
 #[derive(Debug, Clone, Default)]
 struct Node {
     ends: Vec<usize>,
+    /// Whether its name in the object around it has nothing that needs an escape.
+    named_plainly: bool,
     fields: Vec<(Box<[u8]>, Node)>,
     items: Vec<(usize, Node)>,
     /// The paths that end here or below.
@@ -120,7 +122,11 @@ impl Node {
         self.all.push(path);
         let next = match steps.first() {
             None => return self.ends.push(path),
-            Some(Step::Field(name)) => child(&mut self.fields, name.as_bytes().into()),
+            Some(Step::Field(name)) => {
+                let node = child(&mut self.fields, name.as_bytes().into());
+                node.named_plainly = !name.contains(|c| matches!(c, '"' | '\\' | '\0'..' '));
+                node
+            }
             Some(Step::Index(index)) => child(&mut self.items, *index),
         };
         next.insert(&steps[1..], path);
@@ -163,24 +169,26 @@ impl Node {
         // Records of one source have their names in one order, so the search begins behind the last hit.
         let mut hint = 0;
         let mut plain = Vec::new();
-        scanner.members(|scanner, name, escaped| {
-            let name = if escaped {
-                plain.clear();
-                unescape(name, true, &mut plain);
-                &plain[..]
+        scanner.entries(|scanner| {
+            let next = self.fields.get(hint);
+            let as_expected =
+                next.is_some_and(|(name, node)| node.named_plainly && scanner.take_name(name));
+            let hit = if as_expected {
+                hint
             } else {
-                name
-            };
-            let (before, behind) = self.fields.split_at(hint);
-            let same = |field: &&(Box<[u8]>, Node)| *field.0 == *name;
-            let hit = (behind
-                .iter()
-                .position(|field| same(&field))
-                .map(|at| at + hint))
-            .or_else(|| before.iter().position(|field| same(&field)));
-            let Some(hit) = hit else {
-                scanner.value()?;
-                return Ok(());
+                let name = match scanner.name()? {
+                    (name, false) => name,
+                    (name, true) => {
+                        plain.clear();
+                        unescape(name, true, &mut plain);
+                        &plain[..]
+                    }
+                };
+                let Some(hit) = self.field_at(name, hint) else {
+                    scanner.value()?;
+                    return Ok(());
+                };
+                hit
             };
             hint = hit + 1;
             let node = &self.fields[hit].1;
@@ -190,6 +198,13 @@ impl Node {
             }
             node.read(text, scanner, found)
         })
+    }
+
+    /// Where the field `name` is; the search begins at `hint`.
+    fn field_at(&self, name: &[u8], hint: usize) -> Option<usize> {
+        let (before, behind) = self.fields.split_at(hint);
+        let find = |fields: &[(Box<[u8]>, Node)]| fields.iter().position(|field| *field.0 == *name);
+        (find(behind).map(|at| at + hint)).or_else(|| find(before))
     }
 
     fn read_array<'a>(
@@ -363,6 +378,17 @@ mod tests {
             Some("😀")
         );
         assert_eq!(value(r#"{"a":{"b":1},"a":{"c":2}}"#, "$.a.b"), None);
+    }
+
+    #[test]
+    fn a_name_is_what_its_escapes_say() {
+        assert_eq!(value(r#"{"a\"b":1}"#, r#"$['a"b']"#).as_deref(), Some("1"));
+        assert_eq!(value(r#"{"a"b":1}"#, r#"$['a"b']"#), None);
+        assert_eq!(value(r#"{"a\\":1}"#, r"$['a\']").as_deref(), Some("1"));
+        assert_eq!(value(r#"{"a\":1}"#, r"$['a\']"), None);
+        assert_eq!(value(r#"{"ab":1,"a":2}"#, "$.a").as_deref(), Some("2"));
+        assert_eq!(value(r#"{"a" :1}"#, "$.a").as_deref(), Some("1"));
+        assert_eq!(value(r#"{"a":"#, "$.a"), None);
     }
 
     #[test]

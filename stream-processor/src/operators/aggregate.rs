@@ -12,7 +12,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 
 use super::cell::{Cell, Distinct, Seen};
-use super::fingerprint::Prints;
+use super::fingerprint::{AHEAD, Print, Prints};
 use crate::error::Error;
 use crate::functions::decimal;
 use crate::table::{SqlType, TypeRoot};
@@ -151,6 +151,25 @@ impl StatesMut for Vec<State> {
     }
 }
 
+/// Puts fingerprints into the sets of their groups.
+fn insert_all(states: &mut impl StatesMut, prints: &[(usize, Print)]) {
+    let mut each = |prints: &[(usize, Print)], act: fn(&mut Prints, Print)| {
+        for (group, print) in prints {
+            states.change(*group, |state| {
+                if let State::Prints(set) = state {
+                    act(set, *print);
+                }
+            });
+        }
+    };
+    for prints in prints.chunks(AHEAD) {
+        each(prints, |set, print| set.fetch(&print));
+        each(prints, |set, print| {
+            set.insert(print);
+        });
+    }
+}
+
 /// What SUM and AVG have seen of a DECIMAL.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DecimalSum {
@@ -228,13 +247,19 @@ impl AggregateCall {
         let column = Column::of(self, batch)?;
         let filter: Option<&BooleanArray> =
             self.filter.map(|index| batch.column(index).as_boolean());
-        for (row, group) in groups.iter().enumerate() {
-            let passes = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
-            if passes && !column.is_null(row) {
-                let add = additions.is_none_or(|additions| additions[row]);
-                let apply = |state: &mut State| self.apply(state, &column, row, add);
-                states.change(*group as usize, apply);
-            }
+        let rows = groups.iter().enumerate().filter(|(row, _)| {
+            filter.is_none_or(|filter| filter.is_valid(*row) && filter.value(*row))
+                && !column.is_null(*row)
+        });
+        if matches!(self.empty(), State::Prints(_)) {
+            let prints = rows.map(|(row, group)| (*group as usize, column.seen(row).print()));
+            insert_all(states, &prints.collect::<Vec<_>>());
+            return Ok(());
+        }
+        for (row, group) in rows {
+            let add = additions.is_none_or(|additions| additions[row]);
+            let apply = |state: &mut State| self.apply(state, &column, row, add);
+            states.change(*group as usize, apply);
         }
         Ok(())
     }
@@ -263,9 +288,6 @@ impl AggregateCall {
                 }
             }
             (State::Distinct(set), _) => set.add(column.seen(row), sign),
-            (State::Prints(prints), _) => {
-                prints.insert(column.seen(row).print());
-            }
             (State::Bag(bag), _) => {
                 let cell = column.cell(row);
                 let count = bag.entry(cell.clone()).or_insert(0);

@@ -98,15 +98,15 @@ impl Ordered {
                 continue;
             }
             let key = keys.row(row);
-            let better = match self.held.get(key.as_ref()) {
+            let better = match self.held.get(key) {
                 None => true,
                 Some(held) if !held.is_known(self.ttl, true) => true,
                 Some(held) => !held.row.is_empty() && time < held.time,
             };
             if better {
-                let key: Box<[u8]> = key.as_ref().into();
+                let key: Box<[u8]> = key.into();
                 self.pending.entry(time).or_default().push(key.clone());
-                let row = rows.row(row).as_ref().into();
+                let row = rows.row(row).into();
                 let written = self.ttl.now();
                 self.held.insert(key, Held { time, row, written });
             }
@@ -137,7 +137,7 @@ impl Ordered {
         if rows.is_empty() {
             return Ok(());
         }
-        let columns = self.rows.decode_bytes(rows.iter().map(|row| &**row))?;
+        let columns = self.rows.decode(rows.iter().map(|row| &**row))?;
         output.emit(ChangeBatch::inserts(batch_of(&self.plan.schema, columns)?))
     }
 
@@ -149,15 +149,15 @@ impl Ordered {
         let mut kinds = Vec::new();
         for row in 0..batch.num_rows() {
             let time = times.value(row);
-            let new: Box<[u8]> = rows.row(row).as_ref().into();
+            let new: Box<[u8]> = rows.row(row).into();
             let ttl = self.ttl;
             let held = self
                 .held
-                .get_mut(keys.row(row).as_ref())
+                .get_mut(keys.row(row))
                 .filter(|held| held.is_known(ttl, false));
             match held {
                 None => {
-                    let key = keys.row(row).as_ref().into();
+                    let key = keys.row(row).into();
                     let held = Held {
                         time,
                         row: new.clone(),
@@ -178,7 +178,7 @@ impl Ordered {
         if out.is_empty() {
             return Ok(());
         }
-        let columns = self.rows.decode_bytes(out.iter().map(|row| &**row))?;
+        let columns = self.rows.decode(out.iter().map(|row| &**row))?;
         output.emit(ChangeBatch::changes(
             batch_of(&self.plan.schema, columns)?,
             kinds.into(),
@@ -239,7 +239,7 @@ impl Operator for Ordered {
         if self.held.is_empty() {
             return Ok(Vec::new());
         }
-        let keys = self.keys.decode_bytes(self.held.keys().map(|key| &**key))?;
+        let keys = self.keys.decode(self.held.keys().map(|key| &**key))?;
         let times: ArrayRef = Arc::new(
             self.held
                 .values()
@@ -258,7 +258,7 @@ impl Operator for Ordered {
             .map(|held| &*held.row)
             .filter(|row| !row.is_empty())
             .collect();
-        let values = self.rows.decode_bytes(rows)?;
+        let values = self.rows.decode(rows)?;
         let mut next = 0;
         let at: UInt32Array = live
             .values()
@@ -327,11 +327,11 @@ impl Operator for Ordered {
                 .ok()
                 .and_then(|written| written.as_primitive_opt::<Int64Type>());
             for row in 0..batch.num_rows() {
-                let key: Box<[u8]> = keys.row(row).as_ref().into();
+                let key: Box<[u8]> = keys.row(row).into();
                 let written = written.map_or(UNTIMED, |written| written.value(row));
                 let time = times.value(row);
                 let bytes = if live.value(row) {
-                    rows.row(row).as_ref().into()
+                    rows.row(row).into()
                 } else {
                     Box::default()
                 };

@@ -3,9 +3,14 @@
 //! Two of a billion values share one with a probability of 10⁻¹¹. They are as evenly spread as any hash, so tables of
 //! them need no hashing of their own.
 
+use std::hint::black_box;
+
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use twox_hash::XxHash3_128;
+
+/// How many rows of a batch have the memory that they will meet brought near, before the first of them meets it.
+pub(crate) const AHEAD: usize = 64;
 
 /// Bytes of a fingerprint.
 pub(crate) const WIDTH: usize = 12;
@@ -56,7 +61,7 @@ fn hash_of(print: &Print) -> u64 {
     u64::from_le_bytes(std::array::from_fn(|at| print[at]))
 }
 
-/// Fingerprints that change no more, packed and ordered by bucket: a bucket's number is the low end of their last four
+/// Fingerprints that change no more, packed and ordered by bucket: a bucket's number is the low end of their first four
 /// bytes, of which whole bytes that it gives away are not kept.
 pub(crate) struct Packed {
     prints: Vec<u8>,
@@ -66,11 +71,12 @@ pub(crate) struct Packed {
     buckets: Vec<u32>,
 }
 
-/// Bytes of a fingerprint before those that name its bucket.
-const FRONT: usize = WIDTH - 4;
+/// Bytes of a fingerprint that may name its bucket; those behind them are always kept.
+const NAMING: usize = 4;
 
 impl Packed {
-    /// Packs `prints`: a counting sort, as fingerprints are evenly spread.
+    /// Packs `prints`: a counting sort, as fingerprints are evenly spread. A set hands them out by the same bits, so that
+    /// it passes over the buckets in their order a few times, and does not jump between them.
     pub(crate) fn new(prints: &Prints) -> Self {
         // Two to four to a bucket.
         let n_buckets = (prints.len() / 4).next_power_of_two();
@@ -88,8 +94,9 @@ impl Packed {
             let next = &mut ends[bucket_of(print, n_buckets)];
             let place = &mut packed[*next as usize * width..][..width];
             *next += 1;
-            place[..FRONT].copy_from_slice(&print[..FRONT]);
-            place[FRONT..].copy_from_slice(&print[WIDTH + FRONT - width..]);
+            let (front, back) = place.split_at_mut(width - (WIDTH - NAMING));
+            back.copy_from_slice(&print[NAMING..]);
+            front.copy_from_slice(&print[WIDTH - width..NAMING]);
         }
         Packed {
             prints: packed,
@@ -98,16 +105,29 @@ impl Packed {
         }
     }
 
-    pub(crate) fn contains(&self, print: &Print) -> bool {
-        let bucket = bucket_of(print, self.buckets.len() - 1);
-        let (begin, end) = (
-            self.buckets[bucket] as usize,
-            self.buckets[bucket + 1] as usize,
-        );
-        let back = &print[WIDTH + FRONT - self.width..];
-        self.prints[begin * self.width..end * self.width]
+    /// Marks those of `prints` that are here, and leaves the marks of the others.
+    ///
+    /// Step by step for many of them: the processor has the memory of all under way, as none waits for another.
+    pub(crate) fn mark(&self, prints: &[Print], here: &mut [bool]) {
+        let mut spans = [(0, 0); AHEAD];
+        for (prints, here) in prints.chunks(AHEAD).zip(here.chunks_mut(AHEAD)) {
+            for (print, span) in prints.iter().zip(&mut spans) {
+                let bucket = bucket_of(print, self.buckets.len() - 1);
+                *span = (self.buckets[bucket], self.buckets[bucket + 1]);
+            }
+            for ((print, here), span) in prints.iter().zip(here).zip(spans) {
+                *here |= self.has(print, span);
+            }
+        }
+    }
+
+    /// Whether `print` is among those from `begin` to `end`.
+    fn has(&self, print: &Print, (begin, end): (u32, u32)) -> bool {
+        let back = print[NAMING..].last_chunk::<{ WIDTH - NAMING }>();
+        let front = &print[WIDTH - self.width..NAMING];
+        self.prints[begin as usize * self.width..end as usize * self.width]
             .chunks_exact(self.width)
-            .any(|known| known[..FRONT] == print[..FRONT] && known[FRONT..] == *back)
+            .any(|known| known.last_chunk() == back && known.starts_with(front))
     }
 
     /// Bytes held.
@@ -116,10 +136,10 @@ impl Packed {
     }
 }
 
-/// The bucket of `print` among `n_buckets`, a power of two up to 2³²; by bytes that sets do not look at first.
+/// The bucket of `print` among `n_buckets`, a power of two up to 2³².
 fn bucket_of(print: &Print, n_buckets: usize) -> usize {
-    let last = u32::from_le_bytes(std::array::from_fn(|at| print[FRONT + at]));
-    last as usize & (n_buckets - 1)
+    let first: [u8; NAMING] = std::array::from_fn(|at| print[at]);
+    u32::from_le_bytes(first) as usize & (n_buckets - 1)
 }
 
 /// How many bytes of a fingerprint its bucket among `n_buckets` gives away.
@@ -134,6 +154,12 @@ impl Default for Prints {
 }
 
 impl Prints {
+    /// An empty set with room for as many as are in `other`.
+    pub(crate) fn with_room_of(other: &Prints) -> Self {
+        let room = |table: &HashTable<Print>| HashTable::with_capacity(table.len());
+        Prints(other.0.iter().map(room).collect())
+    }
+
     /// Whether `print` is new; it is no longer then.
     pub(crate) fn insert(&mut self, print: Print) -> bool {
         if let [all] = &mut self.0[..]
@@ -156,7 +182,13 @@ impl Prints {
         }
     }
 
-    /// By a byte that tables and buckets do not look at first.
+    /// Has the memory that `print` leads to brought near, and does not wait for it.
+    pub(crate) fn fetch(&self, print: &Print) {
+        let near = self.0[self.part_of(print)].find(hash_of(print), |_| true);
+        black_box(near.map(|print| print[0]));
+    }
+
+    /// By a byte that tables do not look at.
     fn part_of(&self, print: &Print) -> usize {
         match self.0.len() {
             1 => 0,
@@ -205,7 +237,13 @@ impl FromIterator<Print> for Prints {
 
 #[cfg(test)]
 mod tests {
-    use super::{Packed, Prints, print};
+    use super::{Packed, Print, Prints, print};
+
+    fn contains(packed: &Packed, print: Print) -> bool {
+        let mut here = [false];
+        packed.mark(&[print], &mut here);
+        here[0]
+    }
 
     #[test]
     fn packed_are_those_that_were_there() {
@@ -215,15 +253,29 @@ mod tests {
             let packed = Packed::new(&prints);
             for n in 0..n_prints {
                 assert!(
-                    packed.contains(&print(&n.to_le_bytes())),
+                    contains(&packed, print(&n.to_le_bytes())),
                     "{n} of {n_prints}"
                 );
             }
             for n in n_prints..n_prints + 1000 {
                 assert!(
-                    !packed.contains(&print(&n.to_le_bytes())),
+                    !contains(&packed, print(&n.to_le_bytes())),
                     "{n} of {n_prints}"
                 );
+            }
+            // Many at once, every third of which is there.
+            let asked: Vec<Print> = (0..1000u32)
+                .map(|n| match n % 3 {
+                    0 => print(&(n % n_prints.max(1)).to_le_bytes()),
+                    _ => print(&(n_prints + n).to_le_bytes()),
+                })
+                .collect();
+            let mut here = vec![false; asked.len()];
+            here[1] = true;
+            packed.mark(&asked, &mut here);
+            for (n, here) in here.into_iter().enumerate() {
+                let expected = n == 1 || (n % 3 == 0 && n_prints > 0);
+                assert_eq!(here, expected, "{n} of {n_prints}");
             }
         }
     }
@@ -258,8 +310,8 @@ mod tests {
         for at in 0..known.len() {
             let mut other = known;
             other[at] ^= 1;
-            assert!(!packed.contains(&other), "byte {at}");
+            assert!(!contains(&packed, other), "byte {at}");
         }
-        assert!(packed.contains(&known));
+        assert!(contains(&packed, known));
     }
 }

@@ -67,7 +67,7 @@ impl Groups {
             return Ok(vec![group; batch.num_rows()]);
         }
         let rows = self.encoder.encode(batch)?;
-        Ok(rows.iter().map(|row| self.group(row.as_ref())).collect())
+        Ok(rows.iter().map(|row| self.group(row)).collect())
     }
 
     fn group(&mut self, key: &[u8]) -> u32 {
@@ -148,7 +148,7 @@ impl Groups {
             return Ok(Vec::new());
         }
         self.encoder
-            .decode_bytes(groups.iter().map(|group| &*self.keys[*group as usize]))
+            .decode(groups.iter().map(|group| &*self.keys[*group as usize]))
     }
 
     fn emit(

@@ -10,6 +10,7 @@
 
 mod side;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
@@ -104,24 +105,26 @@ impl Default for There {
 }
 
 impl Pairs {
+    /// Pairs `here` with the rows of an arranged side that are at `place`; gives how many there are.
+    fn meet_arranged(&mut self, here: u32, kind: RowKind, place: Range<u32>) -> i64 {
+        let n_rows = place.len();
+        if let There::Places(there) = &mut self.there {
+            self.here.extend(place.clone().map(|_| here));
+            there.extend(place);
+            self.kinds.resize(self.here.len(), kind);
+        }
+        n_rows as i64
+    }
+
     /// Pairs `here` with each row that `side` has under `key`; gives how many there are.
     fn meet(&mut self, here: u32, kind: RowKind, key: &[u8], side: &Side) -> i64 {
         let before = self.here.len();
-        match (&side.arranged, &mut self.there) {
-            (Some(arranged), There::Places(there)) => {
-                if let Some((begin, n)) = arranged.places.get(key) {
-                    there.extend(*begin..*begin + *n);
-                    self.here.extend((0..*n).map(|_| here));
-                }
+        if let There::Bytes(there) = &mut self.there {
+            let rows = side.held.get(key).into_iter().flatten();
+            for held in rows.filter(|held| side.ttl.is_alive(held.written)) {
+                there.extend((0..held.count).map(|_| held.row.clone()));
+                self.here.extend((0..held.count).map(|_| here));
             }
-            (None, There::Bytes(there)) => {
-                let rows = side.held.get(key).into_iter().flatten();
-                for held in rows.filter(|held| side.ttl.is_alive(held.written)) {
-                    there.extend((0..held.count).map(|_| held.row.clone()));
-                    self.here.extend((0..held.count).map(|_| here));
-                }
-            }
-            _ => {}
         }
         self.kinds.resize(self.here.len(), kind);
         (self.here.len() - before) as i64
@@ -140,7 +143,9 @@ impl Joiner {
             None
         };
         let mut pairs = Pairs::default();
-        if self.sides[1 - port].arranged.is_some() {
+        let arranged = self.sides[1 - port].arranged.as_ref();
+        let places = arranged.map(|arranged| arranged.places.of(&keys));
+        if places.is_some() {
             pairs.there = There::Places(Vec::with_capacity(batch.num_rows()));
         }
         for (row, keyed) in keyed.iter().copied().enumerate() {
@@ -149,8 +154,10 @@ impl Joiner {
             let before = pairs.here.len();
             let mut matches = 0;
             if keyed {
-                let there = &self.sides[1 - port];
-                matches = pairs.meet(row as u32, kind, key.as_ref(), there);
+                matches = match &places {
+                    Some(places) => pairs.meet_arranged(row as u32, kind, places[row].clone()),
+                    None => pairs.meet(row as u32, kind, key, &self.sides[1 - port]),
+                };
             }
             let Some(rows) = &rows else {
                 continue;
@@ -165,19 +172,19 @@ impl Joiner {
                 };
                 if port == 0 && matches == 0 {
                     self.unmatched.push(Unmatched {
-                        row: bytes.as_ref().into(),
+                        row: bytes.into(),
                         kind,
                         after,
                     });
                 } else if port == 1 && keyed {
-                    self.count_matches(key.as_ref(), kind, after);
+                    self.count_matches(key, kind, after);
                 }
             }
             if keep && (keyed || (self.plan.outer && port == 0)) {
                 if kind.is_addition() {
-                    self.sides[port].add(key.as_ref(), bytes.as_ref(), matches);
+                    self.sides[port].add(key, bytes, matches);
                 } else {
-                    self.sides[port].remove(key.as_ref(), bytes.as_ref());
+                    self.sides[port].remove(key, bytes);
                 }
             }
         }
@@ -229,7 +236,7 @@ impl Joiner {
                     .columns()
                     .to_vec()
             }
-            (There::Bytes(rows), _) => side.rows.decode_bytes(rows.iter().map(|row| &**row))?,
+            (There::Bytes(rows), _) => side.rows.decode(rows.iter().map(|row| &**row))?,
             (There::Places(_), None) => return Err(Error::failed("a join lost a side")),
         };
         let mut columns = here.columns().to_vec();
@@ -253,7 +260,7 @@ impl Joiner {
         let of_pairs = std::mem::take(&mut pairs.kinds);
         let joined = self.joined(port, batch, pairs)?;
         let left = unmatched.iter().map(|unmatched| &*unmatched.row);
-        let mut columns = self.sides[0].rows.decode_bytes(left)?;
+        let mut columns = self.sides[0].rows.decode(left)?;
         for field in self.plan.output.fields().iter().skip(columns.len()) {
             let nulls = arrow::array::new_null_array(field.data_type(), unmatched.len());
             columns.push(nulls);
@@ -401,14 +408,14 @@ impl Operator for Joiner {
                 let (keys, rows) = (side.keys.encode(&values)?, side.rows.encode(&values)?);
                 for row in 0..batch.num_rows() {
                     let held = Held {
-                        row: rows.row(row).as_ref().into(),
+                        row: rows.row(row).into(),
                         count: counts.value(row),
                         matches: matches.value(row),
                         written: written
                             .as_ref()
                             .map_or(UNTIMED, |written| written.value(row)),
                     };
-                    side.put(keys.row(row).as_ref(), held);
+                    side.put(keys.row(row), held);
                 }
             }
         }

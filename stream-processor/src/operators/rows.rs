@@ -2,8 +2,10 @@
 //! number, and the others of a row beside them.
 
 use std::borrow::Cow;
+use std::hint::black_box;
 
 use super::aggregate::{AggregateCall, State, StatesMut};
+use super::cell::Cell;
 use super::pieces::Pieces;
 
 /// Rows of one state a call.
@@ -95,6 +97,25 @@ impl RowStates {
         })
     }
 
+    /// Has the states of a row brought near, before many rows are changed; see [`AHEAD`](super::fingerprint::AHEAD).
+    pub(crate) fn fetch(&self, row: usize) {
+        if self.n_words > 0 {
+            black_box(self.words[row * self.n_words]);
+        }
+        if self.n_others > 0 {
+            black_box(matches!(self.others[row * self.n_others], State::Chosen(_)));
+        }
+    }
+
+    /// The same for a text that the first of its other states points to.
+    pub(crate) fn fetch_text(&self, row: usize) {
+        if self.n_others > 0
+            && let State::Chosen(Some(Cell::Text(text))) = &self.others[row * self.n_others]
+        {
+            black_box(text.as_bytes().first());
+        }
+    }
+
     /// Puts a state that fits in the place of another.
     pub(crate) fn set(&mut self, row: usize, call: usize, state: State) {
         debug_assert!(self.fits(call, &state));
@@ -154,7 +175,6 @@ impl StatesMut for StateColumn<'_> {
 mod tests {
     use super::*;
     use crate::operators::aggregate::Function;
-    use crate::operators::cell::Cell;
     use crate::table::{SqlType, TypeRoot};
 
     fn call(function: Function, argument: TypeRoot) -> AggregateCall {

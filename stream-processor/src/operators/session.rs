@@ -3,6 +3,7 @@
 mod portions;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hint::black_box;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -13,6 +14,7 @@ use smallvec::SmallVec;
 use self::portions::Portion;
 use super::aggregate::{AggregateCall, State, StatesMut};
 use super::dedup::millis;
+use super::fingerprint::AHEAD;
 use super::keys::{Encoder, batch_of, take_rows, take_watermark, watermark_table};
 use super::pieces::Pieces;
 use super::rows::RowStates;
@@ -117,8 +119,30 @@ struct Placed {
 
 impl Sessions {
     fn first_of(&self, key: &[u8]) -> Option<u32> {
+        self.first_with(self.hasher.hash_one(key), key)
+    }
+
+    fn first_with(&self, hash: u64, key: &[u8]) -> Option<u32> {
         let same = |slot: &u32| *self.sessions[*slot as usize].key == *key;
-        self.first.find(self.hasher.hash_one(key), same).copied()
+        self.first.find(hash, same).copied()
+    }
+
+    /// Has the memory that keys with these hashes lead to brought near, step by step for all of them: within a step
+    /// none waits for another, so that the processor asks for many at once. Rows that are placed one by one would each
+    /// wait for their own.
+    fn fetch(&self, hashes: &[u64]) {
+        let near = |hash: &u64| self.first.find(*hash, |_| true).copied();
+        let slots: SmallVec<[u32; AHEAD]> = hashes.iter().filter_map(near).collect();
+        for slot in &slots {
+            let session = &self.sessions[*slot as usize];
+            black_box((session.start, session.next));
+        }
+        slots
+            .iter()
+            .for_each(|slot| self.states.fetch(*slot as usize));
+        slots
+            .iter()
+            .for_each(|slot| self.states.fetch_text(*slot as usize));
     }
 
     /// The slots of the sessions that come with the one at `first`.
@@ -129,9 +153,9 @@ impl Sessions {
     }
 
     /// The slot of the session of `key` that `time` belongs to; `None` if it is late.
-    fn place(&mut self, key: &[u8], time: i64) -> Option<u32> {
+    fn place(&mut self, hash: u64, key: &[u8], time: i64) -> Option<u32> {
         let (mut start, mut end) = (time, time + self.plan.gap);
-        let first = self.first_of(key);
+        let first = self.first_with(hash, key);
         let mut joined: Option<u32> = None;
         let mut before = NONE;
         let mut at = first.unwrap_or(NONE);
@@ -312,9 +336,7 @@ impl Sessions {
         if closed.is_empty() {
             return Ok(());
         }
-        let mut columns = self
-            .encoder
-            .decode_bytes(closed.iter().map(|(key, _)| &**key))?;
+        let mut columns = self.encoder.decode(closed.iter().map(|(key, _)| &**key))?;
         let sessions = || {
             closed
                 .iter()
@@ -352,14 +374,18 @@ impl Operator for Sessions {
     ) -> Result<(), Error> {
         let times = millis(batch.rows.column(self.plan.time))?;
         let rows = self.encoder.encode(&batch.rows)?;
+        let hashes: Vec<u64> = rows.iter().map(|key| self.hasher.hash_one(key)).collect();
         let mut late = Vec::new();
         let mut placed = Placed::default();
         for (row, time) in times.values().iter().enumerate() {
+            if row % AHEAD == 0 {
+                self.fetch(&hashes[row..hashes.len().min(row + AHEAD)]);
+            }
             let time = self
                 .plan
                 .zone
                 .map_or(*time, |zone| time::millis_to_local(*time, zone));
-            let Some(slot) = self.place(rows.row(row).as_ref(), time) else {
+            let Some(slot) = self.place(hashes[row], rows.row(row), time) else {
                 late.push(row as u32);
                 continue;
             };

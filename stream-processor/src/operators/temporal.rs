@@ -97,9 +97,9 @@ impl Joiner {
                 .any(|key| rows.column(*key).is_null(row));
             // NULL meets nothing; the empty key is no encoding of any row.
             let encoded = keys.row(row);
-            let key: &[u8] = if null { &[] } else { encoded.as_ref() };
+            let key: &[u8] = if null { &[] } else { encoded };
             let state = self.keys.entry_ref(key).or_default();
-            state.waiting.push((*time, bytes.row(row).as_ref().into()));
+            state.waiting.push((*time, bytes.row(row).into()));
             set_timer(&mut self.timers, key, state, *time);
         }
         Ok(())
@@ -118,10 +118,10 @@ impl Joiner {
                 RowKind::Delete => false,
             };
             let key = keys.row(row);
-            let state = self.keys.entry_ref(key.as_ref()).or_default();
-            let row = bytes.row(row).as_ref().into();
+            let state = self.keys.entry_ref(key).or_default();
+            let row = bytes.row(row).into();
             state.versions.insert(*time, Version { live, row });
-            set_timer(&mut self.timers, key.as_ref(), state, *time);
+            set_timer(&mut self.timers, key, state, *time);
         }
         Ok(())
     }
@@ -166,9 +166,8 @@ impl Joiner {
             }
         }
         if !matched.is_empty() {
-            let mut columns = self.left[1].decode_bytes(matched.iter().map(|(row, _)| *row))?;
-            columns
-                .extend(self.right[1].decode_bytes(matched.iter().map(|(_, version)| *version))?);
+            let mut columns = self.left[1].decode(matched.iter().map(|(row, _)| *row))?;
+            columns.extend(self.right[1].decode(matched.iter().map(|(_, version)| *version))?);
             let rows = batch_of(&self.plan.output, columns)?;
             let mut joined = ChangeBatch::inserts(rows);
             if let Some(condition) = &self.plan.condition {
@@ -189,7 +188,7 @@ impl Joiner {
             }
         }
         if self.plan.outer && !alone.is_empty() {
-            let mut columns = self.left[1].decode_bytes(alone.iter().copied())?;
+            let mut columns = self.left[1].decode(alone.iter().copied())?;
             let n_left = columns.len();
             for field in self.plan.output.fields().iter().skip(n_left) {
                 columns.push(arrow::array::new_null_array(field.data_type(), alone.len()));
@@ -216,14 +215,14 @@ impl Joiner {
         let (keys, bytes) = (self.right[0].encode(&rows)?, self.right[1].encode(&rows)?);
         for (row, time) in times.values().iter().enumerate() {
             let key = keys.row(row);
-            let state = self.keys.entry_ref(key.as_ref()).or_default();
+            let state = self.keys.entry_ref(key).or_default();
             let version = Version {
                 live: live.value(row),
-                row: bytes.row(row).as_ref().into(),
+                row: bytes.row(row).into(),
             };
             state.versions.insert(*time, version);
             if timers.is_valid(row) {
-                set_timer(&mut self.timers, key.as_ref(), state, timers.value(row));
+                set_timer(&mut self.timers, key, state, timers.value(row));
             }
         }
         Ok(())
@@ -288,7 +287,7 @@ impl Operator for Joiner {
             .map(|(_, row)| &**row)
             .collect();
         if !left.is_empty() {
-            let rows = self.left[1].decode_bytes(left)?;
+            let rows = self.left[1].decode(left)?;
             tables.push(table("left", &self.plan.keys[0], rows, Vec::new())?);
         }
         let right: Vec<(Option<i64>, &Version)> = self
@@ -297,8 +296,7 @@ impl Operator for Joiner {
             .flat_map(|key| key.versions.values().map(|version| (key.timer, version)))
             .collect();
         if !right.is_empty() {
-            let rows =
-                self.right[1].decode_bytes(right.iter().map(|(_, version)| &*version.row))?;
+            let rows = self.right[1].decode(right.iter().map(|(_, version)| &*version.row))?;
             let live: BooleanArray = right
                 .iter()
                 .map(|(_, version)| Some(version.live))

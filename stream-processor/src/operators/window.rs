@@ -11,7 +11,6 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{Int64Type, SchemaRef};
-use arrow::row::OwnedRow;
 use chrono_tz::Tz;
 use hashbrown::HashMap;
 
@@ -183,8 +182,8 @@ const STATE: &str = "__state";
 /// The groups of the windows that close at one time.
 #[derive(Default)]
 struct Bucket {
-    groups: HashMap<OwnedRow, u32, ahash::RandomState>,
-    keys: Vec<OwnedRow>,
+    groups: HashMap<Box<[u8]>, u32, ahash::RandomState>,
+    keys: Vec<Box<[u8]>>,
     /// One list a call, one state a group.
     states: Vec<Vec<State>>,
     sets: Sets,
@@ -351,16 +350,6 @@ impl Windows {
     }
 }
 
-/// A row of the current batch, to look up an owned one.
-#[derive(Hash)]
-struct Probe<'r>(arrow::row::Row<'r>);
-
-impl hashbrown::Equivalent<OwnedRow> for Probe<'_> {
-    fn equivalent(&self, key: &OwnedRow) -> bool {
-        self.0 == key.row()
-    }
-}
-
 impl Bucket {
     fn new(calls: &[AggregateCall]) -> Self {
         Bucket {
@@ -369,13 +358,17 @@ impl Bucket {
         }
     }
 
-    fn group(&mut self, row: arrow::row::Row<'_>, calls: &[AggregateCall]) -> u32 {
-        if let Some(group) = self.groups.get(&Probe(row)) {
+    fn key_columns(&self, encoder: &Encoder) -> Result<Vec<ArrayRef>, Error> {
+        encoder.decode(self.keys.iter().map(|key| &**key))
+    }
+
+    fn group(&mut self, key: &[u8], calls: &[AggregateCall]) -> u32 {
+        if let Some(group) = self.groups.get(key) {
             return *group;
         }
         let group = self.keys.len() as u32;
-        self.groups.insert(row.owned(), group);
-        self.keys.push(row.owned());
+        self.groups.insert(key.into(), group);
+        self.keys.push(key.into());
         for (call, states) in calls.iter().zip(&mut self.states) {
             states.push(call.empty());
         }
@@ -440,7 +433,7 @@ impl Operator for Windows {
 
     fn on_watermark(&mut self, watermark: EventTime, output: &mut dyn Output) -> Result<(), Error> {
         for bucket in self.close_until(watermark).into_values() {
-            let mut columns = self.encoder.decode(&bucket.keys)?;
+            let mut columns = bucket.key_columns(&self.encoder)?;
             for (call, states) in self.plan.calls.iter().zip(&bucket.states) {
                 columns.push(call.finish(states.iter())?);
             }
@@ -455,7 +448,7 @@ impl Operator for Windows {
         let in_portions = self.plan.calls.iter().any(|call| self.in_portions(call));
         let mut open = std::mem::take(&mut self.open);
         for (close, bucket) in &mut open {
-            let keys = self.encoder.decode(&bucket.keys)?;
+            let keys = bucket.key_columns(&self.encoder)?;
             let others = self.rows(*close, &keys, bucket.keys.len(), |index, call| {
                 let states = &bucket.states[index];
                 Ok((!self.in_portions(call)).then(|| saved_column(states.iter())))

@@ -236,13 +236,41 @@ impl<'a> Scanner<'a> {
         &mut self,
         mut read: impl FnMut(&mut Self, &'a [u8], bool) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.expect(b'{')?;
-        self.separated(b'}', |scanner| {
-            let (name, escaped) = scanner.string()?;
-            scanner.space();
-            scanner.expect(b':')?;
+        self.entries(|scanner| {
+            let (name, escaped) = scanner.name()?;
             read(scanner, name, escaped)
         })
+    }
+
+    /// Passes over the object that is next; `read` has to pass over each name and its value.
+    #[inline]
+    pub(crate) fn entries<E: From<Malformed>>(
+        &mut self,
+        read: impl FnMut(&mut Self) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.expect(b'{')?;
+        self.separated(b'}', read)
+    }
+
+    /// Passes over a name and its colon; gives the name as it stands there and whether it has escapes.
+    #[inline]
+    pub(crate) fn name(&mut self) -> Result<(&'a [u8], bool), Malformed> {
+        let name = self.string()?;
+        self.space();
+        self.expect(b':')?;
+        Ok(name)
+    }
+
+    /// Passes over a name and its colon if they are next, without blanks; `name` has nothing that needs an escape.
+    #[inline]
+    pub(crate) fn take_name(&mut self, name: &[u8]) -> bool {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let behind = rest.get(name.len() + 1..name.len() + 3);
+        let taken = behind == Some(b"\":") && rest[0] == b'"' && rest[1..=name.len()] == *name;
+        if taken {
+            self.at += name.len() + 3;
+        }
+        taken
     }
 
     /// Passes over the array that is next; `read` has to pass over each item.

@@ -115,7 +115,11 @@ pub(crate) fn parse_pieces(pieces: &[Piece], text: &str) -> Option<Moment> {
     for (index, piece) in pieces.iter().enumerate() {
         let (letter, count) = match piece {
             Piece::Text(literal) => {
-                rest = rest.strip_prefix(literal.as_str())?;
+                rest = match literal.as_bytes() {
+                    // Spares the call of a comparison.
+                    [byte] if rest.as_bytes().first() == Some(byte) => &rest[1..],
+                    _ => rest.strip_prefix(literal.as_str())?,
+                };
                 continue;
             }
             Piece::Field('X' | 'x', _) => {
@@ -142,7 +146,12 @@ pub(crate) fn parse_pieces(pieces: &[Piece], text: &str) -> Option<Moment> {
         }
         let (digits, after) = rest.split_at(length);
         rest = after;
-        let number: i64 = digits.parse().ok()?;
+        let number = match length {
+            ..=18 => digits
+                .bytes()
+                .fold(0, |number, digit| number * 10 + i64::from(digit - b'0')),
+            _ => digits.parse().ok()?,
+        };
         match letter {
             'y' | 'u' => year = if count == 2 { 2000 + number } else { number },
             'M' => month = number,

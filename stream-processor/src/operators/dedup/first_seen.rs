@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, RecordBatch, UInt16Array,
+    ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, RecordBatch, UInt16Array,
 };
 use arrow::buffer::Buffer;
 
@@ -15,7 +15,7 @@ use crate::batch::ChangeBatch;
 use crate::error::Error;
 use crate::operator::{CheckpointId, Operator, Output, StateRows, StateTable};
 use crate::operators::calc::keep_rows;
-use crate::operators::fingerprint::{Packed, Print, Prints, WIDTH, print};
+use crate::operators::fingerprint::{AHEAD, Packed, Print, Prints, WIDTH, print};
 use crate::operators::keys::{Encoder, column, damaged, failed};
 
 /// How many generations a time to live is cut into.
@@ -167,19 +167,7 @@ impl FirstSeen {
     }
 
     fn prints(&self, rows: &RecordBatch) -> Result<Vec<Print>, Error> {
-        // One text column, the usual case, needs no encoding.
-        if let [key] = self.plan.keys[..]
-            && let Some(texts) = rows.column(key).as_string_opt::<i32>()
-            && texts.null_count() == 0
-        {
-            return Ok(texts
-                .iter()
-                .flatten()
-                .map(|text| print(text.as_bytes()))
-                .collect());
-        }
-        let encoded = self.keys.encode(rows)?;
-        Ok(encoded.iter().map(|row| print(row.as_ref())).collect())
+        Ok(self.keys.encode(rows)?.iter().map(print).collect())
     }
 }
 
@@ -198,13 +186,17 @@ impl Operator for FirstSeen {
             .map(|key| batch.rows.column(*key).clone())
             .collect();
         let groups = crate::key_group::key_groups(&keys, batch.num_rows())?;
+        let mut known = vec![false; prints.len()];
+        for frozen in &self.older {
+            frozen.prints.mark(&prints, &mut known);
+        }
         let mut keep = Vec::with_capacity(prints.len());
-        for (print, group) in prints.into_iter().zip(groups) {
-            let old = self
-                .older
-                .iter()
-                .any(|frozen| frozen.prints.contains(&print));
-            keep.push(!old && self.youngest.insert(print, group));
+        for (row, (print, group)) in prints.iter().zip(groups).enumerate() {
+            if row % AHEAD == 0 {
+                let next = prints[row..].iter().take(AHEAD);
+                next.for_each(|print| self.youngest.prints.fetch(print));
+            }
+            keep.push(!known[row] && self.youngest.insert(*print, group));
         }
         let kept = keep_rows(batch, &BooleanArray::from(keep))?;
         if kept.num_rows() == 0 {
@@ -222,7 +214,12 @@ impl Operator for FirstSeen {
         }
         self.now = Some(now);
         if now - self.youngest.since >= (ttl / GENERATIONS).max(1) {
-            let before = std::mem::replace(&mut self.youngest, Growing::new(now));
+            // As many keys are likely to come again, and a set that grows is copied each time.
+            let next = Growing {
+                prints: Prints::with_room_of(&self.youngest.prints),
+                ..Growing::new(now)
+            };
+            let before = std::mem::replace(&mut self.youngest, next);
             self.older.push(before.freeze()?);
         }
         // The youngest key of a generation is as old as the next one's beginning.

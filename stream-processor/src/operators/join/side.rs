@@ -1,14 +1,18 @@
 //! What one side of a join keeps: its rows by key, and once it has ended, laid out as columns.
 
+use std::hint::black_box;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashTable};
+use smallvec::SmallVec;
 
 use crate::error::Error;
 use crate::operator::StateRows;
-use crate::operators::keys::{Encoder, batch_of, failed, state_batch};
+use crate::operators::fingerprint::AHEAD;
+use crate::operators::keys::{Encoded, Encoder, batch_of, failed, state_batch};
 use crate::operators::ttl::{TimeToLive, Written};
 
 pub(super) struct Held {
@@ -36,26 +40,81 @@ pub(super) struct Side {
 pub(super) struct Arranged {
     /// Those of one key stand together, as often as there are equal ones.
     pub(super) rows: RecordBatch,
-    /// Where those of a key begin and how many they are.
-    pub(super) places: HashMap<Box<[u8]>, (u32, u32), ahash::RandomState>,
+    /// Where those of a key are.
+    pub(super) places: Places,
     /// As a checkpoint keeps them; the same batch each time, so that it is written once.
     saved: Option<StateRows>,
+}
+
+/// Where the rows of each key are.
+pub(super) struct Places {
+    table: HashTable<Place>,
+    hasher: ahash::RandomState,
+}
+
+struct Place {
+    /// Short ones lie in place.
+    key: SmallVec<[u8; 40]>,
+    rows: Range<u32>,
+}
+
+impl Places {
+    fn with_capacity(capacity: usize) -> Self {
+        Places {
+            table: HashTable::with_capacity(capacity),
+            hasher: ahash::RandomState::new(),
+        }
+    }
+
+    /// Adds a key that is not there.
+    fn insert(&mut self, key: &[u8], rows: Range<u32>) {
+        let hash = self.hasher.hash_one(key);
+        let key = key.into();
+        let hash_of = |place: &Place| self.hasher.hash_one(&*place.key);
+        self.table.insert_unique(hash, Place { key, rows }, hash_of);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The rows of each of `keys`.
+    pub(super) fn of(&self, keys: &Encoded) -> Vec<Range<u32>> {
+        let hashes: Vec<u64> = keys.iter().map(|key| self.hasher.hash_one(key)).collect();
+        let mut places = Vec::with_capacity(hashes.len());
+        for (row, (key, hash)) in keys.iter().zip(&hashes).enumerate() {
+            if row % AHEAD == 0 {
+                self.fetch(&hashes[row..hashes.len().min(row + AHEAD)]);
+            }
+            let place = self.table.find(*hash, |place| *place.key == *key);
+            places.push(place.map_or(0..0, |place| place.rows.clone()));
+        }
+        places
+    }
+
+    /// Has the memory that keys with these hashes lead to brought near; none waits for another.
+    fn fetch(&self, hashes: &[u64]) {
+        for hash in hashes {
+            let near = self.table.find(*hash, |_| true);
+            black_box(near.map(|place| place.rows.start));
+        }
+    }
 }
 
 impl Side {
     /// Lays out what is held; nothing may come any more.
     pub(super) fn arrange(&mut self, schema: &SchemaRef) -> Result<(), Error> {
         let held = std::mem::take(&mut self.held);
-        let mut places = HashMap::with_capacity_and_hasher(held.len(), Default::default());
+        let mut places = Places::with_capacity(held.len());
         let mut rows: Vec<Arc<[u8]>> = Vec::new();
         for (key, of_key) in held {
             let begin = rows.len();
             for held in of_key {
                 rows.extend((0..held.count).map(|_| held.row.clone()));
             }
-            places.insert(key, (begin as u32, (rows.len() - begin) as u32));
+            places.insert(&key, begin as u32..rows.len() as u32);
         }
-        let columns = self.rows.decode_bytes(rows.iter().map(|row| &**row))?;
+        let columns = self.rows.decode(rows.iter().map(|row| &**row))?;
         self.arranged = Some(Arranged {
             rows: batch_of(schema, columns)?,
             places,
@@ -80,7 +139,7 @@ impl Side {
         if all.is_empty() {
             return Ok(None);
         }
-        let rows = self.rows.decode_bytes(all.iter().map(|held| &*held.row))?;
+        let rows = self.rows.decode(all.iter().map(|held| &*held.row))?;
         let counts = all.iter().map(|held| held.count).collect();
         let matches = all.iter().map(|held| held.matches).collect();
         let written = all.iter().map(|held| held.written).collect();

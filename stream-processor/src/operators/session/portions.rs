@@ -100,7 +100,7 @@ impl Sessions {
         let keys = sessions().map(|session| &*session.key);
         let keys = self
             .encoder
-            .decode_bytes(keys.chain(gone.iter().map(|key| &**key)))?;
+            .decode(keys.chain(gone.iter().map(|key| &**key)))?;
         let number = |of: fn(&Session) -> i64| -> ArrayRef {
             let open = sessions().map(|session| Some(of(session)));
             Arc::new(
@@ -184,6 +184,6 @@ impl Sessions {
             spread(&self.plan.input, &self.plan.keys, keys)?
         };
         let encoded = self.encoder.encode(&rows)?;
-        Ok(encoded.iter().map(|row| row.as_ref().into()).collect())
+        Ok(encoded.iter().map(Key::from).collect())
     }
 }

@@ -64,7 +64,7 @@ impl OperatorFactory for LocalWindowAggregate {
 
 impl Locals {
     fn pass_on(&self, close: i64, bucket: &Bucket, output: &mut dyn Output) -> Result<(), Error> {
-        let mut columns = self.windows.encoder.decode(&bucket.keys)?;
+        let mut columns = bucket.key_columns(&self.windows.encoder)?;
         let closes: ArrayRef = Arc::new(Int64Array::from(vec![close; bucket.keys.len()]));
         columns.push(closes);
         columns.extend(
