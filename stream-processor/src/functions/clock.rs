@@ -303,13 +303,35 @@ fn pattern(call: &mut Invocation<'_>, at: usize) -> Result<(String, Vec<time::Pi
             .to_owned(),
     };
     call.args.truncate(at);
-    let pieces = time::java_pattern(&text).map_err(|what| Error::unsupported(what, call.at, ""))?;
+    let pieces = pieces_of(&text, call)?;
+    Ok((text, pieces))
+}
+
+fn pieces_of(text: &str, call: &Invocation<'_>) -> Result<Vec<time::Piece>, Error> {
+    time::java_pattern(text).map_err(|what| Error::unsupported(what, call.at, ""))
+}
+
+/// The pattern to read by: refused if it has names of months, or one of `unread`.
+fn pattern_to_read(
+    call: &mut Invocation<'_>,
+    unread: &[char],
+) -> Result<(String, Vec<time::Piece>), Error> {
+    let (text, pieces) = pattern(call, 1)?;
+    for piece in &pieces {
+        if let time::Piece::Field(letter, count) = piece
+            && (unread.contains(letter) || (*letter == 'M' && *count > 2))
+        {
+            let letters = letter.to_string().repeat(*count);
+            let what = format!("reading `{letters}` of the pattern '{text}'");
+            return Err(Error::unsupported(what, call.at, ""));
+        }
+    }
     Ok((text, pieces))
 }
 
 fn to_timestamp(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     call.arity(1..=2)?;
-    let (text, pieces) = pattern(call, 1)?;
+    let (text, pieces) = pattern_to_read(call, &['D', 'E', 'x'])?;
     let arg = call.take(&[Text])?;
     let kernel = Kernel::new(format!("TO_TIMESTAMP[{text}]"), move |args, _| {
         let texts = super::Cells::of(&args[0])?;
@@ -399,6 +421,20 @@ fn date_format(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     call.arity(2..=2)?;
     let nullable = call.nullable();
     let (text, pieces) = pattern(call, 1)?;
+    if is_text(&call.args[0].ty.root) {
+        let (zone, plain) = (call.zone, pieces_of(PLAIN, call)?);
+        return by_row_named(
+            format!("DATE_FORMAT[{text},{zone}]"),
+            call,
+            &[Text],
+            move |cells, row| {
+                let instant = time::parse_simple(&plain, cells[0].text(row), zone)?;
+                let mut out = String::new();
+                time::format_pieces(&pieces, instant.local_in(zone), &mut out);
+                Some(out)
+            },
+        );
+    }
     let arg = wall_clock(call, 0)?;
     let kernel = Kernel::new(format!("DATE_FORMAT[{text}]"), move |args, _| {
         let texts = time::moments(&args[0])?.into_iter().map(|value| {
@@ -431,18 +467,15 @@ fn unix_timestamp(call: &mut Invocation<'_>) -> Result<Typed, Error> {
         ));
     }
     call.arity(1..=2)?;
-    let (text, pieces) = pattern(call, 1)?;
+    let (text, pieces) = pattern_to_read(call, &['D', 'E', 'u', 'x'])?;
     let zone = call.zone;
     by_row_named(
         format!("UNIX_TIMESTAMP[{text},{zone}]"),
         call,
         &[Text],
         move |cells, row| {
-            let parsed = time::parse_pieces(&pieces, cells[0].text(row))
-                .or_else(|| plain_timestamp(cells[0].text(row)));
-            Some(parsed.map_or(i64::MIN, |local| {
-                local.instant_in(zone).millis.div_euclid(1000)
-            }))
+            let read = time::parse_simple(&pieces, cells[0].text(row), zone);
+            Some(read.map_or(i64::MIN, |instant| instant.millis.div_euclid(1000)))
         },
     )
 }

@@ -1,6 +1,7 @@
 //! Dates, times and time zones: reading, writing, converting, cutting.
 
 mod pattern;
+mod simple;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::sql::ast::TimeUnit;
 use crate::table::{SqlType, TypeRoot};
 
 pub(crate) use pattern::{Piece, format_pieces, java_pattern, parse_pieces};
+pub(crate) use simple::parse_simple;
 
 pub(crate) const DAY: i64 = 86_400_000;
 const NANOS: i64 = 1_000_000;

@@ -12,7 +12,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 
 use super::cell::{Cell, Distinct, Seen};
-use super::fingerprint::{AHEAD, Print, Prints};
+use super::fingerprint::{Print, Prints};
+use super::keys::AHEAD;
 use crate::error::Error;
 use crate::functions::decimal;
 use crate::table::{SqlType, TypeRoot};

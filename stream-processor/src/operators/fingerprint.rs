@@ -9,8 +9,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use twox_hash::XxHash3_128;
 
-/// How many rows of a batch have the memory that they will meet brought near, before the first of them meets it.
-pub(crate) const AHEAD: usize = 64;
+use super::keys::AHEAD;
 
 /// Bytes of a fingerprint.
 pub(crate) const WIDTH: usize = 12;

@@ -14,6 +14,10 @@ use arrow::row::{RowConverter, Rows, SortField};
 use crate::error::Error;
 use crate::key_group::key_groups;
 
+/// How many rows of a batch have the memory that their keys lead to brought near, before the first of them needs it
+/// (docs/adr/0012).
+pub(crate) const AHEAD: usize = 64;
+
 /// Converts chosen columns of batches to bytes and back. Equal rows have equal bytes, which are never none.
 ///
 /// One text column, the usual key, is taken as it lies in its array; all others go through Arrow's row format, in which

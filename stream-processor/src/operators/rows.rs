@@ -97,7 +97,7 @@ impl RowStates {
         })
     }
 
-    /// Has the states of a row brought near, before many rows are changed; see [`AHEAD`](super::fingerprint::AHEAD).
+    /// Has the states of a row brought near, before many rows are changed; see [`AHEAD`](super::keys::AHEAD).
     pub(crate) fn fetch(&self, row: usize) {
         if self.n_words > 0 {
             black_box(self.words[row * self.n_words]);

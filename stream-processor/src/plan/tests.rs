@@ -323,6 +323,14 @@ async fn what_is_not_offered_is_named_with_its_place() {
             "the hint BROADCAST is not supported",
         ),
         (
+            "SELECT TO_TIMESTAMP(id, 'dd MMM yyyy') FROM t",
+            "reading `MMM` of the pattern 'dd MMM yyyy' is not supported",
+        ),
+        (
+            "SELECT UNIX_TIMESTAMP(id, 'yyyy-MM-dd u') FROM t",
+            "reading `u` of the pattern 'yyyy-MM-dd u' is not supported",
+        ),
+        (
             "SELECT id, ROW_NUMBER() OVER (PARTITION BY id ORDER BY ts) FROM t",
             "ROW_NUMBER without a condition",
         ),

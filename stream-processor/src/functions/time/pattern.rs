@@ -106,6 +106,33 @@ pub(crate) fn format_pieces(pieces: &[Piece], moment: Moment, out: &mut String) 
     }
 }
 
+/// Reads an offset from Greenwich as so many `X` say: `Z`, or hours, hours and minutes, the same with a colon. Gives
+/// milliseconds and what follows.
+pub(super) fn read_offset(text: &str, count: usize) -> Option<(i64, &str)> {
+    if let Some(rest) = text.strip_prefix('Z') {
+        return Some((0, rest));
+    }
+    let (sign, rest) = match text.split_at_checked(1)? {
+        ("+", rest) => (1, rest),
+        ("-", rest) => (-1, rest),
+        _ => return None,
+    };
+    let (hours, rest) = two_digits(rest)?;
+    let (minutes, rest) = match count {
+        1 => (0, rest),
+        2 => two_digits(rest)?,
+        _ => two_digits(rest.strip_prefix(':')?)?,
+    };
+    let valid = hours <= 23 && minutes <= 59;
+    valid.then_some((sign * (hours * 60 + minutes) * 60_000, rest))
+}
+
+fn two_digits(text: &str) -> Option<(i64, &str)> {
+    let (digits, rest) = text.split_at_checked(2)?;
+    let all = digits.bytes().all(|byte| byte.is_ascii_digit());
+    Some((digits.parse().ok().filter(|_| all)?, rest))
+}
+
 /// Reads a text by a pattern into a wall clock; days beyond the month's end become its last.
 pub(crate) fn parse_pieces(pieces: &[Piece], text: &str) -> Option<Moment> {
     let (mut year, mut month, mut day) = (1970, 1, 1);
@@ -122,8 +149,12 @@ pub(crate) fn parse_pieces(pieces: &[Piece], text: &str) -> Option<Moment> {
                 };
                 continue;
             }
-            Piece::Field('X' | 'x', _) => {
-                rest = rest.strip_prefix('Z')?;
+            Piece::Field('X', count) => {
+                // Read over: the wall clock is what stands before it.
+                let (_, after) = read_offset(rest, *count)?;
+                let minutes = two_digits(after)
+                    .filter(|(minutes, _)| *count == 1 && *minutes <= 59 && !rest.starts_with('Z'));
+                rest = minutes.map_or(after, |(_, after)| after);
                 continue;
             }
             Piece::Field('a', _) => {
@@ -131,7 +162,6 @@ pub(crate) fn parse_pieces(pieces: &[Piece], text: &str) -> Option<Moment> {
                 rest = rest.get(2..)?;
                 continue;
             }
-            Piece::Field('E', _) => return None,
             Piece::Field(letter, count) => (*letter, *count),
         };
         let adjacent = matches!(pieces.get(index + 1), Some(Piece::Field(..)));

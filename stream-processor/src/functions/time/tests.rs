@@ -43,6 +43,26 @@ fn java_patterns_read_and_write() {
     assert!(java_pattern("QQ").is_err());
 }
 
+/// Java's `DateTimeFormatter` reads those, and no others.
+#[test]
+fn offsets_are_read_over() {
+    for (pattern, offsets) in [
+        ("X", &["Z", "+02", "+0230", "-08"][..]),
+        ("XX", &["Z", "+0230"]),
+        ("XXX", &["Z", "+02:30"]),
+    ] {
+        let pieces = java_pattern(&format!("yyyy-MM-dd HH:mm:ss{pattern}")).unwrap();
+        let all = [
+            "Z", "+02", "+0230", "+02:30", "-08", "Z12", "", "+2", "+0299",
+        ];
+        for offset in all {
+            let read = parse_pieces(&pieces, &format!("2026-03-01 10:00:03{offset}"));
+            let expected = offsets.contains(&offset).then(|| at("2026-03-01 10:00:03"));
+            assert_eq!(read, expected, "{pattern} {offset}");
+        }
+    }
+}
+
 #[test]
 fn weeks_begin_on_sunday() {
     let wednesday = at("2026-03-04 10:00:00").millis;

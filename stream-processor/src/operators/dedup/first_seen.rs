@@ -15,8 +15,8 @@ use crate::batch::ChangeBatch;
 use crate::error::Error;
 use crate::operator::{CheckpointId, Operator, Output, StateRows, StateTable};
 use crate::operators::calc::keep_rows;
-use crate::operators::fingerprint::{AHEAD, Packed, Print, Prints, WIDTH, print};
-use crate::operators::keys::{Encoder, column, damaged, failed};
+use crate::operators::fingerprint::{Packed, Print, Prints, WIDTH, print};
+use crate::operators::keys::{AHEAD, Encoder, column, damaged, failed};
 
 /// How many generations a time to live is cut into.
 const GENERATIONS: i64 = 4;

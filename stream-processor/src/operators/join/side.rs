@@ -11,8 +11,7 @@ use smallvec::SmallVec;
 
 use crate::error::Error;
 use crate::operator::StateRows;
-use crate::operators::fingerprint::AHEAD;
-use crate::operators::keys::{Encoded, Encoder, batch_of, failed, state_batch};
+use crate::operators::keys::{AHEAD, Encoded, Encoder, batch_of, failed, state_batch};
 use crate::operators::ttl::{TimeToLive, Written};
 
 pub(super) struct Held {
