@@ -212,7 +212,7 @@ impl AggregateCall {
                 Function::Count | Function::Sum | Function::Avg
             )
         {
-            if self.function == Function::Count && !self.retracts {
+            if self.counts_prints() {
                 return State::Prints(Box::default());
             }
             return State::Distinct(Box::default());
@@ -224,6 +224,11 @@ impl AggregateCall {
             Function::Min | Function::Max | Function::First | Function::Last => State::Chosen(None),
             Function::ListAgg => State::List(Box::default()),
         }
+    }
+
+    /// Whether only how many different values there are matters, and none is taken back: its states are fingerprints.
+    pub(crate) fn counts_prints(&self) -> bool {
+        self.distinct && self.function == Function::Count && !self.retracts
     }
 
     fn empty_sum(&self) -> State {
@@ -252,7 +257,7 @@ impl AggregateCall {
             filter.is_none_or(|filter| filter.is_valid(*row) && filter.value(*row))
                 && !column.is_null(*row)
         });
-        if matches!(self.empty(), State::Prints(_)) {
+        if self.counts_prints() {
             let prints = rows.map(|(row, group)| (*group as usize, column.seen(row).print()));
             insert_all(states, &prints.collect::<Vec<_>>());
             return Ok(());

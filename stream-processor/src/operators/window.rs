@@ -256,7 +256,7 @@ impl Windows {
 
     /// Whether the states of `call` go into checkpoints in portions.
     fn in_portions(&self, call: &AggregateCall) -> bool {
-        matches!(self.plan.of, Phase::Partials) && matches!(call.empty(), State::Prints(_))
+        matches!(self.plan.of, Phase::Partials) && call.counts_prints()
     }
 
     /// Keeps what has been added to sets for the next checkpoint.

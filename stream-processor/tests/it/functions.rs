@@ -192,6 +192,30 @@ async fn a_union_makes_wall_clocks_instants_of_the_sessions_zone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn texts_are_read_as_simple_dates_of_the_sessions_zone() {
+    let rows = select(
+        "SET 'table.local-time-zone' = 'Asia/Tokyo';",
+        "id INT, clock STRING, of_zone BIGINT, of_text BIGINT",
+        "id, DATE_FORMAT(s, 'dd/MM HH:mm'), UNIX_TIMESTAMP(s), UNIX_TIMESTAMP(s, 'yyyy-MM-dd HH:mm:ssX')",
+        r#"{"id":1,"s":"2026-03-01 10:00:03Z"}
+{"id":2,"s":"2026-02-30 25:00:00"}
+{"id":3,"s":"2026-03-01"}
+{"id":4}
+"#,
+    )
+    .await;
+    assert_eq!(
+        rows,
+        [
+            r#"{"id":1,"clock":"01/03 10:00","of_zone":1772326803,"of_text":1772359203}"#,
+            r#"{"id":2,"clock":"03/03 01:00","of_zone":1772467200,"of_text":-9223372036854775808}"#,
+            r#"{"id":3,"clock":null,"of_zone":-9223372036854775808,"of_text":-9223372036854775808}"#,
+            r#"{"id":4,"clock":null,"of_zone":null,"of_text":null}"#,
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn texts_are_cut_and_matched_as_in_java() {
     let rows = select(
         "",

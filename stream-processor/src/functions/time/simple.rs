@@ -1,6 +1,6 @@
 //! Reading as Java's `SimpleDateFormat` does, which is lenient: a field that is too large carries over into the next
-//! ones, and what follows the last field is not looked at. `UNIX_TIMESTAMP` and `DATE_FORMAT` of a text read by it. Dates before 1582
-//! are those of the Gregorian calendar here, in Java those of the Julian one.
+//! ones, and what follows the last field is not looked at. `UNIX_TIMESTAMP` and `DATE_FORMAT` of a text read by it.
+//! Dates before 1582 are those of the Gregorian calendar here, in Java those of the Julian one.
 
 use chrono::{Datelike, NaiveDate, Utc};
 use chrono_tz::Tz;
