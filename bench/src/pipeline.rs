@@ -10,6 +10,8 @@ use crate::trino;
 
 const SQL: &str = include_str!("../../sql/clickstream.sql");
 
+const BRONZE_ROWS: &str = "SELECT count(*) FROM bronze.clickstream";
+
 /// What a soak leaves on the disk is bounded by these; a gigabyte of a partition is more than a minute of it.
 const SMALL_DISK: [&str; 3] = [
     "streaming_server.retention_size=1GiB",
@@ -61,8 +63,7 @@ pub(crate) async fn measure(
         let mut first: Option<Reading> = None;
         loop {
             peak = peak.max(running.memory()?);
-            let rows =
-                trino::number(&http, &server, "SELECT count(*) FROM bronze.clickstream").await;
+            let rows = trino::number(&http, &server, BRONZE_ROWS).await;
             let reading = (begun.elapsed(), rows.unsigned_abs());
             if reading.1 >= events {
                 return anyhow::Ok((peak, first, reading));
@@ -144,7 +145,7 @@ async fn restarts(site: &Site) -> anyhow::Result<u64> {
     Ok(counts.iter().sum())
 }
 
-/// Memory every ten seconds under load; ends when the job fails.
+/// Memory and visible rows every ten seconds under load, and what that cost; ends when the job fails.
 pub(crate) async fn soak(binary: &Path, rate: u64, seconds: u64) -> anyhow::Result<()> {
     let (site, running) = start(binary, 5, &SMALL_DISK).await?;
     let rate = rate.to_string();
@@ -152,6 +153,9 @@ pub(crate) async fn soak(binary: &Path, rate: u64, seconds: u64) -> anyhow::Resu
         .command(&["emit", "--rate", &rate])
         .spawn()
         .context("could not start the emitter")?;
+    let server = site.address("query_engine.listen");
+    let http = reqwest::Client::new();
+    let before = running.cpu()?;
     let begun = Instant::now();
     let mut readings = Vec::new();
     while begun.elapsed() < Duration::from_secs(seconds) {
@@ -162,15 +166,14 @@ pub(crate) async fn soak(binary: &Path, rate: u64, seconds: u64) -> anyhow::Resu
             "the job failed: the emitter is faster than it is, so this is no figure"
         );
         print(&format!(
-            "{:4.0} s {:6.0} MB",
+            "{:4.0} s {:6.0} MB {:10} events in bronze",
             begun.elapsed().as_secs_f64(),
-            readings.last().unwrap_or(&0.0)
+            readings.last().unwrap_or(&0.0),
+            trino::number(&http, &server, BRONZE_ROWS).await
         ));
     }
     emitter.kill().await.context("could not end the emitter")?;
-    let server = site.address("query_engine.listen");
-    let sql = "SELECT count(*) FROM bronze.clickstream";
-    let rows = trino::number(&reqwest::Client::new(), &server, sql).await;
+    let rows = trino::number(&http, &server, BRONZE_ROWS).await;
     let rate = rows as f64 / begun.elapsed().as_secs_f64();
     print(&format!("{rows} events in bronze: {rate:.0} events/s"));
     let peak = readings.iter().copied().fold(0.0, f64::max);
@@ -181,6 +184,7 @@ pub(crate) async fn soak(binary: &Path, rate: u64, seconds: u64) -> anyhow::Resu
         mean(&readings[..half]),
         mean(&readings[half..])
     ));
+    print_cpu(&running, &before, rows.unsigned_abs())?;
     running.stop().await?;
     Ok(())
 }

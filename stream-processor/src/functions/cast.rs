@@ -274,7 +274,8 @@ fn from_text(array: &ArrayRef, to: &TypeRoot, attempt: bool, zone: Tz) -> DfResu
             time::timestamps(moments, *precision, false)?
         }
         TimestampLtz(precision) => {
-            let moments = parse_each(texts, to, attempt, |text| time::parse_instant(text, zone))?;
+            let instant = |text: &str| Some(time::parse_timestamp(text)?.instant_in(zone));
+            let moments = parse_each(texts, to, attempt, instant)?;
             time::timestamps(moments, *precision, true)?
         }
         _ => return Err(failed(format!("no CAST of a string to {to}"))),

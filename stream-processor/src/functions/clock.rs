@@ -331,28 +331,30 @@ fn pattern_to_read(
 
 fn to_timestamp(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     call.arity(1..=2)?;
+    let plain = call.args.len() == 1;
     let (text, pieces) = pattern_to_read(call, &['D', 'E', 'x'])?;
     let arg = call.take(&[Text])?;
-    let kernel = Kernel::new(format!("TO_TIMESTAMP[{text}]"), move |args, _| {
+    let name = if plain {
+        "TO_TIMESTAMP".to_owned()
+    } else {
+        format!("TO_TIMESTAMP[{text}]")
+    };
+    let kernel = Kernel::new(name, move |args, _| {
         let texts = super::Cells::of(&args[0])?;
         let values = (0..args[0].len()).map(|row| {
             if texts.is_null(row) {
                 return None;
             }
             let text = texts.text(row);
-            // Flink falls back to the plain form if the pattern does not fit.
-            time::parse_pieces(&pieces, text).or_else(|| plain_timestamp(text))
+            if plain {
+                return time::parse_timestamp(text);
+            }
+            // Flink falls back to this if the pattern does not fit.
+            time::parse_pieces(&pieces, text).or_else(|| time::parse_sql_timestamp(text))
         });
         time::timestamps(values, 3, false)
     });
     Typed::call(kernel.total(), arg, SqlType::of(TypeRoot::Timestamp(3))).fold()
-}
-
-fn plain_timestamp(text: &str) -> Option<Moment> {
-    text.contains('-')
-        .then(|| time::parse_timestamp(text))
-        .flatten()
-        .filter(|_| !text.contains('T'))
 }
 
 /// The milliseconds of the years 0 to 9999; Flink makes NULL of other numbers.

@@ -1,6 +1,7 @@
 //! Dates, times and time zones: reading, writing, converting, cutting.
 
 mod pattern;
+mod plain;
 mod simple;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::sql::ast::TimeUnit;
 use crate::table::{SqlType, TypeRoot};
 
 pub(crate) use pattern::{Piece, format_pieces, java_pattern, parse_pieces};
+pub(crate) use plain::{parse_date, parse_sql_timestamp, parse_time, parse_timestamp};
 pub(crate) use simple::parse_simple;
 
 pub(crate) const DAY: i64 = 86_400_000;
@@ -283,71 +285,7 @@ pub(crate) fn timestamp_text(moment: Moment, precision: u8) -> String {
     text
 }
 
-/// A DATE; days that the month does not have are refused.
-pub(crate) fn parse_date(text: &str) -> Option<i32> {
-    let (year, month, day) = date_parts(text.trim())?;
-    NaiveDate::from_ymd_opt(year, month, day).map(days_of)
-}
-
-fn date_parts(text: &str) -> Option<(i32, u32, u32)> {
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let mut parts = text.splitn(3, '-');
-    let year = parts.next()?;
-    let month = parts.next().unwrap_or("1");
-    let day = parts.next().unwrap_or("1");
-    if !(digits(year) && digits(month) && digits(day))
-        || year.len() > 4
-        || month.len() > 2
-        || day.len() > 2
-    {
-        return None;
-    }
-    Some((year.parse().ok()?, month.parse().ok()?, day.parse().ok()?))
-}
-
-/// Milliseconds of the day.
-pub(crate) fn parse_time(text: &str) -> Option<i64> {
-    time_nanos(text.trim()).map(|nanos| nanos / NANOS)
-}
-
-fn time_nanos(text: &str) -> Option<i64> {
-    let (clock, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let mut parts = clock.split(':');
-    let mut next = || -> Option<i64> {
-        match parts.next() {
-            Some(part) if part.len() <= 2 && part.bytes().all(|byte| byte.is_ascii_digit()) => {
-                part.parse().ok()
-            }
-            Some(_) => None,
-            None => Some(0),
-        }
-    };
-    let (hours, minutes, seconds) = (next()?, next()?, next()?);
-    if parts.next().is_some() || hours > 23 || minutes > 59 || seconds > 59 {
-        return None;
-    }
-    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let digits: String = fraction
-        .chars()
-        .chain("000000000".chars())
-        .take(9)
-        .collect();
-    let nanos: i64 = digits.parse().ok()?;
-    Some((hours * 3600 + minutes * 60 + seconds) * 1_000_000_000 + nanos)
-}
-
-/// A TIMESTAMP; days beyond the month's end, up to 31, become its last.
-pub(crate) fn parse_timestamp(text: &str) -> Option<Moment> {
-    let text = text.trim();
-    let (day, clock) = text.split_once([' ', 'T']).unwrap_or((text, "00:00:00"));
-    let (year, month, day) = date_parts(day)?;
-    let date = clamped(year, month, day)?;
-    Some(Moment::of(days_of(date), time_nanos(clock)?))
-}
-
-/// A day that does not exist is the last of its month.
+/// A day, up to 31, that does not exist is the last of its month.
 pub(super) fn clamped(year: i32, month: u32, day: u32) -> Option<NaiveDate> {
     if !(1..=31).contains(&day) {
         return None;
@@ -355,15 +293,6 @@ pub(super) fn clamped(year: i32, month: u32, day: u32) -> Option<NaiveDate> {
     (28..=day.max(28))
         .rev()
         .find_map(|last| NaiveDate::from_ymd_opt(year, month, day.min(last)))
-}
-
-/// A TIMESTAMP_LTZ: with `Z`, or by the wall clock of `zone`.
-pub(crate) fn parse_instant(text: &str, zone: Tz) -> Option<Moment> {
-    let text = text.trim();
-    match text.strip_suffix('Z') {
-        Some(text) => parse_timestamp(text),
-        None => parse_timestamp(text).map(|local| local.instant_in(zone)),
-    }
 }
 
 /// What `EXTRACT(unit FROM …)` gives for a wall clock in milliseconds.

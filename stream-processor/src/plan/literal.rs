@@ -56,9 +56,8 @@ pub(super) fn literal(value: &Literal, zone: Tz, at: Position) -> Result<Typed, 
             timestamp(moment, text, false)?
         }
         Literal::TimestampLtz(text) => {
-            let moment =
-                time::parse_instant(text, zone).ok_or_else(|| wrong("TIMESTAMP_LTZ", text))?;
-            timestamp(moment, text, true)?
+            let local = time::parse_timestamp(text).ok_or_else(|| wrong("TIMESTAMP_LTZ", text))?;
+            timestamp(local.instant_in(zone), text, true)?
         }
         Literal::YearMonth(months) => Typed::literal(
             ScalarValue::IntervalYearMonth(Some(*months)),
