@@ -17,5 +17,6 @@ pub(crate) mod rows;
 pub(crate) mod saved;
 pub(crate) mod session;
 pub(crate) mod temporal;
+mod text;
 pub(crate) mod ttl;
 pub(crate) mod window;

@@ -14,6 +14,7 @@ use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 use super::cell::{Cell, Distinct, Seen};
 use super::fingerprint::{Print, Prints};
 use super::keys::AHEAD;
+use super::text::TextRef;
 use crate::error::Error;
 use crate::functions::decimal;
 use crate::table::{SqlType, TypeRoot};
@@ -99,7 +100,7 @@ impl Column {
             Column::Int(array) => Seen::Int(array.value(row)),
             Column::Double(array) => Seen::Double(array.value(row)),
             Column::Decimal(array) => Seen::Decimal(array.value(row)),
-            Column::Text(array) => Seen::Text(array.value(row)),
+            Column::Text(array) => Seen::Text(TextRef::Plain(array.value(row))),
         }
     }
 
@@ -362,11 +363,7 @@ impl AggregateCall {
                     *bag.entry(cell).or_insert(0) += seen;
                 }
             }
-            (State::Prints(prints), State::Prints(more)) => {
-                for print in more.iter() {
-                    prints.insert(*print);
-                }
-            }
+            (State::Prints(prints), State::Prints(more)) => prints.insert_all(more.iter()),
             (State::Distinct(set), State::Distinct(more)) => {
                 for (cell, seen) in more.iter() {
                     set.add(cell.seen(), *seen);
@@ -428,7 +425,7 @@ impl AggregateCall {
             State::Decimal(of) => self.decimal_result(of.sum?, of.count, argument),
             State::Chosen(cell) => cell.clone(),
             State::List(list) if list.is_empty() => None,
-            State::List(list) => Some(Cell::Text(list.join(&self.separator).into())),
+            State::List(list) => Some(Cell::Text(list.join(&self.separator).as_str().into())),
         }
     }
 
@@ -505,7 +502,7 @@ fn cells_to_array(
         TypeRoot::Char(_) | TypeRoot::Varchar(_) => Arc::new(
             cells
                 .map(|cell| match cell {
-                    Some(Cell::Text(value)) => Some(value),
+                    Some(Cell::Text(value)) => Some(Box::<str>::from(value)),
                     _ => None,
                 })
                 .collect::<StringArray>(),

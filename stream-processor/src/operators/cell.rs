@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use hashbrown::{Equivalent, HashMap};
 
 use super::fingerprint::{Print, print};
+use super::text::{Text, TextRef};
 
 /// A value of a column.
 #[derive(Debug, Clone)]
@@ -13,7 +14,7 @@ pub(crate) enum Cell {
     Int(i64),
     Double(f64),
     Decimal(Wide),
-    Text(Box<str>),
+    Text(Text),
 }
 
 /// An `i128` that can stand at any multiple of eight: with its own alignment, every cell and state would take a third
@@ -27,7 +28,7 @@ pub(crate) enum Seen<'c> {
     Int(i64),
     Double(f64),
     Decimal(i128),
-    Text(&'c str),
+    Text(TextRef<'c>),
 }
 
 /// The values of a group and how often each is there.
@@ -40,7 +41,7 @@ impl Cell {
             Cell::Int(value) => Seen::Int(*value),
             Cell::Double(value) => Seen::Double(*value),
             Cell::Decimal(value) => Seen::Decimal((*value).into()),
-            Cell::Text(value) => Seen::Text(value),
+            Cell::Text(value) => Seen::Text(value.seen()),
         }
     }
 }
@@ -90,7 +91,7 @@ impl Seen<'_> {
             (Seen::Int(a), Seen::Int(b)) => a.cmp(&b),
             (Seen::Double(a), Seen::Double(b)) => a.total_cmp(&b),
             (Seen::Decimal(a), Seen::Decimal(b)) => a.cmp(&b),
-            (Seen::Text(a), Seen::Text(b)) => a.cmp(b),
+            (Seen::Text(a), Seen::Text(b)) => a.cmp(&b),
             _ => Ordering::Equal,
         }
     }
@@ -100,7 +101,7 @@ impl Seen<'_> {
             Seen::Int(value) => Cell::Int(value),
             Seen::Double(value) => Cell::Double(value),
             Seen::Decimal(value) => Cell::Decimal(value.into()),
-            Seen::Text(value) => Cell::Text(value.into()),
+            Seen::Text(value) => Cell::Text(value.to_text()),
         }
     }
 }
@@ -112,7 +113,7 @@ impl Seen<'_> {
             Seen::Int(value) => print(&value.to_le_bytes()),
             Seen::Double(value) => print(&value.to_bits().to_le_bytes()),
             Seen::Decimal(value) => print(&value.to_le_bytes()),
-            Seen::Text(value) => print(value.as_bytes()),
+            Seen::Text(value) => value.with(|text| print(text.as_bytes())),
         }
     }
 }
@@ -134,7 +135,7 @@ impl Equivalent<Cell> for Seen<'_> {
             (Seen::Int(a), Cell::Int(b)) => a == b,
             (Seen::Double(a), Cell::Double(b)) => a.to_bits() == b.to_bits(),
             (Seen::Decimal(a), Cell::Decimal(b)) => *a == i128::from(*b),
-            (Seen::Text(a), Cell::Text(b)) => **a == **b,
+            (Seen::Text(a), Cell::Text(b)) => *a == b.seen(),
             _ => false,
         }
     }

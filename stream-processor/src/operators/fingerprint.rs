@@ -1,6 +1,6 @@
-//! Fingerprints of values, where only it matters whether a value has been there: XXH3-128, cut to 96 bits.
+//! Fingerprints of values, where only it matters whether a value has been there: XXH3-128, cut to 80 bits.
 //!
-//! Two of a billion values share one with a probability of 10⁻¹¹. They are as evenly spread as any hash, so tables of
+//! A value that comes to a billion others shares one with a probability of 10⁻¹⁵. They are as evenly spread as any hash, so tables of
 //! them need no hashing of their own.
 
 use std::hint::black_box;
@@ -12,42 +12,24 @@ use twox_hash::XxHash3_128;
 use super::keys::AHEAD;
 
 /// Bytes of a fingerprint.
-pub(crate) const WIDTH: usize = 12;
+pub(crate) const WIDTH: usize = 10;
 
 /// A fingerprint.
 pub(crate) type Print = [u8; WIDTH];
 
-/// A set of fingerprints: one table, or [`N_PARTS`] when it is large.
+/// A set of fingerprints: those that are packed, and a table of those that came since they were.
 ///
-/// A table doubles when it is full, is half empty then, and while it does there are both. The parts differ in size, so
-/// that they double one after the other and all of them together are never much more than what is in them.
-#[derive(Debug, Clone)]
-pub(crate) struct Prints(Vec<HashTable<Print>>);
+/// A table doubles when it is full, and is half empty then; packed, a fingerprint takes half as much. Each is packed
+/// about five times while the set grows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Prints {
+    packed: Packed,
+    recent: HashTable<Print>,
+}
 
-/// Tables of a large set.
-const N_PARTS: usize = 16;
-
-/// Most fingerprints of a set of one table.
-const MOST_IN_ONE: usize = 1 << 15;
-
-/// The part of each last byte. Each part's share is larger than the one before by the same factor, and the last one's
-/// nearly twice the first one's: that one doubles next.
-const PART_OF: [u8; 256] = {
-    // 256 * (2^(part / 16) - 1), rounded.
-    const ENDS: [usize; N_PARTS] = [
-        11, 23, 36, 48, 62, 76, 91, 106, 122, 139, 156, 175, 194, 214, 234, 256,
-    ];
-    let mut part_of = [0; 256];
-    let (mut byte, mut part) = (0, 0);
-    while byte < part_of.len() {
-        if byte == ENDS[part] {
-            part += 1;
-        }
-        part_of[byte] = part as u8;
-        byte += 1;
-    }
-    part_of
-};
+/// Fewest fingerprints in the table that are packed, and the share of the packed ones that they must be. Tests have few.
+const FEWEST_RECENT: usize = if cfg!(test) { 32 } else { 1 << 15 };
+const RECENT_SHARE: usize = 4;
 
 /// The fingerprint of `bytes`.
 pub(crate) fn print(bytes: &[u8]) -> Print {
@@ -62,40 +44,50 @@ fn hash_of(print: &Print) -> u64 {
 
 /// Fingerprints that change no more, packed and ordered by bucket: a bucket's number is the low end of their first four
 /// bytes, of which whole bytes that it gives away are not kept.
+#[derive(Debug, Clone)]
 pub(crate) struct Packed {
     prints: Vec<u8>,
     /// Bytes kept of each.
     width: usize,
-    /// Where each bucket begins, counted in fingerprints, and where the last one ends.
+    /// Where each bucket begins, counted in fingerprints, and where the last one ends; nothing at all before the first
+    /// fingerprint.
     buckets: Vec<u32>,
 }
 
 /// Bytes of a fingerprint that may name its bucket; those behind them are always kept.
 const NAMING: usize = 4;
 
+impl Default for Packed {
+    fn default() -> Self {
+        Packed {
+            prints: Vec::new(),
+            width: WIDTH,
+            buckets: Vec::new(),
+        }
+    }
+}
+
 impl Packed {
     /// Packs `prints`: a counting sort, as fingerprints are evenly spread. A set hands them out by the same bits, so that
     /// it passes over the buckets in their order a few times, and does not jump between them.
-    pub(crate) fn new(prints: &Prints) -> Self {
-        // Two to four to a bucket.
-        let n_buckets = (prints.len() / 4).next_power_of_two();
+    fn new(n_prints: usize, prints: impl Iterator<Item = Print> + Clone) -> Self {
+        // Four to eight to a bucket.
+        let n_buckets = (n_prints / 8).next_power_of_two();
         let mut ends = vec![0u32; n_buckets + 1];
-        for print in prints.iter() {
-            ends[bucket_of(print, n_buckets) + 1] += 1;
+        for print in prints.clone() {
+            ends[bucket_of(&print, n_buckets) + 1] += 1;
         }
         for at in 1..ends.len() {
             ends[at] += ends[at - 1];
         }
         let buckets = ends.clone();
         let width = WIDTH - dropped(n_buckets);
-        let mut packed = vec![0u8; prints.len() * width];
-        for print in prints.iter() {
-            let next = &mut ends[bucket_of(print, n_buckets)];
+        let mut packed = vec![0u8; n_prints * width];
+        for print in prints {
+            let next = &mut ends[bucket_of(&print, n_buckets)];
             let place = &mut packed[*next as usize * width..][..width];
             *next += 1;
-            let (front, back) = place.split_at_mut(width - (WIDTH - NAMING));
-            back.copy_from_slice(&print[NAMING..]);
-            front.copy_from_slice(&print[WIDTH - width..NAMING]);
+            place.copy_from_slice(&print[WIDTH - width..]);
         }
         Packed {
             prints: packed,
@@ -111,13 +103,25 @@ impl Packed {
         let mut spans = [(0, 0); AHEAD];
         for (prints, here) in prints.chunks(AHEAD).zip(here.chunks_mut(AHEAD)) {
             for (print, span) in prints.iter().zip(&mut spans) {
-                let bucket = bucket_of(print, self.buckets.len() - 1);
-                *span = (self.buckets[bucket], self.buckets[bucket + 1]);
+                *span = self.span(print);
             }
             for ((print, here), span) in prints.iter().zip(here).zip(spans) {
                 *here |= self.has(print, span);
             }
         }
+    }
+
+    fn contains(&self, print: &Print) -> bool {
+        self.has(print, self.span(print))
+    }
+
+    /// Where the bucket of `print` begins and ends.
+    fn span(&self, print: &Print) -> (u32, u32) {
+        let Some(n_buckets) = self.buckets.len().checked_sub(1) else {
+            return (0, 0);
+        };
+        let bucket = bucket_of(print, n_buckets);
+        (self.buckets[bucket], self.buckets[bucket + 1])
     }
 
     /// Whether `print` is among those from `begin` to `end`.
@@ -127,6 +131,25 @@ impl Packed {
         self.prints[begin as usize * self.width..end as usize * self.width]
             .chunks_exact(self.width)
             .any(|known| known.last_chunk() == back && known.starts_with(front))
+    }
+
+    fn len(&self) -> usize {
+        self.prints.len() / self.width
+    }
+
+    /// All, by bucket.
+    fn iter(&self) -> impl Iterator<Item = Print> + Clone {
+        let spans = self.buckets.windows(2).zip(0u32..);
+        spans.flat_map(|(span, bucket)| {
+            let span = span[0] as usize * self.width..span[1] as usize * self.width;
+            self.prints[span].chunks_exact(self.width).map(move |kept| {
+                let mut print = [0; WIDTH];
+                let (given, rest) = print.split_at_mut(WIDTH - kept.len());
+                given.copy_from_slice(&bucket.to_le_bytes()[..given.len()]);
+                rest.copy_from_slice(kept);
+                print
+            })
+        })
     }
 
     /// Bytes held.
@@ -146,90 +169,79 @@ fn dropped(n_buckets: usize) -> usize {
     (n_buckets.trailing_zeros() / u8::BITS) as usize
 }
 
-impl Default for Prints {
-    fn default() -> Self {
-        Prints(vec![HashTable::new()])
-    }
-}
-
 impl Prints {
-    /// An empty set with room for as many as are in `other`.
-    pub(crate) fn with_room_of(other: &Prints) -> Self {
-        let room = |table: &HashTable<Print>| HashTable::with_capacity(table.len());
-        Prints(other.0.iter().map(room).collect())
-    }
-
     /// Whether `print` is new; it is no longer then.
     pub(crate) fn insert(&mut self, print: Print) -> bool {
-        if let [all] = &mut self.0[..]
-            && all.len() >= MOST_IN_ONE
-        {
-            let all = std::mem::take(all);
-            self.0.resize_with(N_PARTS, HashTable::new);
-            for print in all {
-                self.insert(print);
-            }
+        if self.packed.contains(&print) {
+            return false;
         }
-        let part = self.part_of(&print);
         let same = |known: &Print| *known == print;
-        match self.0[part].entry(hash_of(&print), same, hash_of) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(place) => {
-                place.insert(print);
-                true
+        let Entry::Vacant(place) = self.recent.entry(hash_of(&print), same, hash_of) else {
+            return false;
+        };
+        place.insert(print);
+        if self.recent.len() >= FEWEST_RECENT.max(self.packed.len() / RECENT_SHARE) {
+            self.packed = Packed::new(self.len(), self.iter());
+            self.recent.clear();
+        }
+        true
+    }
+
+    /// Takes in many.
+    pub(crate) fn insert_all(&mut self, prints: impl Iterator<Item = Print>) {
+        let prints: Vec<Print> = prints.collect();
+        for prints in prints.chunks(AHEAD) {
+            prints.iter().for_each(|print| self.fetch(print));
+            for print in prints {
+                self.insert(*print);
             }
         }
+    }
+
+    /// All of them packed.
+    pub(crate) fn into_packed(self) -> Packed {
+        Packed::new(self.len(), self.iter())
     }
 
     /// Has the memory that `print` leads to brought near, and does not wait for it.
     pub(crate) fn fetch(&self, print: &Print) {
-        let near = self.0[self.part_of(print)].find(hash_of(print), |_| true);
+        let (begin, _) = self.packed.span(print);
+        black_box(self.packed.prints.get(begin as usize * self.packed.width));
+        let near = self.recent.find(hash_of(print), |_| true);
         black_box(near.map(|print| print[0]));
-    }
-
-    /// By a byte that tables do not look at.
-    fn part_of(&self, print: &Print) -> usize {
-        match self.0.len() {
-            1 => 0,
-            _ => usize::from(PART_OF[usize::from(print[WIDTH - 1])]),
-        }
     }
 
     fn contains(&self, print: &Print) -> bool {
         let same = |known: &Print| known == print;
-        self.0[self.part_of(print)]
-            .find(hash_of(print), same)
-            .is_some()
+        self.packed.contains(print) || self.recent.find(hash_of(print), same).is_some()
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.0.iter().map(HashTable::len).sum()
+        self.packed.len() + self.recent.len()
     }
 
     /// Bytes held.
     pub(crate) fn size(&self) -> usize {
-        self.0.iter().map(HashTable::allocation_size).sum()
+        self.packed.size() + self.recent.allocation_size()
     }
 
     /// All, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Print> {
-        self.0.iter().flatten()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Print> + Clone {
+        self.packed.iter().chain(self.recent.iter().copied())
     }
 }
 
 impl PartialEq for Prints {
     fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len() && self.iter().all(|print| other.contains(print))
+        self.len() == other.len() && self.iter().all(|print| other.contains(&print))
     }
 }
 
 impl FromIterator<Print> for Prints {
     fn from_iter<I: IntoIterator<Item = Print>>(prints: I) -> Self {
         let mut all = Prints::default();
-        for print in prints {
-            all.insert(print);
-        }
+        all.insert_all(prints.into_iter());
         all
     }
 }
@@ -247,9 +259,9 @@ mod tests {
     #[test]
     fn packed_are_those_that_were_there() {
         // At 2^8 and 2^16 buckets a byte more is left out.
-        for n_prints in [0u32, 1, 1000, 3000, 100_000, 400_000] {
+        for n_prints in [0u32, 1, 1000, 3000, 100_000, 800_000] {
             let prints: Prints = (0..n_prints).map(|n| print(&n.to_le_bytes())).collect();
-            let packed = Packed::new(&prints);
+            let packed = prints.into_packed();
             for n in 0..n_prints {
                 assert!(
                     contains(&packed, print(&n.to_le_bytes())),
@@ -285,9 +297,9 @@ mod tests {
         for n in 0..1_000_000u32 {
             assert!(prints.insert(print(&n.to_le_bytes())));
             if n > 100_000 && n % 1000 == 0 {
-                // Of a single table it is up to 30 bytes.
+                // Of a single table it is up to 25 bytes.
                 assert!(
-                    prints.size() < n as usize * 24,
+                    prints.size() < n as usize * 16,
                     "{} bytes of {n}",
                     prints.size()
                 );
@@ -305,7 +317,7 @@ mod tests {
         let known = print(b"known");
         let mut prints: Prints = (0u32..300_000).map(|n| print(&n.to_le_bytes())).collect();
         prints.insert(known);
-        let packed = Packed::new(&prints);
+        let packed = prints.into_packed();
         for at in 0..known.len() {
             let mut other = known;
             other[at] ^= 1;

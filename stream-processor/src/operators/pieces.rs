@@ -5,8 +5,8 @@
 
 use std::ops::{Index, IndexMut};
 
-/// Items of a piece.
-const PIECE: usize = 1 << 12;
+/// Bytes of a piece, nearly: a round number, as the allocator would make one of it.
+const PIECE_BYTES: usize = 1 << 18;
 
 /// Items by index.
 #[derive(Debug, Clone)]
@@ -19,19 +19,22 @@ impl<T> Default for Pieces<T> {
 }
 
 impl<T> Pieces<T> {
+    /// Items of a piece.
+    const PIECE: usize = PIECE_BYTES / size_of::<T>();
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0
             .last()
-            .map_or(0, |last| (self.0.len() - 1) * PIECE + last.len())
+            .map_or(0, |last| (self.0.len() - 1) * Self::PIECE + last.len())
     }
 
     /// Adds one at the end.
     pub(crate) fn push(&mut self, item: T) {
         match self.0.last_mut() {
-            Some(last) if last.len() < PIECE => last.push(item),
+            Some(last) if last.len() < Self::PIECE => last.push(item),
             _ => {
-                let mut piece = Vec::with_capacity(PIECE);
+                let mut piece = Vec::with_capacity(Self::PIECE);
                 piece.push(item);
                 self.0.push(piece);
             }
@@ -49,23 +52,24 @@ impl<T> Index<usize> for Pieces<T> {
 
     #[inline]
     fn index(&self, at: usize) -> &T {
-        &self.0[at / PIECE][at % PIECE]
+        &self.0[at / Self::PIECE][at % Self::PIECE]
     }
 }
 
 impl<T> IndexMut<usize> for Pieces<T> {
     #[inline]
     fn index_mut(&mut self, at: usize) -> &mut T {
-        &mut self.0[at / PIECE][at % PIECE]
+        &mut self.0[at / Self::PIECE][at % Self::PIECE]
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{PIECE, Pieces};
+    use super::Pieces;
 
     #[test]
     fn it_is_a_vector() {
+        const PIECE: usize = Pieces::<usize>::PIECE;
         let mut pieces = Pieces::default();
         assert_eq!(pieces.len(), 0);
         let n_items = 2 * PIECE + 3;

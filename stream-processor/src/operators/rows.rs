@@ -7,6 +7,7 @@ use std::hint::black_box;
 use super::aggregate::{AggregateCall, State, StatesMut};
 use super::cell::Cell;
 use super::pieces::Pieces;
+use super::text::Text;
 
 /// Rows of one state a call.
 pub(crate) struct RowStates {
@@ -110,7 +111,8 @@ impl RowStates {
     /// The same for a text that the first of its other states points to.
     pub(crate) fn fetch_text(&self, row: usize) {
         if self.n_others > 0
-            && let State::Chosen(Some(Cell::Text(text))) = &self.others[row * self.n_others]
+            && let State::Chosen(Some(Cell::Text(Text::Plain(text)))) =
+                &self.others[row * self.n_others]
         {
             black_box(text.as_bytes().first());
         }
@@ -205,7 +207,7 @@ mod tests {
                 sum.count = of;
             }
             [
-                State::Chosen(Some(Cell::Text(format!("text {of}").into()))),
+                State::Chosen(Some(Cell::Text(format!("text {of}").as_str().into()))),
                 State::Count(-of),
                 State::Int {
                     sum: i64::MIN + of,
@@ -220,7 +222,7 @@ mod tests {
         };
         let mut rows = RowStates::new(&calls);
         // More than a piece of words, of which a row has five.
-        let n_rows = 2000;
+        let n_rows = 8000;
         for row in 0..n_rows {
             rows.push();
             for (index, state) in states(row as i64).into_iter().enumerate() {

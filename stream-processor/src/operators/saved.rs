@@ -49,7 +49,7 @@ pub(crate) fn save(state: &State, out: &mut Vec<u8>) {
             out.push(7);
             out.extend((list.len() as u64).to_le_bytes());
             for item in list.iter() {
-                save_cell(Some(&Cell::Text(item.clone())), out);
+                save_text(item, out);
             }
         }
     }
@@ -62,7 +62,7 @@ pub(crate) fn length(state: &State) -> usize {
         State::Distinct(set) => 9 + set.len() * 32,
         State::Bag(bag) => 9 + bag.len() * 32,
         State::List(list) => 9 + list.iter().map(|item| 9 + item.len()).sum::<usize>(),
-        State::Chosen(Some(Cell::Text(text))) => 10 + text.len(),
+        State::Chosen(Some(Cell::Text(text))) => 10 + text.seen().with(str::len),
         State::Chosen(Some(Cell::Decimal(_))) => 18,
         State::Chosen(Some(_)) => 10,
         State::Chosen(None) => 2,
@@ -106,12 +106,14 @@ fn save_cell(cell: Option<&Cell>, out: &mut Vec<u8>) {
             out.push(3);
             out.extend(i128::from(*value).to_le_bytes());
         }
-        Some(Cell::Text(value)) => {
-            out.push(4);
-            out.extend((value.len() as u64).to_le_bytes());
-            out.extend(value.as_bytes());
-        }
+        Some(Cell::Text(value)) => value.seen().with(|text| save_text(text, out)),
     }
+}
+
+fn save_text(text: &str, out: &mut Vec<u8>) {
+    out.push(4);
+    out.extend((text.len() as u64).to_le_bytes());
+    out.extend(text.as_bytes());
 }
 
 /// Reads what [`save`] wrote; `None` if the bytes are damaged.
@@ -148,7 +150,7 @@ pub(crate) fn load(bytes: &mut &[u8]) -> Option<State> {
             let mut list = Vec::new();
             for _ in 0..u64::from_le_bytes(take(bytes)?) {
                 match load_cell(bytes)?? {
-                    Cell::Text(item) => list.push(item),
+                    Cell::Text(item) => list.push(item.into()),
                     _ => return None,
                 }
             }

@@ -60,7 +60,7 @@ impl OperatorFactory for SessionAggregate {
 }
 
 /// The bytes of a key; short ones lie in place, as each row's is compared with them.
-type Key = SmallVec<[u8; 32]>;
+type Key = SmallVec<[u8; 24]>;
 
 /// No slot, and no snapshot.
 const NONE: u32 = u32::MAX;
@@ -82,6 +82,8 @@ struct Session {
     /// The snapshot whose portion holds it, [`NONE`] if its key is among the changed ones, or [`CLOSED`].
     written: u32,
 }
+
+const _: () = assert!(size_of::<Session>() == 64);
 
 struct Sessions {
     plan: SessionAggregate,

@@ -62,9 +62,11 @@ fn nanos_of_clock(text: &str) -> Option<i64> {
     let (hours, minutes, seconds) = three(clock, ':')?;
     let (hours, minutes) = (two_digits(hours)?, two_digits(minutes)?);
     let seconds = two_digits(seconds)?;
-    let nanos = seconds_of(hours, minutes, seconds) * SECOND + nanos_of(fraction)?;
-    let end_of_day = nanos == DAY * NANOS;
-    ((hours <= 23 && minutes <= 59 && seconds <= 59) || end_of_day).then_some(nanos)
+    let fraction = nanos_of(fraction)?;
+    let is_clock = hours <= 23 && minutes <= 59 && seconds <= 59;
+    let is_end_of_day = (hours, minutes, seconds, fraction) == (24, 0, 0, 0);
+    let nanos = seconds_of(hours, minutes, seconds) * SECOND + fraction;
+    (is_clock || is_end_of_day).then_some(nanos)
 }
 
 /// What `java.sql.Timestamp.valueOf` makes of a text with a space, and `java.sql.Date.valueOf` of one without: a day

@@ -1,6 +1,6 @@
 //! The first row of a key by processing time: nothing is kept but a fingerprint of the key.
 //!
-//! Keys are forgotten after `table.exec.state.ttl`, in quarters of it. Only the youngest quarter grows; an older one is
+//! Keys are forgotten after `table.exec.state.ttl`, in eighths of it. Only the youngest eighth grows; an older one is
 //! packed once. What a checkpoint has got is kept here as fingerprints only: their key groups are with the checkpoint.
 
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use crate::operators::fingerprint::{Packed, Print, Prints, WIDTH, print};
 use crate::operators::keys::{AHEAD, Encoder, column, damaged, failed};
 
 /// How many generations a time to live is cut into.
-const GENERATIONS: i64 = 4;
+const GENERATIONS: i64 = 8;
 
 /// Fewest rows of a block that is not written again to join it with the next one. Tests have few rows.
 const FEWEST_ROWS: usize = if cfg!(test) { 100 } else { 1 << 16 };
 
-/// Keys first seen in one quarter of the time to live, the youngest.
+/// Keys first seen in one eighth of the time to live, the youngest.
 #[derive(Default)]
 struct Growing {
     since: i64,
@@ -44,7 +44,7 @@ struct Block {
     prints: Vec<u8>,
 }
 
-/// Keys first seen in an older quarter.
+/// Keys first seen in an older eighth.
 struct Frozen {
     since: i64,
     prints: Packed,
@@ -137,17 +137,17 @@ impl Growing {
     fn freeze(mut self) -> Result<Frozen, Error> {
         self.seal()?;
         self.sealed.extend(self.small);
-        Ok(Frozen::new(self.since, &self.prints, self.sealed))
+        Ok(Frozen::new(self.since, self.prints, self.sealed))
     }
 }
 
 // === impl Frozen ===
 
 impl Frozen {
-    fn new(since: i64, prints: &Prints, saved: Vec<StateRows>) -> Self {
+    fn new(since: i64, prints: Prints, saved: Vec<StateRows>) -> Self {
         Frozen {
             since,
-            prints: Packed::new(prints),
+            prints: prints.into_packed(),
             saved,
         }
     }
@@ -214,12 +214,7 @@ impl Operator for FirstSeen {
         }
         self.now = Some(now);
         if now - self.youngest.since >= (ttl / GENERATIONS).max(1) {
-            // As many keys are likely to come again, and a set that grows is copied each time.
-            let next = Growing {
-                prints: Prints::with_room_of(&self.youngest.prints),
-                ..Growing::new(now)
-            };
-            let before = std::mem::replace(&mut self.youngest, next);
+            let before = std::mem::replace(&mut self.youngest, Growing::new(now));
             self.older.push(before.freeze()?);
         }
         // The youngest key of a generation is as old as the next one's beginning.
@@ -263,7 +258,7 @@ impl Operator for FirstSeen {
         for (since, blocks) in generations {
             // One without keys, too: the keys before it are no younger than its beginning.
             let prints = saved_prints(&blocks)?;
-            self.older.push(Frozen::new(since, &prints, blocks));
+            self.older.push(Frozen::new(since, prints, blocks));
         }
         if let Some((since, blocks)) = youngest {
             self.youngest = Growing {

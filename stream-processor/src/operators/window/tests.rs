@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::local::{LocalWindowAggregate, partial_schema};
 use super::*;
 use crate::operators::aggregate::Function;
+use crate::operators::fingerprint::WIDTH;
 use crate::operators::kept::Kept;
 use crate::table::{SqlType, TypeRoot};
 
@@ -205,7 +206,7 @@ fn a_checkpoint_gets_of_a_set_what_came() {
             .column_by_name("__state_1")
             .map(|states| states.as_binary::<i32>().value(0).len())
     };
-    // A tag, how many there are, twelve bytes each.
-    assert_eq!(bytes(&first[0]), Some(9 + 200 * 12));
-    assert_eq!(bytes(&second[1]), Some(9 + 2 * 12));
+    // A tag, how many there are, a fingerprint each.
+    assert_eq!(bytes(&first[0]), Some(9 + 200 * WIDTH));
+    assert_eq!(bytes(&second[1]), Some(9 + 2 * WIDTH));
 }
