@@ -26,6 +26,7 @@ use std::process::ExitCode;
 
 /// Rows pass from thread to thread, and the C library's allocator gives back little of what other threads free: with
 /// it the pipeline took a tenth more CPU and a quarter more memory (docs/benchmarks.md).
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

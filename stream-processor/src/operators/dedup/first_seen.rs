@@ -86,9 +86,8 @@ fn saved_prints(blocks: &[StateRows]) -> Result<Prints, Error> {
         let block = block.batch().ok_or_else(damaged)?;
         let prints = column(block, "print")?.as_fixed_size_binary_opt();
         let prints = prints.filter(|prints| prints.value_length() == WIDTH as i32);
-        for bytes in prints.ok_or_else(damaged)?.iter().flatten() {
-            all.insert(std::array::from_fn(|at| bytes[at]));
-        }
+        let prints = prints.ok_or_else(damaged)?.iter().flatten();
+        all.insert_all(prints.map(|bytes| std::array::from_fn(|at| bytes[at])));
     }
     Ok(all)
 }
