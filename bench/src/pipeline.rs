@@ -180,9 +180,10 @@ pub(crate) async fn soak(binary: &Path, rate: u64, seconds: u64) -> anyhow::Resu
     let half = readings.len() / 2;
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len().max(1) as f64;
     print(&format!(
-        "peak {peak:.0} MB; mean of the first half {:.0} MB, of the second {:.0} MB",
+        "peak {peak:.0} MB; mean of the first half {:.0} MB, of the second {:.0} MB; at a moment between {:.0} MB",
         mean(&readings[..half]),
-        mean(&readings[half..])
+        mean(&readings[half..]),
+        running.high_water()?
     ));
     print_cpu(&running, &before, rows.unsigned_abs())?;
     running.stop().await?;

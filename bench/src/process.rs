@@ -165,17 +165,26 @@ impl Running {
 
     /// Resident memory in megabytes.
     pub(crate) fn memory(&self) -> anyhow::Result<f64> {
+        self.megabytes("VmRSS:")
+    }
+
+    /// The most that was resident at any moment, in megabytes.
+    pub(crate) fn high_water(&self) -> anyhow::Result<f64> {
+        self.megabytes("VmHWM:")
+    }
+
+    fn megabytes(&self, field: &str) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()?))
             .context("could not read /proc")?;
         let line = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .context("no VmRSS")?;
+            .find_map(|line| line.strip_prefix(field))
+            .with_context(|| format!("no {field}"))?;
         let kilobytes: f64 = line
             .trim()
             .trim_end_matches(" kB")
             .parse()
-            .context("VmRSS is no number")?;
+            .with_context(|| format!("{field} is no number"))?;
         Ok(kilobytes / 1000.0)
     }
 

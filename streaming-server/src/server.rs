@@ -66,11 +66,17 @@ pub async fn serve(
         source: error.into(),
     })??;
     let broker = Arc::new(broker(config, address, opened, stopping)?);
-    health.ready();
-    tracing::info!(%address, topics = broker.topics.all().len(), "broker ready");
+    let serve = async {
+        // A broker that died after it had deleted a topic has not forgotten the offsets.
+        let is_gone = |topic: &str| broker.topics.get(topic).is_none();
+        broker.groups.forget_topics(is_gone, Broker::now_ms()).await;
+        health.ready();
+        tracing::info!(%address, topics = broker.topics.all().len(), "broker ready");
+        accept(&broker, tls, listener, &shutdown).await;
+    };
 
     tokio::select! {
-        () = accept(&broker, tls, listener, &shutdown) => {}
+        () = serve => {}
         () = keep_house(&broker) => {}
         () = broker.groups.run(Broker::now_ms) => {}
     }

@@ -221,18 +221,17 @@ impl Groups {
         settled(receiver).await
     }
 
-    /// Forgets the offsets that any group has committed for `topic`, which is gone: a later topic of that name has
+    /// Forgets the offsets that any group has committed for topics that are gone: later ones of their names have
     /// nothing to do with them.
-    pub(super) async fn forget_topic(&self, topic: &str, now_ms: i64) {
+    pub(crate) async fn forget_topics(&self, is_gone: impl Fn(&str) -> bool, now_ms: i64) {
         let mut receivers = Vec::new();
         {
             let mut state = self.state.lock();
             for (id, group) in &mut state.coordinator.groups {
-                let is_of_it = |key: &OffsetKey| key.topic == topic;
                 let records: Vec<_> = group
                     .offsets
                     .keys()
-                    .filter(|key| is_of_it(key))
+                    .filter(|key| is_gone(&key.topic))
                     .map(|key| offset_tombstone(id, key))
                     .collect();
                 if records.is_empty() {
@@ -241,10 +240,10 @@ impl Groups {
                 match self.write(id, &records, now_ms) {
                     Ok(receiver) => receivers.push(receiver),
                     Err(error) => {
-                        tracing::warn!(group = id, topic, %error, "offsets come back at the next start");
+                        tracing::warn!(group = id, %error, "offsets of deleted topics stay until the next start");
                     }
                 }
-                group.offsets.retain(|key, _| !is_of_it(key));
+                group.offsets.retain(|key, _| !is_gone(&key.topic));
             }
         }
         for receiver in receivers {

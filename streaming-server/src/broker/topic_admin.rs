@@ -244,7 +244,8 @@ impl Broker {
                 "the broker is stopping".to_owned(),
             )),
             Some(Ok(())) => {
-                self.groups.forget_topic(&name, Self::now_ms()).await;
+                let is_gone = |topic: &str| topic == name;
+                self.groups.forget_topics(is_gone, Self::now_ms()).await;
                 Ok(())
             }
             Some(Err(error)) => Err((topic_code(&error), telemetry::chain(&error).to_string())),

@@ -1,6 +1,7 @@
 //! Raw frames against the broker: every version it advertises, and what no well-behaved client sends.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -526,6 +527,59 @@ fn a_deleted_topic_takes_its_committed_offsets_along() {
     let broker = Broker::start(directory.path());
     let mut client = Client::connect(&broker);
     assert_eq!(committed_offset(&mut client), -1, "nor after a restart");
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_all(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn offsets_of_a_topic_that_is_gone_are_forgotten_at_the_start() {
+    let (directory, before) = (testkit::temp_dir(), testkit::temp_dir());
+    let logs = directory.path().join("logs");
+    let broker = Broker::start(directory.path());
+    let mut client = Client::connect(&broker);
+    client.create("t");
+    assert_eq!(commit_offset(&mut client), 0);
+    broker.stop().unwrap();
+    copy_all(&logs, before.path());
+    let broker = Broker::start(directory.path());
+    let delete = DeleteTopicsRequest::default()
+        .with_topic_names(vec![crate::client::name("t")])
+        .with_timeout_ms(5000);
+    let deleted = Client::connect(&broker).ask(&delete, 4);
+    assert_eq!(deleted.responses[0].error_code, 0);
+    broker.stop().unwrap();
+    // As if it had died before the offsets went: their log is what it was.
+    let mut n_restored = 0;
+    for topic in std::fs::read_dir(before.path()).unwrap() {
+        let topic = topic.unwrap();
+        let now = logs.join(topic.file_name());
+        if now.exists() {
+            std::fs::remove_dir_all(&now).unwrap();
+            copy_all(&topic.path(), &now);
+            n_restored += 1;
+        }
+    }
+    assert_eq!(n_restored, 1);
+    for start in 1..=2 {
+        let broker = Broker::start(directory.path());
+        let mut client = Client::connect(&broker);
+        if start == 1 {
+            client.create("t");
+        }
+        assert_eq!(committed_offset(&mut client), -1, "start {start}");
+        broker.stop().unwrap();
+    }
 }
 
 #[test]
