@@ -564,7 +564,7 @@ fn offsets_of_a_topic_that_is_gone_are_forgotten_at_the_start() {
     for topic in std::fs::read_dir(before.path()).unwrap() {
         let topic = topic.unwrap();
         let now = logs.join(topic.file_name());
-        if now.exists() {
+        if now.try_exists().unwrap() {
             std::fs::remove_dir_all(&now).unwrap();
             copy_all(&topic.path(), &now);
             n_restored += 1;
