@@ -83,6 +83,7 @@ struct Session {
     written: u32,
 }
 
+/// A cache line.
 const _: () = assert!(size_of::<Session>() == 64);
 
 struct Sessions {

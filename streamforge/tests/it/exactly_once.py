@@ -216,6 +216,8 @@ def check():
     duck = duckdb.connect()
     duck.execute("SET preserve_insertion_order = false")
     duck.execute("SET enable_progress_bar = false")
+    # Its default is four fifths of the machine's memory, beside what Arrow holds and the platform.
+    duck.execute("SET memory_limit = '12GB'")
     spill = tempfile.TemporaryDirectory()
     duck.execute(f"SET temp_directory = '{spill.name}'")
     tables = {"topic": read_topic(), "bronze": read("bronze.clickstream"), "silver": read("silver.clickstream"),
