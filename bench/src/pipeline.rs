@@ -11,6 +11,7 @@ use crate::trino;
 const SQL: &str = include_str!("../../sql/clickstream.sql");
 
 const BRONZE_ROWS: &str = "SELECT count(*) FROM bronze.clickstream";
+const GOLD_EVENTS: &str = "SELECT sum(events) FROM gold.activity_per_minute";
 
 /// What a soak leaves on the disk is bounded by these; a gigabyte of a partition is more than a minute of it.
 const SMALL_DISK: [&str; 3] = [
@@ -78,12 +79,7 @@ pub(crate) async fn measure(
     let (peak, first, last) = watched?;
     print(summary.context("the emitter failed")?.trim());
     let silver = trino::number(&http, &server, "SELECT count(*) FROM silver.clickstream").await;
-    let gold = trino::number(
-        &http,
-        &server,
-        "SELECT sum(events) FROM gold.activity_per_minute",
-    )
-    .await;
+    let gold = trino::number(&http, &server, GOLD_EVENTS).await;
     let seconds = last.0.as_secs_f64();
     print(&format!(
         "{events} events in bronze after {seconds:.1} s: {:.0} events/s",
@@ -176,6 +172,9 @@ pub(crate) async fn soak(binary: &Path, rate: u64, seconds: u64) -> anyhow::Resu
     let rows = trino::number(&http, &server, BRONZE_ROWS).await;
     let rate = rows as f64 / begun.elapsed().as_secs_f64();
     print(&format!("{rows} events in bronze: {rate:.0} events/s"));
+    // Of the minutes that are over.
+    let gold = trino::number(&http, &server, GOLD_EVENTS).await;
+    print(&format!("gold counts {gold} events"));
     let peak = readings.iter().copied().fold(0.0, f64::max);
     let half = readings.len() / 2;
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len().max(1) as f64;

@@ -331,13 +331,14 @@ fn pattern_to_read(
 
 fn to_timestamp(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     call.arity(1..=2)?;
-    let plain = call.args.len() == 1;
-    let (text, pieces) = pattern_to_read(call, &['D', 'E', 'x'])?;
+    let pattern = match call.args.len() {
+        1 => None,
+        _ => Some(pattern_to_read(call, &['D', 'E', 'x'])?),
+    };
     let arg = call.take(&[Text])?;
-    let name = if plain {
-        "TO_TIMESTAMP".to_owned()
-    } else {
-        format!("TO_TIMESTAMP[{text}]")
+    let name = match &pattern {
+        None => "TO_TIMESTAMP".to_owned(),
+        Some((text, _)) => format!("TO_TIMESTAMP[{text}]"),
     };
     let kernel = Kernel::new(name, move |args, _| {
         let texts = super::Cells::of(&args[0])?;
@@ -346,11 +347,13 @@ fn to_timestamp(call: &mut Invocation<'_>) -> Result<Typed, Error> {
                 return None;
             }
             let text = texts.text(row);
-            if plain {
-                return time::parse_timestamp(text);
+            match &pattern {
+                None => time::parse_timestamp(text),
+                // Flink falls back to this if the pattern does not fit.
+                Some((_, pieces)) => {
+                    time::parse_pieces(pieces, text).or_else(|| time::parse_sql_timestamp(text))
+                }
             }
-            // Flink falls back to this if the pattern does not fit.
-            time::parse_pieces(&pieces, text).or_else(|| time::parse_sql_timestamp(text))
         });
         time::timestamps(values, 3, false)
     });

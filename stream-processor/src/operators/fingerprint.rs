@@ -1,7 +1,7 @@
 //! Fingerprints of values, where only it matters whether a value has been there: XXH3-128, cut to 80 bits.
 //!
-//! A value that comes to a billion others shares one with a probability of 10⁻¹⁵. They are as evenly spread as any hash, so tables of
-//! them need no hashing of their own.
+//! A value that comes to a billion others shares one with a probability of 10⁻¹⁵. They are as evenly spread as any
+//! hash, so tables of them need no hashing of their own.
 
 use std::hint::black_box;
 

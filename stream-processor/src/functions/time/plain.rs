@@ -25,6 +25,11 @@ pub(crate) fn parse_date(text: &str) -> Option<i32> {
 /// Milliseconds of the day: `H[:m[:s[.fraction]]]`.
 pub(crate) fn parse_time(text: &str) -> Option<i64> {
     let (clock, fraction) = fraction_of(text.trim());
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // Any number of digits.
+    let fraction = fraction.get(..9).unwrap_or(fraction);
     let mut parts = clock.split(':');
     let hours = number(parts.next()?)?;
     let minutes = parts.next().map_or(Some(0), number)?;
@@ -142,7 +147,7 @@ fn nanos_of(fraction: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_date, parse_sql_timestamp, parse_timestamp};
+    use super::{parse_date, parse_sql_timestamp, parse_time, parse_timestamp};
     use crate::functions::time::{Moment, date_text, timestamp_text};
 
     #[test]
@@ -168,5 +173,21 @@ mod tests {
             n_read += 1;
         }
         assert_eq!(n_read, 92);
+    }
+
+    #[test]
+    fn a_time_may_lack_parts_and_have_many_digits() {
+        for (text, millis) in [
+            ("10", Some(36_000_000)),
+            ("10:5", Some(36_300_000)),
+            (" 010:00:00.5 ", Some(36_000_500)),
+            ("10:00:00.1234567891", Some(36_000_123)),
+            ("10:00:00Z", None),
+            ("10:00:00.12x", None),
+            ("10:00:00:00", None),
+            ("1 0:00:00", None),
+        ] {
+            assert_eq!(parse_time(text), millis, "{text:?}");
+        }
     }
 }
