@@ -83,10 +83,10 @@ impl Default for WriterOptions {
     fn default() -> Self {
         Self {
             target_file_size: 128 << 20,
-            row_group_size: 16 << 20,
+            row_group_size: 8 << 20,
             max_open_files: 32,
             max_buffered: 128 << 20,
-            part_size: 8 << 20,
+            part_size: 5 << 20,
             compression: Compression::ZSTD(ZstdLevel::default()),
             compress_all: true,
             metrics: Metrics::default(),

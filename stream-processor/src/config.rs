@@ -111,7 +111,7 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(8),
             channel_size: ByteSize::mib(2),
             prefetch_size: ByteSize::mib(8),
-            sink_buffer: ByteSize::mib(8),
+            sink_buffer: ByteSize::mib(4),
             target_file_size: ByteSize::mib(128),
             upsert_keys: ByteSize::mib(64),
             result_buffer: ByteSize::mib(4),

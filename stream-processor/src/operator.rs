@@ -7,8 +7,10 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use object_store::PutPayload;
 
 use crate::batch::ChangeBatch;
+use crate::checkpoint::state;
 use crate::error::Error;
 
 /// Event time in milliseconds since the epoch; for `TIMESTAMP` columns the wall clock read as UTC, as in Flink.
@@ -71,7 +73,7 @@ pub trait Output {
 pub struct StateTable {
     /// Unique within the operator; chosen by it and stable across versions.
     pub name: String,
-    /// The rows; the schema may differ between tables, not between batches of one table.
+    /// The rows.
     pub rows: Vec<StateRows>,
 }
 
@@ -85,18 +87,43 @@ impl StateTable {
 /// A batch of a state table. It stays the same one when it is cloned, and so does its stub.
 #[derive(Debug, Clone)]
 pub struct StateRows {
-    batch: Option<RecordBatch>,
+    content: Content,
     n_rows: usize,
     identity: Arc<()>,
 }
 
+/// What there is of a batch.
+#[derive(Debug, Clone)]
+enum Content {
+    Rows(RecordBatch),
+    /// As it will lie in the file.
+    Encoded(PutPayload),
+    /// Nothing: a checkpoint has it.
+    Stub,
+}
+
 impl StateRows {
+    /// A batch that no checkpoint has, encoded at once: it takes less memory until it is uploaded, and is for no one
+    /// else to read.
+    pub fn encoded(batch: &RecordBatch) -> Result<StateRows, Error> {
+        Ok(StateRows {
+            content: Content::Encoded(state::encode(batch)?),
+            n_rows: batch.num_rows(),
+            identity: Arc::new(()),
+        })
+    }
+
     /// What stands for the batch in snapshots after the one it was given to, without holding its rows.
     pub fn stub(&self) -> StateRows {
         StateRows {
-            batch: None,
+            content: Content::Stub,
             ..self.clone()
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_stub(&self) -> bool {
+        matches!(self.content, Content::Stub)
     }
 
     /// How many rows it has, or the batch it stands for.
@@ -104,13 +131,28 @@ impl StateRows {
         self.n_rows
     }
 
-    /// The rows; `None` of a stub.
+    /// The rows; `None` of a stub and of what is encoded.
     pub fn batch(&self) -> Option<&RecordBatch> {
-        self.batch.as_ref()
+        match &self.content {
+            Content::Rows(batch) => Some(batch),
+            Content::Encoded(_) | Content::Stub => None,
+        }
     }
 
     pub(crate) fn into_batch(self) -> Option<RecordBatch> {
-        self.batch
+        match self.content {
+            Content::Rows(batch) => Some(batch),
+            Content::Encoded(_) | Content::Stub => None,
+        }
+    }
+
+    /// Its bytes in a file; `None` of a stub.
+    pub(crate) fn into_file(self) -> Result<Option<PutPayload>, Error> {
+        match self.content {
+            Content::Rows(batch) => state::encode(&batch).map(Some),
+            Content::Encoded(bytes) => Ok(Some(bytes)),
+            Content::Stub => Ok(None),
+        }
     }
 
     /// Whether both are the same batch, not only equal ones.
@@ -124,7 +166,7 @@ impl From<RecordBatch> for StateRows {
     fn from(batch: RecordBatch) -> Self {
         StateRows {
             n_rows: batch.num_rows(),
-            batch: Some(batch),
+            content: Content::Rows(batch),
             identity: Arc::new(()),
         }
     }

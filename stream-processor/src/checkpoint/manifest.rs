@@ -8,7 +8,7 @@ use crate::operator::CheckpointId;
 use crate::runtime::ends::{PendingCommit, Positions};
 
 /// The format this build writes and reads.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 
 /// `_manifest.json`: everything a checkpoint consists of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -38,22 +38,14 @@ impl Write for File {
     }
 }
 
-/// Batches of one schema as a file: an Arrow IPC stream in an LZ4 frame. State is hashes and numbers for the most
+/// A batch as a file or a part of one: an Arrow IPC stream in an LZ4 frame. State is hashes and numbers for the most
 /// part, of which zstd makes little less in four times the time.
-///
-/// Each batch is let go as soon as it is written, so that state is not there twice.
-pub(crate) fn encode(batches: Vec<RecordBatch>) -> Result<PutPayload, Error> {
-    let Some(first) = batches.first() else {
-        return Ok(PutPayload::default());
-    };
-    let schema = first.schema();
+pub(crate) fn encode(batch: &RecordBatch) -> Result<PutPayload, Error> {
     let write = || {
         let file = File(PutPayloadMut::new().with_block_size(PIECE));
-        let mut writer = StreamWriter::try_new(FrameEncoder::new(file), &schema)?;
-        for batch in batches {
-            for begin in (0..batch.num_rows()).step_by(ROWS) {
-                writer.write(&batch.slice(begin, ROWS.min(batch.num_rows() - begin)))?;
-            }
+        let mut writer = StreamWriter::try_new(FrameEncoder::new(file), &batch.schema())?;
+        for begin in (0..batch.num_rows()).step_by(ROWS) {
+            writer.write(&batch.slice(begin, ROWS.min(batch.num_rows() - begin)))?;
         }
         writer
             .into_inner()?
@@ -65,15 +57,29 @@ pub(crate) fn encode(batches: Vec<RecordBatch>) -> Result<PutPayload, Error> {
         .map_err(|error| Error::caused("could not encode state", error))
 }
 
-/// The batches of a file.
+/// The batches of a file: of one frame after another.
 pub(crate) fn decode(file: Bytes) -> Result<Vec<RecordBatch>, Error> {
-    let broken = |error| Error::Restore {
+    let broken = |error: &dyn std::error::Error| Error::Restore {
         message: format!("a state file is damaged: {error}"),
     };
-    StreamReader::try_new(FrameDecoder::new(Cursor::new(file)), None)
-        .map_err(broken)?
-        .collect::<Result<_, _>>()
-        .map_err(broken)
+    let length = file.len() as u64;
+    let mut file = Cursor::new(file);
+    let mut batches = Vec::new();
+    while file.position() < length {
+        let frame = FrameDecoder::new(&mut file);
+        let mut stream = StreamReader::try_new(frame, None).map_err(|error| broken(&error))?;
+        for batch in stream.by_ref() {
+            batches.push(batch.map_err(|error| broken(&error))?);
+        }
+        // The mark at the end of the frame is still to be read.
+        let rest = io::copy(stream.get_mut(), &mut io::sink()).map_err(|error| broken(&error))?;
+        if rest > 0 {
+            return Err(Error::Restore {
+                message: format!("a state file is damaged: {rest} bytes behind a stream"),
+            });
+        }
+    }
+    Ok(batches)
 }
 
 /// The rows whose key group lies in `groups`; all of them if the table is not keyed.
@@ -100,4 +106,34 @@ pub(crate) fn cut(rows: &StateRows, groups: &Range<u16>) -> Result<StateRows, Er
     filter_record_batch(batch, &mine)
         .map(StateRows::from)
         .map_err(|error| Error::caused("could not split state by key group", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+
+    use super::*;
+
+    fn batch(column: ArrayRef) -> RecordBatch {
+        RecordBatch::try_from_iter([("value", column)]).unwrap()
+    }
+
+    #[test]
+    fn a_file_is_one_frame_after_another() {
+        let numbers = batch(Arc::new(Int64Array::from_iter_values(0..2 * ROWS as i64)));
+        let texts = batch(Arc::new(StringArray::from(vec!["a", "b"])));
+        let frames = [&numbers, &texts].map(|batch| Bytes::from(encode(batch).unwrap()));
+        let file = Bytes::from(frames.concat());
+        let halves = [numbers.slice(0, ROWS), numbers.slice(ROWS, ROWS)];
+        assert_eq!(
+            decode(file.clone()).unwrap(),
+            [&halves[..], &[texts]].concat()
+        );
+        for end in [frames[0].len() / 2, frames[0].len() + 20, file.len() - 20] {
+            let error = decode(file.slice(..end)).unwrap_err().to_string();
+            assert!(error.contains("a state file is damaged"), "{end}: {error}");
+        }
+    }
 }

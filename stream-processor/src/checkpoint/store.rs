@@ -238,6 +238,15 @@ impl JobStore {
 
     async fn read_segment(&self, segment: &Segment) -> Result<Vec<StateRows>, Error> {
         let batches = state::decode(self.get(&segment.path).await?)?;
+        let n_rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        if n_rows != segment.rows {
+            return Err(Error::Restore {
+                message: format!(
+                    "the state file `{}` has {n_rows} rows where {} were written",
+                    segment.path, segment.rows
+                ),
+            });
+        }
         Ok(batches.into_iter().map(StateRows::from).collect())
     }
 
@@ -264,9 +273,9 @@ impl JobStore {
                     segments,
                 });
                 self.written.insert(key.clone(), kept);
-                for batches in new {
+                if !new.is_empty() {
                     let path = format!("{directory}/{}.arrow", new_files.len());
-                    new_files.push((key.clone(), place, path, batches));
+                    new_files.push((key.clone(), place, path, new));
                 }
             }
         }
@@ -301,13 +310,13 @@ impl JobStore {
         Ok(operators)
     }
 
-    /// The files that still hold the front of `rows`, and the rest as runs of one schema each. Files whose batches the
-    /// operator has let go are left out.
+    /// The files that still hold the front of `rows`, and the rest. Files whose batches the operator has let go are left
+    /// out.
     fn split_known(
         &mut self,
         key: &TableKey,
         rows: &[StateRows],
-    ) -> (Vec<Written>, Vec<Vec<StateRows>>) {
+    ) -> (Vec<Written>, Vec<StateRows>) {
         let mut kept = Vec::new();
         let mut at = 0;
         for written in self.written.remove(key).unwrap_or_default() {
@@ -323,28 +332,24 @@ impl JobStore {
                 kept.push(written);
             }
         }
-        let mut runs: Vec<Vec<StateRows>> = Vec::new();
-        let schema = |rows: &StateRows| rows.batch().map(RecordBatch::schema);
-        for batch in rows[at..].iter().filter(|batch| batch.n_rows() > 0) {
-            match runs.last_mut() {
-                Some(run) if schema(&run[0]) == schema(batch) => run.push(batch.clone()),
-                _ => runs.push(vec![batch.clone()]),
-            }
-        }
-        (kept, runs)
+        let new = rows[at..].iter().filter(|batch| batch.n_rows() > 0);
+        (kept, new.cloned().collect())
     }
 
     async fn write_segment(&self, path: String, rows: Vec<StateRows>) -> Result<Segment, Error> {
         let n_batches = rows.len();
         let n_rows = rows.iter().map(StateRows::n_rows).sum();
-        let batches: Option<Vec<RecordBatch>> =
-            rows.into_iter().map(StateRows::into_batch).collect();
-        let batches = batches.ok_or_else(|| {
-            Error::failed("an operator keeps a stub of state that no checkpoint has")
-        })?;
-        let file = tokio::task::spawn_blocking(move || state::encode(batches))
+        // Each batch is let go as soon as it is written, so that state is not there twice.
+        let encode = move || {
+            let files = rows
+                .into_iter()
+                .map(|rows| rows.into_file()?.ok_or_else(lost));
+            files.collect::<Result<Vec<PutPayload>, Error>>()
+        };
+        let frames = tokio::task::spawn_blocking(encode)
             .await
             .map_err(|error| Error::caused("could not encode state", error))??;
+        let file: PutPayload = frames.into_iter().flatten().collect();
         let segment = Segment {
             path,
             batches: n_batches,
@@ -480,6 +485,10 @@ async fn list_numbers(store: &Arc<dyn ObjectStore>, directory: &Path) -> Result<
         .collect();
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+fn lost() -> Error {
+    Error::failed("an operator keeps a stub of state that no checkpoint has")
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<Bytes, Error> {

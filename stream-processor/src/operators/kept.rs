@@ -2,6 +2,7 @@
 
 use arrow::array::RecordBatch;
 
+use crate::checkpoint::state;
 use crate::operator::{StateRows, StateTable};
 
 /// Keeps what a checkpoint store keeps: the batches behind the stubs.
@@ -10,12 +11,12 @@ pub(crate) struct Kept(Vec<StateRows>);
 
 impl Kept {
     pub(crate) fn take(&mut self, tables: Vec<StateTable>) -> Vec<StateTable> {
-        let whole = |rows: &StateRows, kept: &[StateRows]| match rows.batch() {
-            Some(_) => rows.clone(),
-            None => {
-                let known = kept.iter().find(|known| known.is(rows));
-                known.expect("given before").clone()
+        let whole = |rows: &StateRows, kept: &[StateRows]| {
+            if !rows.is_stub() {
+                return rows.clone();
             }
+            let known = kept.iter().find(|known| known.is(rows));
+            known.expect("given before").clone()
         };
         let found = |mut table: StateTable| {
             table.rows = table.rows.iter().map(|rows| whole(rows, &self.0)).collect();
@@ -33,9 +34,19 @@ impl Kept {
             let piece = |begin| batch.slice(begin, 3.min(batch.num_rows() - begin)).into();
             begins.map(piece).collect::<Vec<StateRows>>()
         };
+        let batches = |rows: StateRows| {
+            let file = rows.into_file().expect("encodes");
+            let file = file.expect("is no stub");
+            state::decode(file.into()).expect("is as it was encoded")
+        };
         let cut = |table: StateTable| StateTable {
-            name: table.name.clone(),
-            rows: table.into_batches().flat_map(pieces).collect(),
+            name: table.name,
+            rows: table
+                .rows
+                .into_iter()
+                .flat_map(batches)
+                .flat_map(pieces)
+                .collect(),
         };
         self.take(tables).into_iter().map(cut).collect()
     }

@@ -1,8 +1,11 @@
 //! Aggregate states as bytes of a checkpoint: a tag, then little-endian fields, so that later versions can read them.
 
+use uuid::Uuid;
+
 use super::aggregate::{DecimalSum, State};
 use super::cell::Cell;
 use super::fingerprint::WIDTH;
+use super::text::Text;
 
 /// Writes `state` behind what `out` holds.
 pub(crate) fn save(state: &State, out: &mut Vec<u8>) {
@@ -62,8 +65,8 @@ pub(crate) fn length(state: &State) -> usize {
         State::Distinct(set) => 9 + set.len() * 32,
         State::Bag(bag) => 9 + bag.len() * 32,
         State::List(list) => 9 + list.iter().map(|item| 9 + item.len()).sum::<usize>(),
-        State::Chosen(Some(Cell::Text(text))) => 10 + text.seen().with(str::len),
-        State::Chosen(Some(Cell::Decimal(_))) => 18,
+        State::Chosen(Some(Cell::Text(Text::Plain(text)))) => 10 + text.len(),
+        State::Chosen(Some(Cell::Text(Text::Uuid(_)) | Cell::Decimal(_))) => 18,
         State::Chosen(Some(_)) => 10,
         State::Chosen(None) => 2,
         State::Count(_) => 9,
@@ -106,7 +109,11 @@ fn save_cell(cell: Option<&Cell>, out: &mut Vec<u8>) {
             out.push(3);
             out.extend(i128::from(*value).to_le_bytes());
         }
-        Some(Cell::Text(value)) => value.seen().with(|text| save_text(text, out)),
+        Some(Cell::Text(Text::Plain(text))) => save_text(text, out),
+        Some(Cell::Text(Text::Uuid(uuid))) => {
+            out.push(5);
+            out.extend(uuid.as_bytes());
+        }
     }
 }
 
@@ -173,6 +180,7 @@ fn load_cell(bytes: &mut &[u8]) -> Option<Option<Cell>> {
             *bytes = rest;
             Some(Cell::Text(std::str::from_utf8(text).ok()?.into()))
         }
+        5 => Some(Cell::Text(Text::Uuid(Uuid::from_bytes(take(bytes)?)))),
         _ => return None,
     })
 }

@@ -15,7 +15,10 @@ use super::{Key, NONE, Session, Sessions};
 use crate::error::Error;
 use crate::operator::StateRows;
 use crate::operators::aggregate::State;
-use crate::operators::keys::{column, damaged, loaded_column, saved_column, state_batch};
+use crate::operators::keys::{
+    column, damaged, loaded_column, saved_column, state_batch, without_offsets,
+};
+use crate::operators::text;
 use crate::operators::window::{close_time, named, spread};
 
 /// What one snapshot wrote.
@@ -26,7 +29,7 @@ pub(super) struct Portion {
 }
 
 /// Most rows of a batch that checkpoints get: what it takes to build one is in memory beside it.
-const MOST_ROWS: usize = 1 << 16;
+const MOST_ROWS: usize = 1 << 15;
 
 /// Most portions; each is a file of every checkpoint.
 const MOST_PORTIONS: usize = 64;
@@ -120,7 +123,7 @@ impl Sessions {
             ("first".to_owned(), flag(&|first| first)),
         ];
         for (index, key) in keys.iter().enumerate() {
-            columns.push((format!("key_{index}"), key.clone()));
+            columns.push((format!("key_{index}"), text::packed(key)));
         }
         for (index, call) in self.plan.calls.iter().enumerate() {
             let empty = call.empty();
@@ -128,10 +131,10 @@ impl Sessions {
                 .iter()
                 .map(|(slot, _)| self.states.get(*slot as usize, index));
             let none = gone.iter().map(|_| Cow::Borrowed(&empty));
-            let states = saved_column(states.chain(none));
+            let states = without_offsets(saved_column(states.chain(none)));
             columns.push((format!("state_{index}"), states));
         }
-        Ok(state_batch(&keys, columns)?.into())
+        StateRows::encoded(&state_batch(&keys, columns)?)
     }
 
     /// Opens the sessions of rows that [`Self::batch`] has made, any part of a portion at a time.
@@ -181,6 +184,11 @@ impl Sessions {
             spread(&self.plan.input, &[0], vec![of_none])?
         } else {
             let keys = named(batch, "key", self.plan.keys.len())?;
+            let types = self.plan.keys.iter().map(|at| self.plan.input.field(*at));
+            let keys = keys.iter().zip(types);
+            let keys = keys
+                .map(|(key, field)| text::unpacked(key, field.data_type()))
+                .collect();
             spread(&self.plan.input, &self.plan.keys, keys)?
         };
         let encoded = self.encoder.encode(&rows)?;
