@@ -18,6 +18,7 @@ mod query;
 pub(crate) mod rel;
 mod sink;
 mod source;
+mod subquery;
 pub(crate) mod typed;
 
 pub(crate) use aggregate::{AGGREGATES, is_aggregate};

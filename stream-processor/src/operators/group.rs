@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use super::aggregate::{AggregateCall, State, states_size};
 use super::calc::keep_rows;
 use super::keys::{
-    Encoder, batch_of, column, damaged, failed, loaded_column, saved_column, state_batch,
+    Encoder, batch_of, column, damaged, failed, loaded_column, retain, saved_column, state_batch,
 };
 use super::ttl::{TimeToLive, UNTIMED, Written};
 use super::window::{additions, named, spread};
@@ -193,12 +193,6 @@ impl Groups {
         }
         output.emit(ChangeBatch::changes(rows, kinds.into()))
     }
-}
-
-/// Keeps the items at which `kept` is true.
-fn retain<T>(items: &mut Vec<T>, kept: &[bool]) {
-    let mut kept = kept.iter();
-    items.retain(|_| kept.next().copied().unwrap_or(true));
 }
 
 /// Which rows have the same results before and after.

@@ -1,4 +1,7 @@
-//! The regular join of two streams: inner, or left with corrections when a match comes or goes.
+//! The regular join of two streams: inner, outer with corrections when a match comes or goes, semi and anti.
+//!
+//! An outer join also gives rows of a side alone, with NULLs for the other side, while they have no match; an anti join
+//! gives only these, a semi join those that have one.
 //!
 //! Each side keeps its rows by key. When one input has ended for ever and the join is inner, the other side's rows can
 //! meet nothing new any more and are forgotten: a bounded side input costs only its own size. The rows of a side that
@@ -8,20 +11,23 @@
 //! A stream can also be joined where it is, without an exchange by key: then each instance gets the whole right side.
 //! Barriers are aligned, so all instances have the same of it at a checkpoint, and the first one writes it for all.
 
+mod pairs;
 mod side;
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array, new_null_array,
+};
+use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 use hashbrown::HashMap;
 
+use self::pairs::{Pairs, There};
 use self::side::{Held, Side};
 use super::calc::evaluate;
-use super::keys::{Encoder, batch_of, column, damaged, take_rows};
+use super::keys::{Encoded, Encoder, batch_of, column, damaged, retain, take_rows};
 use super::ttl::{TimeToLive, UNTIMED};
 use super::window::named;
 use crate::batch::{ChangeBatch, RowKind};
@@ -34,14 +40,35 @@ use crate::operator::{CheckpointId, Operator, Output, StateTable, Subtask};
 pub(crate) struct Join {
     pub(crate) sides: [SchemaRef; 2],
     pub(crate) keys: [Vec<usize>; 2],
-    /// Left rows without a match come with NULLs.
-    pub(crate) outer: bool,
+    /// Whether pairs come out.
+    pub(crate) pairs: bool,
+    /// Which rows of each side come out alone.
+    pub(crate) alone: [Alone; 2],
     /// The right side goes to all instances, the rows of the left side to any.
     pub(crate) side_to_all: bool,
     pub(crate) condition: Option<Arc<dyn PhysicalExpr>>,
     /// How long a side keeps a row that is not written again, in milliseconds.
     pub(crate) ttl: [Option<i64>; 2],
     pub(crate) output: SchemaRef,
+}
+
+/// Which rows of a side come with NULLs for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alone {
+    Never,
+    Unmatched,
+    Matched,
+}
+
+impl Alone {
+    /// Whether a row comes alone that has `matches` matches.
+    fn shows(self, matches: i64) -> bool {
+        match self {
+            Alone::Never => false,
+            Alone::Unmatched => matches == 0,
+            Alone::Matched => matches > 0,
+        }
+    }
 }
 
 impl OperatorFactory for Join {
@@ -61,7 +88,6 @@ impl OperatorFactory for Join {
             sides: [side(0)?, side(1)?],
             plan: self.clone(),
             subtask,
-            unmatched: Vec::new(),
         }))
     }
 }
@@ -70,154 +96,128 @@ struct Joiner {
     plan: Join,
     subtask: Subtask,
     sides: [Side; 2],
-    /// What an outer join has to say of the batch besides its pairs.
-    unmatched: Vec<Unmatched>,
 }
 
-/// A left row that comes or goes with NULLs for the right.
-struct Unmatched {
+/// A row that comes or goes with NULLs for the other side.
+struct Single {
+    port: usize,
     row: Arc<[u8]>,
     kind: RowKind,
     /// How many pairs of the batch come before it.
     after: usize,
 }
 
-/// Pairs of rows that have equal keys.
-#[derive(Default)]
-struct Pairs {
-    here: Vec<u32>,
-    there: There,
-    kinds: Vec<RowKind>,
-}
-
-/// The other side's rows of [`Pairs`].
-enum There {
-    /// As held by key.
-    Bytes(Vec<Arc<[u8]>>),
-    /// By place in [`Arranged`].
-    Places(Vec<u32>),
-}
-
-impl Default for There {
-    fn default() -> Self {
-        There::Bytes(Vec::new())
-    }
-}
-
-impl Pairs {
-    /// Pairs `here` with the rows of an arranged side that are at `place`; gives how many there are.
-    fn meet_arranged(&mut self, here: u32, kind: RowKind, place: Range<u32>) -> i64 {
-        let n_rows = place.len();
-        if let There::Places(there) = &mut self.there {
-            self.here.extend(place.clone().map(|_| here));
-            there.extend(place);
-            self.kinds.resize(self.here.len(), kind);
-        }
-        n_rows as i64
-    }
-
-    /// Pairs `here` with each row that `side` has under `key`; gives how many there are.
-    fn meet(&mut self, here: u32, kind: RowKind, key: &[u8], side: &Side) -> i64 {
-        let before = self.here.len();
-        if let There::Bytes(there) = &mut self.there {
-            let rows = side.held.get(key).into_iter().flatten();
-            for held in rows.filter(|held| side.ttl.is_alive(held.written)) {
-                there.extend((0..held.count).map(|_| held.row.clone()));
-                self.here.extend((0..held.count).map(|_| here));
-            }
-        }
-        self.kinds.resize(self.here.len(), kind);
-        (self.here.len() - before) as i64
-    }
-}
-
 impl Joiner {
-    /// Each match of a row of `batch` with a row of the other side; `batch` is kept if the other side may still change.
-    fn probe(&mut self, port: usize, batch: &ChangeBatch) -> Result<Pairs, Error> {
-        let keys = self.sides[port].keys.encode(&batch.rows)?;
-        let keyed = not_null(&batch.rows, &self.plan.keys[port]);
-        let keep = !self.sides[1 - port].ended;
-        let rows = if keep || (self.plan.outer && port == 0) {
-            Some(self.sides[port].rows.encode(&batch.rows)?)
-        } else {
-            None
-        };
+    /// Each match of a row of `batch` with a row of the other side.
+    fn probe(&self, port: usize, batch: &ChangeBatch, keys: &Encoded, keyed: &[bool]) -> Pairs {
+        let other = &self.sides[1 - port];
         let mut pairs = Pairs::default();
-        let arranged = self.sides[1 - port].arranged.as_ref();
-        let places = arranged.map(|arranged| arranged.places.of(&keys));
+        let places = other
+            .arranged
+            .as_ref()
+            .map(|arranged| arranged.places.of(keys));
         if places.is_some() {
             pairs.there = There::Places(Vec::with_capacity(batch.num_rows()));
         }
+        let counts = self.plan.alone[1 - port] != Alone::Never;
+        for row in (0..batch.num_rows()).filter(|row| keyed[*row]) {
+            match &places {
+                Some(places) => pairs.meet_arranged(row as u32, places[row].clone()),
+                None => pairs.meet(row as u32, keys.row(row), other, counts),
+            }
+        }
+        pairs
+    }
+
+    /// Holds the rows of `batch` if the other side may still change, and says which rows come or go alone.
+    fn keep(
+        &mut self,
+        port: usize,
+        batch: &ChangeBatch,
+        (keys, keyed): (&Encoded, &[bool]),
+        pairs: &Pairs,
+    ) -> Result<Vec<Single>, Error> {
+        let keep = !self.sides[1 - port].ended;
+        let [own, others] = [port, 1 - port].map(|port| self.plan.alone[port]);
+        let mut singles = Vec::new();
+        if !keep && own == Alone::Never && others == Alone::Never {
+            return Ok(singles);
+        }
+        let rows = self.sides[port].rows.encode(&batch.rows)?;
+        let mut end = 0;
         for (row, keyed) in keyed.iter().copied().enumerate() {
-            let kind = batch.kind(row);
-            let key = keys.row(row);
-            let before = pairs.here.len();
-            let mut matches = 0;
-            if keyed {
-                matches = match &places {
-                    Some(places) => pairs.meet_arranged(row as u32, kind, places[row].clone()),
-                    None => pairs.meet(row as u32, kind, key, &self.sides[1 - port]),
-                };
+            let (begin, kind) = (end, batch.kind(row));
+            end += pairs.here[begin..]
+                .iter()
+                .take_while(|here| **here == row as u32)
+                .count();
+            let matches = (end - begin) as i64;
+            // NULLs go before the first match comes, and come back after the last has gone.
+            let after = if kind.is_addition() { begin } else { end };
+            if own.shows(matches) {
+                let row = rows.row(row).into();
+                singles.push(Single {
+                    port,
+                    row,
+                    kind,
+                    after,
+                });
             }
-            let Some(rows) = &rows else {
-                continue;
-            };
-            let bytes = rows.row(row);
-            if self.plan.outer {
-                // NULLs go before the first match comes, and come back after the last has gone.
-                let after = if kind.is_addition() {
-                    before
-                } else {
-                    pairs.here.len()
-                };
-                if port == 0 && matches == 0 {
-                    self.unmatched.push(Unmatched {
-                        row: bytes.into(),
-                        kind,
-                        after,
-                    });
-                } else if port == 1 && keyed {
-                    self.count_matches(key, kind, after);
-                }
+            if others != Alone::Never {
+                let held = &pairs.held[begin..end];
+                self.count_matches(1 - port, (keys.row(row), held), kind, after, &mut singles);
             }
-            if keep && (keyed || (self.plan.outer && port == 0)) {
+            if keep && keyed {
+                let side = &mut self.sides[port];
                 if kind.is_addition() {
-                    self.sides[port].add(key, bytes, matches);
+                    side.add(keys.row(row), rows.row(row), matches);
                 } else {
-                    self.sides[port].remove(key, bytes);
+                    side.remove(keys.row(row), rows.row(row));
                 }
             }
         }
-        Ok(pairs)
+        Ok(singles)
     }
 
-    /// A right row of this key has come or gone: left rows with their first match lose their NULLs, those that lost
-    /// their last get them back.
-    fn count_matches(&mut self, key: &[u8], kind: RowKind, after: usize) {
+    /// A match of the rows `held` of the side at `port` has come or gone.
+    fn count_matches(
+        &mut self,
+        port: usize,
+        (key, held): (&[u8], &[u32]),
+        kind: RowKind,
+        after: usize,
+        singles: &mut Vec<Single>,
+    ) {
         let change = if kind.is_addition() { 1 } else { -1 };
-        let ttl = self.sides[0].ttl;
-        let lefts = self.sides[0].held.get_mut(key).into_iter().flatten();
-        for left in lefts.filter(|left| ttl.is_alive(left.written)) {
-            let before = left.matches;
-            left.matches += change;
-            left.written = ttl.now();
-            let kind = match (before, left.matches) {
-                (0, 1) => RowKind::Delete,
-                (1, 0) => RowKind::Insert,
+        let alone = self.plan.alone[port];
+        let side = &mut self.sides[port];
+        let Some(rows) = side.held.get_mut(key) else {
+            return;
+        };
+        // Equal rows are held once and stand there one after the other.
+        for at in held.chunk_by(|one, other| one == other) {
+            let held = &mut rows[at[0] as usize];
+            let before = held.matches;
+            held.matches += change;
+            held.written = side.ttl.now();
+            let kind = match (alone.shows(before), alone.shows(held.matches)) {
+                (true, false) => RowKind::Delete,
+                (false, true) => RowKind::Insert,
                 _ => continue,
             };
-            self.unmatched.extend((0..left.count).map(|_| Unmatched {
-                row: left.row.clone(),
+            singles.extend((0..held.count).map(|_| Single {
+                port,
+                row: held.row.clone(),
                 kind,
                 after,
             }));
         }
     }
 
-    /// Lays out the side at `port` if it has ended and is still asked. The left rows of an outer join go on counting
-    /// their matches, and rows with a time to live go on getting older.
+    /// Lays out the side at `port` if it has ended and is still asked. Rows that count their matches go on doing so,
+    /// and rows with a time to live go on getting older.
     fn arrange(&mut self, port: usize) -> Result<(), Error> {
-        let counts = self.plan.outer && port == 0;
+        let counts = self.plan.alone[port] != Alone::Never;
         let asked = !self.sides[1 - port].ended;
         let side = &mut self.sides[port];
         if side.ended && asked && !counts && !side.ttl.expires() && side.arranged.is_none() {
@@ -226,12 +226,17 @@ impl Joiner {
         Ok(())
     }
 
-    fn joined(&self, port: usize, batch: &RecordBatch, pairs: Pairs) -> Result<RecordBatch, Error> {
-        let here = take_rows(batch, pairs.here)?;
+    fn joined(
+        &self,
+        port: usize,
+        batch: &RecordBatch,
+        pairs: &Pairs,
+    ) -> Result<RecordBatch, Error> {
+        let here = take_rows(batch, pairs.here.clone())?;
         let side = &self.sides[1 - port];
-        let there = match (pairs.there, &side.arranged) {
+        let there = match (&pairs.there, &side.arranged) {
             (There::Places(places), Some(arranged)) => {
-                take_record_batch(&arranged.rows, &UInt32Array::from(places))
+                take_record_batch(&arranged.rows, &UInt32Array::from(places.clone()))
                     .map_err(super::keys::failed)?
                     .columns()
                     .to_vec()
@@ -248,36 +253,74 @@ impl Joiner {
         batch_of(&self.plan.output, columns)
     }
 
-    /// The pairs and what is unmatched, in the order of the rows that caused them: a sink that knows rows by their key
-    /// keeps what comes last.
+    /// Only those pairs that the condition accepts, and their rows.
+    fn accepted(&self, joined: RecordBatch, pairs: &mut Pairs) -> Result<RecordBatch, Error> {
+        let Some(condition) = &self.plan.condition else {
+            return Ok(joined);
+        };
+        let mask = evaluate(condition, &joined)?;
+        let mask = mask
+            .as_boolean_opt()
+            .ok_or_else(|| Error::failed("a join condition was no BOOLEAN"))?;
+        let accepted: Vec<bool> = mask.iter().map(|accept| accept == Some(true)).collect();
+        retain(&mut pairs.here, &accepted);
+        // Without counts there are none.
+        retain(&mut pairs.held, &accepted);
+        filter_record_batch(&joined, &BooleanArray::from(accepted)).map_err(super::keys::failed)
+    }
+
+    /// The rows that come alone, with NULLs for the other side; those of the left side first.
+    fn alone(&self, singles: &[Single]) -> Result<RecordBatch, Error> {
+        let of_side = |port: usize| -> Result<RecordBatch, Error> {
+            let rows = singles.iter().filter(|single| single.port == port);
+            let mut columns = self.sides[port]
+                .rows
+                .decode(rows.map(|single| &*single.row))?;
+            let n_rows = singles.iter().filter(|single| single.port == port).count();
+            let n_left = self.plan.sides[0].fields().len();
+            let fields = &self.plan.output.fields();
+            let other = if port == 0 {
+                &fields[n_left..]
+            } else {
+                &fields[..n_left]
+            };
+            let nulls = other
+                .iter()
+                .map(|field| new_null_array(field.data_type(), n_rows));
+            let at = if port == 0 { columns.len() } else { 0 };
+            columns.splice(at..at, nulls);
+            batch_of(&self.plan.output, columns)
+        };
+        concat_batches(&self.plan.output, [&of_side(0)?, &of_side(1)?]).map_err(super::keys::failed)
+    }
+
+    /// The pairs and the rows that come alone, in the order of the rows that caused them: a sink that knows rows by their
+    /// key keeps what comes last.
     fn in_order(
         &self,
-        port: usize,
-        batch: &RecordBatch,
-        mut pairs: Pairs,
-        unmatched: &[Unmatched],
+        joined: &RecordBatch,
+        of_pairs: &[RowKind],
+        singles: &[Single],
     ) -> Result<ChangeBatch, Error> {
-        let of_pairs = std::mem::take(&mut pairs.kinds);
-        let joined = self.joined(port, batch, pairs)?;
-        let left = unmatched.iter().map(|unmatched| &*unmatched.row);
-        let mut columns = self.sides[0].rows.decode(left)?;
-        for field in self.plan.output.fields().iter().skip(columns.len()) {
-            let nulls = arrow::array::new_null_array(field.data_type(), unmatched.len());
-            columns.push(nulls);
-        }
-        let alone = batch_of(&self.plan.output, columns)?;
+        let alone = self.alone(singles)?;
+        let mut next = [0, singles.iter().filter(|single| single.port == 0).count()];
         let (mut order, mut kinds) = (Vec::new(), Vec::new());
         let mut pair = 0;
-        for (index, unmatched) in unmatched.iter().enumerate() {
-            order.extend(pair as u32..unmatched.after as u32);
-            kinds.extend_from_slice(&of_pairs[pair..unmatched.after]);
-            pair = unmatched.after;
-            order.push((of_pairs.len() + index) as u32);
-            kinds.push(unmatched.kind);
+        for single in singles {
+            if self.plan.pairs {
+                order.extend(pair as u32..single.after as u32);
+                kinds.extend_from_slice(&of_pairs[pair..single.after]);
+                pair = single.after;
+            }
+            order.push((joined.num_rows() + next[single.port]) as u32);
+            next[single.port] += 1;
+            kinds.push(single.kind);
         }
-        order.extend(pair as u32..of_pairs.len() as u32);
-        kinds.extend_from_slice(&of_pairs[pair..]);
-        let rows = concat_batches(&self.plan.output, [&joined, &alone])
+        if self.plan.pairs {
+            order.extend(pair as u32..of_pairs.len() as u32);
+            kinds.extend_from_slice(&of_pairs[pair..]);
+        }
+        let rows = concat_batches(&self.plan.output, [joined, &alone])
             .and_then(|rows| take_record_batch(&rows, &UInt32Array::from(order)))
             .map_err(super::keys::failed)?;
         Ok(ChangeBatch::changes(rows, kinds.into()))
@@ -305,30 +348,29 @@ impl Operator for Joiner {
         batch: ChangeBatch,
         output: &mut dyn Output,
     ) -> Result<(), Error> {
-        let pairs = self.probe(port, &batch)?;
-        // Outer joins have no condition besides their keys.
-        let unmatched = std::mem::take(&mut self.unmatched);
-        if !unmatched.is_empty() {
-            return output.emit(self.in_order(port, &batch.rows, pairs, &unmatched)?);
+        let keys = self.sides[port].keys.encode(&batch.rows)?;
+        let keyed = not_null(&batch.rows, &self.plan.keys[port]);
+        let mut pairs = self.probe(port, &batch, &keys, &keyed);
+        let mut joined = None;
+        if !pairs.here.is_empty() && (self.plan.pairs || self.plan.condition.is_some()) {
+            let candidates = self.joined(port, &batch.rows, &pairs)?;
+            joined = Some(self.accepted(candidates, &mut pairs)?);
         }
-        if pairs.here.is_empty() {
-            return Ok(());
+        let singles = self.keep(port, &batch, (&keys, &keyed), &pairs)?;
+        let kinds = || pairs.here.iter().map(|row| batch.kind(*row as usize));
+        let joined = joined.filter(|_| self.plan.pairs);
+        if !singles.is_empty() {
+            let joined = joined.unwrap_or_else(|| RecordBatch::new_empty(self.plan.output.clone()));
+            let kinds: Vec<RowKind> = kinds().collect();
+            return output.emit(self.in_order(&joined, &kinds, &singles)?);
         }
-        let kinds: Option<Arc<[RowKind]>> = batch.kinds.is_some().then(|| pairs.kinds[..].into());
-        let rows = self.joined(port, &batch.rows, pairs)?;
-        let mut joined = ChangeBatch { rows, kinds };
-        if let Some(condition) = &self.plan.condition {
-            let mask = evaluate(condition, &joined.rows)?;
-            let mask = mask
-                .as_boolean_opt()
-                .ok_or_else(|| Error::failed("a join condition was no BOOLEAN"))?;
-            let mask: BooleanArray = mask.iter().map(|keep| Some(keep == Some(true))).collect();
-            joined = super::calc::keep_rows(joined, &mask)?;
+        match joined {
+            Some(rows) if rows.num_rows() > 0 => {
+                let kinds = batch.kinds.is_some().then(|| kinds().collect());
+                output.emit(ChangeBatch { rows, kinds })
+            }
+            _ => Ok(()),
         }
-        if joined.num_rows() > 0 {
-            output.emit(joined)?;
-        }
-        Ok(())
     }
 
     fn on_processing_time(&mut self, now: i64, _: &mut dyn Output) -> Result<(), Error> {

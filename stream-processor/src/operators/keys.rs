@@ -151,6 +151,12 @@ pub(crate) fn failed(error: arrow::error::ArrowError) -> Error {
     Error::caused("could not compute over columns", error)
 }
 
+/// Keeps the items at which `kept` is true.
+pub(crate) fn retain<T>(items: &mut Vec<T>, kept: &[bool]) {
+    let mut kept = kept.iter();
+    items.retain(|_| kept.next().copied().unwrap_or(true));
+}
+
 /// The rows of `batch` at `rows`.
 pub(crate) fn take_rows(batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch, Error> {
     if rows.len() == batch.num_rows()

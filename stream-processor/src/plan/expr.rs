@@ -21,6 +21,17 @@ use crate::table::{SqlType, TypeRoot};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {
     pub(crate) columns: Vec<(Option<String>, Field)>,
+    /// So many of the first columns are those of the query around this one: they count for names that nothing else has.
+    pub(crate) n_around: usize,
+}
+
+impl Scope {
+    pub(crate) fn of(columns: Vec<(Option<String>, Field)>) -> Self {
+        Scope {
+            columns,
+            n_around: 0,
+        }
+    }
 }
 
 /// What is grouped by and which aggregates have been asked for.
@@ -217,20 +228,27 @@ impl Analyzer<'_> {
         column: &str,
         at: Position,
     ) -> Result<Option<usize>, Error> {
-        let mut found = None;
-        for (index, (qualifier, field)) in self.scope.columns.iter().enumerate() {
-            if field.name == column && table.is_none_or(|table| qualifier.as_deref() == Some(table))
-            {
-                if found.is_some() {
-                    return Err(Error::validation(
-                        format!("column `{column}` is ambiguous"),
-                        at,
-                    ));
-                }
-                found = Some(index);
+        let (around, own) = self.scope.columns.split_at(self.scope.n_around);
+        for (columns, first) in [(own, around.len()), (around, 0)] {
+            let mut fitting = columns
+                .iter()
+                .enumerate()
+                .filter(|(_, (qualifier, field))| {
+                    field.name == column
+                        && table.is_none_or(|table| qualifier.as_deref() == Some(table))
+                });
+            let Some((found, _)) = fitting.next() else {
+                continue;
+            };
+            if fitting.next().is_some() {
+                return Err(Error::validation(
+                    format!("column `{column}` is ambiguous"),
+                    at,
+                ));
             }
+            return Ok(Some(first + found));
         }
-        Ok(found)
+        Ok(None)
     }
 
     fn unknown(&self, name: &str, column: &str) -> String {
@@ -551,7 +569,7 @@ pub(crate) fn compare(op: Operator, left: Typed, right: Typed) -> Typed {
     }
 }
 
-fn either(left: Typed, right: Typed) -> Typed {
+pub(crate) fn either(left: Typed, right: Typed) -> Typed {
     compare(Operator::Or, left, right)
 }
 
@@ -566,7 +584,7 @@ fn negate_if(expr: Typed, negated: bool) -> Typed {
     }
 }
 
-fn is_null(expr: Typed, negated: bool) -> Typed {
+pub(crate) fn is_null(expr: Typed, negated: bool) -> Typed {
     let inner = Box::new(expr);
     Typed {
         kind: if negated {

@@ -66,7 +66,7 @@ impl Planner<'_> {
             .iter()
             .map(|field| (name.clone(), field.clone()))
             .collect();
-        Ok((rel, Scope { columns }))
+        Ok((rel, Scope::of(columns)))
     }
 
     fn named(&self, path: &[Ident], hints: &[Hint], env: &Env) -> Result<Arc<Rel>, Error> {
@@ -252,13 +252,6 @@ impl Planner<'_> {
         env: &Env,
         at: Position,
     ) -> Result<Source, Error> {
-        if matches!(kind, JoinKind::Right | JoinKind::Full) {
-            return Err(Error::unsupported(
-                format!("{kind:?} JOIN"),
-                at,
-                "; LEFT and INNER are",
-            ));
-        }
         let hinted = |side| name_of(side).and_then(|name| env.state_ttl.get(name).copied());
         let ttl = [hinted(left), hinted(right)];
         let left = self.from(left, env)?;
@@ -268,6 +261,20 @@ impl Planner<'_> {
             as_of: Some(as_of),
         } = &right.kind
         {
+            if matches!(kind, JoinKind::Right | JoinKind::Full) {
+                return Err(Error::unsupported(
+                    format!(
+                        "a temporal {} JOIN",
+                        if kind == JoinKind::Right {
+                            "RIGHT"
+                        } else {
+                            "FULL"
+                        }
+                    ),
+                    at,
+                    "; INNER and LEFT are",
+                ));
+            }
             let name = right.alias.clone().or_else(|| path.last().cloned());
             let rel = rename(self.named(path, hints, env)?, &right.columns)?;
             let columns = rel
@@ -275,76 +282,29 @@ impl Planner<'_> {
                 .iter()
                 .map(|field| (name.as_ref().map(|name| name.value.clone()), field.clone()))
                 .collect();
-            return self.temporal(left, (rel, Scope { columns }), kind, on, as_of, at);
+            return self.temporal(left, (rel, Scope::of(columns)), kind, on, as_of, at);
         }
         let right = self.from(right, env)?;
-        self.regular(left, right, kind, on, ttl, at)
+        self.regular(&left, &right, kind, on, ttl)
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "both sides are used up")]
-    pub(super) fn regular(
+    fn regular(
         &self,
-        left: Source,
-        right: Source,
+        left: &Source,
+        right: &Source,
         kind: JoinKind,
         on: Option<&Expr>,
         ttl: [Option<i64>; 2],
-        at: Position,
     ) -> Result<Source, Error> {
-        let outer = kind == JoinKind::Left;
-        let scope = joined_scope(&left.1, &right.1, outer, false);
-        let keys = match on {
-            None => None,
-            Some(on) => {
-                let analyzer = Analyzer {
-                    scope: &scope,
-                    grouping: None,
-                    zone: self.zone,
-                };
-                Some(split_condition(analyzer.boolean(on)?, left.0.fields.len()))
-            }
+        let scope = joined_scope([&left.1, &right.1], kind, false);
+        let analyzer = Analyzer {
+            scope: &scope,
+            grouping: None,
+            zone: self.zone,
         };
         // Without a condition yet: WHERE may bring one.
-        let (pairs, condition) = keys.unwrap_or_default();
-        if outer && condition.is_some() {
-            return Err(Error::unsupported(
-                "LEFT JOIN with a condition that is no equality",
-                at,
-                "",
-            ));
-        }
-        let n_left = left.0.fields.len();
-        let (left_rel, left_keys) = with_keys(&left.0, pairs.iter().map(|(left, _)| left.clone()));
-        let shifted = pairs
-            .iter()
-            .map(|(_, right)| right.remap(&|column| column - n_left));
-        let (right_rel, right_keys) = with_keys(&right.0, shifted);
-        let fields: Vec<Field> = scope
-            .columns
-            .iter()
-            .map(|(_, field)| field.clone())
-            .collect();
-        let changes = if outer || !left.0.is_append() || !right.0.is_append() {
-            ChangelogMode::Retract
-        } else {
-            ChangelogMode::InsertOnly
-        };
-        let op = |condition| Op::Join {
-            kind,
-            left_keys,
-            right_keys,
-            condition,
-            ttl,
-        };
-        let rel = assemble(
-            [left_rel, right_rel],
-            [n_left, right.0.fields.len()],
-            fields,
-            condition,
-            changes,
-            op,
-        );
-        Ok((rel, scope))
+        let on = on.map(|on| analyzer.boolean(on)).transpose()?;
+        Ok((regular(left, right, kind, on, ttl), scope))
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "both sides are used up")]
@@ -387,7 +347,7 @@ impl Planner<'_> {
             ));
         };
         let outer = kind == JoinKind::Left;
-        let scope = joined_scope(&left.1, &right.1, outer, true);
+        let scope = joined_scope([&left.1, &right.1], kind, true);
         let on = on.ok_or_else(|| Error::validation("a temporal join needs ON", at))?;
         let analyzer = Analyzer {
             scope: &scope,
@@ -442,6 +402,52 @@ impl Planner<'_> {
         );
         Ok((rel, scope))
     }
+}
+
+/// The regular join of two sides on `condition`, which is over the columns of both.
+pub(super) fn regular(
+    left: &Source,
+    right: &Source,
+    kind: JoinKind,
+    condition: Option<Typed>,
+    ttl: [Option<i64>; 2],
+) -> Arc<Rel> {
+    let n_left = left.0.fields.len();
+    let (pairs, condition) = condition
+        .map(|condition| split_condition(condition, n_left))
+        .unwrap_or_default();
+    let scope = joined_scope([&left.1, &right.1], kind, false);
+    let (left_rel, left_keys) = with_keys(&left.0, pairs.iter().map(|(left, _)| left.clone()));
+    let shifted = pairs
+        .iter()
+        .map(|(_, right)| right.remap(&|column| column - n_left));
+    let (right_rel, right_keys) = with_keys(&right.0, shifted);
+    let fields: Vec<Field> = scope
+        .columns
+        .iter()
+        .map(|(_, field)| field.clone())
+        .collect();
+    let only_adds = matches!(kind, JoinKind::Inner | JoinKind::Cross | JoinKind::Semi);
+    let changes = if only_adds && left.0.is_append() && right.0.is_append() {
+        ChangelogMode::InsertOnly
+    } else {
+        ChangelogMode::Retract
+    };
+    let op = |condition| Op::Join {
+        kind,
+        left_keys,
+        right_keys,
+        condition,
+        ttl,
+    };
+    assemble(
+        [left_rel, right_rel],
+        [n_left, right.0.fields.len()],
+        fields,
+        condition,
+        changes,
+        op,
+    )
 }
 
 /// Makes the join and cuts off key columns that were only computed for it.
@@ -520,7 +526,11 @@ fn rename(rel: Arc<Rel>, names: &[Ident]) -> Result<Arc<Rel>, Error> {
 }
 
 /// Both sides' columns; a regular join ends their being row times.
-fn joined_scope(left: &Scope, right: &Scope, outer: bool, keeps_left_time: bool) -> Scope {
+pub(super) fn joined_scope(
+    [left, right]: [&Scope; 2],
+    kind: JoinKind,
+    keeps_left_time: bool,
+) -> Scope {
     let plain = |(name, field): &(Option<String>, Field), nullable: bool, keep: bool| {
         let mut field = field.clone();
         if !keep
@@ -534,16 +544,20 @@ fn joined_scope(left: &Scope, right: &Scope, outer: bool, keeps_left_time: bool)
         field.ty.nullable |= nullable;
         (name.clone(), field)
     };
-    let mut columns: Vec<_> = left
-        .columns
-        .iter()
-        .map(|column| plain(column, false, keeps_left_time))
-        .collect();
-    columns.extend(
-        right
-            .columns
-            .iter()
-            .map(|column| plain(column, outer, false)),
-    );
-    Scope { columns }
+    let nulls = [
+        matches!(kind, JoinKind::Right | JoinKind::Full),
+        matches!(
+            kind,
+            JoinKind::Left | JoinKind::Full | JoinKind::Semi | JoinKind::Anti
+        ),
+    ];
+    let left = left.columns.iter();
+    let right = right.columns.iter();
+    let columns = left
+        .map(|column| plain(column, nulls[0], keeps_left_time))
+        .chain(right.map(|column| plain(column, nulls[1], false)));
+    Scope {
+        columns: columns.collect(),
+        ..Scope::default()
+    }
 }

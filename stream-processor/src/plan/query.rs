@@ -124,21 +124,7 @@ impl Planner<'_> {
         };
         let (mut rel, mut scope) = self.from(from, env)?;
         if let Some(filter) = &select.filter {
-            let typed = self.analyzer(&scope, None).boolean(filter)?;
-            rel = apply_filter(rel, typed);
-        }
-        if let Op::Join {
-            left_keys,
-            kind: JoinKind::Cross,
-            ..
-        } = &unfiltered(&rel).op
-            && left_keys.is_empty()
-        {
-            return Err(Error::unsupported(
-                "a join without an equality",
-                from.position,
-                "",
-            ));
+            (rel, scope) = self.filtered((rel, scope), filter, env)?;
         }
         let aggregates = !select.group.is_empty()
             || select.having.is_some()
@@ -174,7 +160,11 @@ impl Planner<'_> {
         })
     }
 
-    fn analyzer<'s>(&self, scope: &'s Scope, grouping: Option<&'s Grouping>) -> Analyzer<'s> {
+    pub(super) fn analyzer<'s>(
+        &self,
+        scope: &'s Scope,
+        grouping: Option<&'s Grouping>,
+    ) -> Analyzer<'s> {
         Analyzer {
             scope,
             grouping,
@@ -310,7 +300,7 @@ fn has_aggregate(item: &SelectItem) -> bool {
     matches!(item, SelectItem::Expr(expr, _) if contains_aggregate(expr))
 }
 
-fn contains_aggregate(expr: &Expr) -> bool {
+pub(super) fn contains_aggregate(expr: &Expr) -> bool {
     match &expr.kind {
         ExprKind::Call(call) => {
             (super::is_aggregate(&call.name) && call.over.is_none())
@@ -456,13 +446,6 @@ fn union([left, right]: [&Arc<Rel>; 2], zone: Tz, at: Position) -> Result<Arc<Re
     }))
 }
 
-fn unfiltered(rel: &Arc<Rel>) -> &Arc<Rel> {
-    match &rel.op {
-        Op::Calc { .. } if matches!(rel.inputs[0].op, Op::Join { .. }) => &rel.inputs[0],
-        _ => rel,
-    }
-}
-
 /// What deduplication can be made of: rows in the order of their time that nothing takes back.
 fn check_row_number(by_time: bool, is_append: bool, at: Position) -> Result<(), Error> {
     let (what, hint) = match (by_time, is_append) {
@@ -480,7 +463,7 @@ fn check_row_number(by_time: bool, is_append: bool, at: Position) -> Result<(), 
 }
 
 /// WHERE: turns a cross join into one with keys, and `row number = 1` into a deduplication.
-fn apply_filter(rel: Arc<Rel>, filter: Typed) -> Arc<Rel> {
+pub(super) fn apply_filter(rel: Arc<Rel>, filter: Typed) -> Arc<Rel> {
     if let Op::Join {
         kind: kind @ JoinKind::Cross,
         left_keys,

@@ -163,13 +163,12 @@ pub(super) fn extracted_columns(
 
 /// Every column, by its name.
 fn full_scope(table: &TableDefinition) -> Scope {
-    Scope {
-        columns: table
-            .columns
-            .iter()
-            .map(|column| (None, Field::plain(&column.name, column.data_type.clone())))
-            .collect(),
-    }
+    let columns = table.columns.iter();
+    let columns = columns.map(|column| {
+        let field = Field::plain(&column.name, column.data_type.clone());
+        (None, field)
+    });
+    Scope::of(columns.collect())
 }
 
 /// What the source must read, compute and emit so that the columns `wanted` come out in that order.

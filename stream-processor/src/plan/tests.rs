@@ -303,8 +303,12 @@ async fn what_is_not_offered_is_named_with_its_place() {
             "neither grouped nor aggregated",
         ),
         (
-            "SELECT * FROM t a FULL JOIN t b ON a.id = b.id",
-            "Full JOIN is not supported",
+            "SELECT id FROM t WHERE n > (SELECT MAX(n) FROM t)",
+            "a subquery in an expression is not supported",
+        ),
+        (
+            "SELECT id FROM t WHERE n IN (SELECT id, n FROM t)",
+            "a subquery after IN gives one column, this one 2",
         ),
         (
             "SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(n), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end",

@@ -269,6 +269,10 @@ pub(crate) enum JoinKind {
     Right,
     Full,
     Cross,
+    /// Left rows that have a match; planned for IN and EXISTS.
+    Semi,
+    /// Left rows that have none; planned for NOT IN and NOT EXISTS.
+    Anti,
 }
 
 impl JoinKind {
@@ -279,6 +283,8 @@ impl JoinKind {
             JoinKind::Left => "LeftOuterJoin",
             JoinKind::Right => "RightOuterJoin",
             JoinKind::Full => "FullOuterJoin",
+            JoinKind::Semi => "LeftSemiJoin",
+            JoinKind::Anti => "LeftAntiJoin",
         }
     }
 }

@@ -1,11 +1,15 @@
-//! What a join forgets, and when.
+//! What a join forgets, and when; and that each kind of join gives what a simple one over the last rows does.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion_expr_common::operator::Operator as Comparison;
+use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::expressions::{BinaryExpr, Column};
+use proptest::prelude::*;
 
-use super::Join;
+use super::{Alone, Join};
 use crate::batch::{ChangeBatch, RowKind};
 use crate::error::Error;
 use crate::graph::OperatorFactory;
@@ -16,6 +20,7 @@ fn side(names: [&str; 2]) -> SchemaRef {
     Arc::new(Schema::new(names.map(text).to_vec()))
 }
 
+/// An inner join, or a left one.
 fn join(outer: bool, ttl: [Option<i64>; 2]) -> Box<dyn Operator> {
     let whole = Subtask {
         index: 0,
@@ -33,7 +38,15 @@ fn plan(outer: bool, ttl: [Option<i64>; 2]) -> Join {
     Join {
         sides,
         keys: [vec![0], vec![0]],
-        outer,
+        pairs: true,
+        alone: [
+            if outer {
+                Alone::Unmatched
+            } else {
+                Alone::Never
+            },
+            Alone::Never,
+        ],
         side_to_all: false,
         condition: None,
         ttl,
@@ -236,5 +249,155 @@ fn a_side_that_all_instances_have_is_saved_once_and_restored_to_all() {
         let mut found = std::mem::take(&mut seen.0);
         found.sort();
         assert_eq!(found, ["+I l1 r1", "+I l1 r2"]);
+    }
+}
+
+/// A row of a side: key and value.
+type Row = (Option<u8>, u8);
+
+/// The rows that changes leave, each as `key value key value`.
+#[derive(Default)]
+struct Table(Vec<String>);
+
+impl Output for Table {
+    fn emit(&mut self, batch: ChangeBatch) -> Result<(), Error> {
+        for at in 0..batch.num_rows() {
+            let columns = batch.rows.columns().iter();
+            let texts = columns.map(|column| column.as_string::<i32>().iter().nth(at).flatten());
+            let texts: Vec<&str> = texts.map(|text| text.unwrap_or("-")).collect();
+            let row = texts.join(" ");
+            if batch.kind(at).is_addition() {
+                self.0.push(row);
+            } else {
+                let found = self.0.iter().position(|known| *known == row);
+                self.0
+                    .swap_remove(found.unwrap_or_else(|| panic!("{row} was not there")));
+            }
+        }
+        Ok(())
+    }
+
+    fn watermark(&mut self, _: EventTime) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn late(&mut self, _: RecordBatch) -> Result<(), Error> {
+        Err(Error::failed("a regular join knows no late rows"))
+    }
+}
+
+/// Rows of the side at `port`, as batches of changes.
+fn rows(port: usize, changes: &[(RowKind, Row)]) -> ChangeBatch {
+    let names = [["k", "left"], ["key", "right"]][port];
+    let keys = changes
+        .iter()
+        .map(|(_, (key, _))| key.map(|key| key.to_string()));
+    let values = changes
+        .iter()
+        .map(|(_, (_, value))| Some(value.to_string()));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(keys.collect::<StringArray>()),
+        Arc::new(values.collect::<StringArray>()),
+    ];
+    let batch = RecordBatch::try_new(side(names), columns).unwrap();
+    ChangeBatch::changes(batch, changes.iter().map(|(kind, _)| *kind).collect())
+}
+
+/// What a join of `sides` gives, by comparing each row with each.
+fn expected(sides: &[Vec<Row>; 2], plan: &Join) -> Vec<String> {
+    let fits = |left: &Row, right: &Row| {
+        let equal = plan.keys[0].is_empty() || (left.0.is_some() && left.0 == right.0);
+        equal && (plan.condition.is_none() || left.1 < right.1)
+    };
+    let shown = |(key, value): &Row| {
+        let key = key.map_or("-".to_owned(), |key| key.to_string());
+        format!("{key} {value}")
+    };
+    let mut all = Vec::new();
+    let mut matches = [vec![0; sides[0].len()], vec![0; sides[1].len()]];
+    for (l, left) in sides[0].iter().enumerate() {
+        for (r, right) in sides[1].iter().enumerate() {
+            if fits(left, right) {
+                matches[0][l] += 1;
+                matches[1][r] += 1;
+                if plan.pairs {
+                    all.push(format!("{} {}", shown(left), shown(right)));
+                }
+            }
+        }
+    }
+    for port in 0..2 {
+        for (row, matches) in sides[port].iter().zip(&matches[port]) {
+            if plan.alone[port].shows(*matches) {
+                all.push(match port {
+                    0 => format!("{} - -", shown(row)),
+                    _ => format!("- - {}", shown(row)),
+                });
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
+proptest! {
+    #[test]
+    fn a_join_gives_what_its_last_rows_ask_for(
+        (pairs, alone) in prop::sample::select(vec![
+            (true, [Alone::Never, Alone::Never]),
+            (true, [Alone::Unmatched, Alone::Never]),
+            (true, [Alone::Never, Alone::Unmatched]),
+            (true, [Alone::Unmatched, Alone::Unmatched]),
+            (false, [Alone::Matched, Alone::Never]),
+            (false, [Alone::Unmatched, Alone::Never]),
+        ]),
+        (keyed, with_condition) in any::<(bool, bool)>(),
+        // Which side, whether a row goes, which row, and whether the batch ends or a checkpoint is taken.
+        changes in prop::collection::vec((0..2_usize, any::<bool>(), (prop::option::of(0..3_u8), 0..3_u8), 0..5_u8), 0..60),
+    ) {
+        let lower: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(
+            Arc::new(Column::new("left", 1)),
+            Comparison::Lt,
+            Arc::new(Column::new("right", 3)),
+        ));
+        let plan = Join {
+            pairs,
+            alone,
+            keys: if keyed { [vec![0], vec![0]] } else { [vec![], vec![]] },
+            condition: with_condition.then_some(lower),
+            ..plan(false, [None, None])
+        };
+        let whole = Subtask { index: 0, parallelism: 1 };
+        let mut join = plan.create(whole).unwrap();
+        let mut found = Table::default();
+        let mut sides: [Vec<Row>; 2] = Default::default();
+        let mut batch: Vec<(RowKind, Row)> = Vec::new();
+        let mut of_batch = 0;
+        for (port, goes, row, then) in changes {
+            if port != of_batch && !batch.is_empty() {
+                join.on_batch(of_batch, rows(of_batch, &std::mem::take(&mut batch)), &mut found).unwrap();
+            }
+            of_batch = port;
+            if !goes {
+                sides[port].push(row);
+                batch.push((RowKind::Insert, row));
+            } else if let Some(at) = sides[port].iter().position(|known| *known == row) {
+                sides[port].swap_remove(at);
+                batch.push((RowKind::Delete, row));
+            }
+            if then < 2 && !batch.is_empty() {
+                join.on_batch(port, rows(port, &std::mem::take(&mut batch)), &mut found).unwrap();
+            }
+            if then == 0 {
+                let saved = join.snapshot(CheckpointId(1)).unwrap();
+                join = plan.create(whole).unwrap();
+                join.restore(saved).unwrap();
+            }
+        }
+        if !batch.is_empty() {
+            join.on_batch(of_batch, rows(of_batch, &batch), &mut found).unwrap();
+        }
+        found.0.sort();
+        prop_assert_eq!(found.0, expected(&sides, &plan));
     }
 }

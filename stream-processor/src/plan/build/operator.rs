@@ -14,7 +14,7 @@ use crate::operators::aggregate::AggregateCall;
 use crate::operators::calc::{Calc, Union};
 use crate::operators::dedup::Dedup;
 use crate::operators::group::GroupAggregate;
-use crate::operators::join::Join;
+use crate::operators::join::{Alone, Join};
 use crate::operators::session::SessionAggregate;
 use crate::operators::temporal::TemporalJoin;
 use crate::operators::window::local::{self, LocalWindowAggregate};
@@ -191,7 +191,8 @@ impl Builder<'_> {
                     ttl: ttl.map(|hint| hint.map_or(general, |ttl| (ttl > 0).then_some(ttl))),
                     sides: [schemas[0].clone(), schemas[1].clone()],
                     keys,
-                    outer: *kind == JoinKind::Left,
+                    pairs: !matches!(kind, JoinKind::Semi | JoinKind::Anti),
+                    alone: alone(*kind),
                     side_to_all: matches!(route, Route::SideToAll),
                     condition,
                     output,
@@ -355,6 +356,18 @@ impl Builder<'_> {
     }
 }
 
+/// Which rows of the sides a join gives alone.
+fn alone(kind: JoinKind) -> [Alone; 2] {
+    use Alone::{Matched, Never, Unmatched};
+    match kind {
+        JoinKind::Inner | JoinKind::Cross => [Never, Never],
+        JoinKind::Left | JoinKind::Anti => [Unmatched, Never],
+        JoinKind::Right => [Never, Unmatched],
+        JoinKind::Full => [Unmatched, Unmatched],
+        JoinKind::Semi => [Matched, Never],
+    }
+}
+
 /// The calls over the columns where they are now.
 fn moved(calls: &[AggregateCall], input: &Input<'_>) -> Vec<AggregateCall> {
     let mut calls = calls.to_vec();
@@ -368,8 +381,17 @@ fn moved(calls: &[AggregateCall], input: &Input<'_>) -> Vec<AggregateCall> {
 }
 
 /// Whether the step joins an endless stream of inserts with a side that ends: then each instance can hold the whole
-/// side, and the stream needs no exchange.
+/// side, and the stream needs no exchange. Only one instance may say which rows of the side have no match.
 fn has_small_side(step: &Step, steps: &[Step]) -> bool {
+    if matches!(
+        step.op,
+        Op::Join {
+            kind: JoinKind::Right | JoinKind::Full,
+            ..
+        }
+    ) {
+        return false;
+    }
     let [left, right] = step.inputs[..] else {
         return false;
     };
