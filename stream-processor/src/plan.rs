@@ -16,6 +16,7 @@ mod literal;
 mod lookup;
 mod query;
 pub(crate) mod rel;
+mod scope;
 mod sink;
 mod source;
 mod subquery;

@@ -9,30 +9,13 @@ use datafusion_expr_common::operator::Operator;
 
 use super::coerce::{self, is_numeric, is_text};
 use super::literal::literal;
-use super::rel::Field;
+use super::scope::Scope;
 use super::typed::{Kernel, Typed, TypedKind};
 use crate::error::{Error, Position};
 use crate::functions::{self, Invocation, arithmetic, cast, time};
 use crate::operators::aggregate::AggregateCall;
 use crate::sql::ast::{BinaryOp, Call, Clause, Expr, ExprKind, Ident, Literal};
 use crate::table::{SqlType, TypeRoot};
-
-/// The columns that names can mean.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Scope {
-    pub(crate) columns: Vec<(Option<String>, Field)>,
-    /// So many of the first columns are those of the query around this one: they count for names that nothing else has.
-    pub(crate) n_around: usize,
-}
-
-impl Scope {
-    pub(crate) fn of(columns: Vec<(Option<String>, Field)>) -> Self {
-        Scope {
-            columns,
-            n_around: 0,
-        }
-    }
-}
 
 /// What is grouped by and which aggregates have been asked for.
 #[derive(Default)]
@@ -198,10 +181,13 @@ impl Analyzer<'_> {
     fn name(&self, path: &[Ident]) -> Result<Typed, Error> {
         // A column, or a table's column; what remains are fields of rows.
         let at = path[0].position;
-        let by_column = self.find(None, &path[0].value, at)?;
+        let by_column = self.scope.find(None, &path[0].value, at)?;
         let (found, used) = match by_column {
             Some(found) => (Some(found), 1),
-            None if path.len() > 1 => (self.find(Some(&path[0].value), &path[1].value, at)?, 2),
+            None if path.len() > 1 => (
+                self.scope.find(Some(&path[0].value), &path[1].value, at)?,
+                2,
+            ),
             None => (None, 1),
         };
         let Some(index) = found else {
@@ -220,35 +206,6 @@ impl Analyzer<'_> {
             typed = functions::field(typed, &field.value, field.position)?;
         }
         Ok(typed)
-    }
-
-    fn find(
-        &self,
-        table: Option<&str>,
-        column: &str,
-        at: Position,
-    ) -> Result<Option<usize>, Error> {
-        let (around, own) = self.scope.columns.split_at(self.scope.n_around);
-        for (columns, first) in [(own, around.len()), (around, 0)] {
-            let mut fitting = columns
-                .iter()
-                .enumerate()
-                .filter(|(_, (qualifier, field))| {
-                    field.name == column
-                        && table.is_none_or(|table| qualifier.as_deref() == Some(table))
-                });
-            let Some((found, _)) = fitting.next() else {
-                continue;
-            };
-            if fitting.next().is_some() {
-                return Err(Error::validation(
-                    format!("column `{column}` is ambiguous"),
-                    at,
-                ));
-            }
-            return Ok(Some(first + found));
-        }
-        Ok(None)
     }
 
     fn unknown(&self, name: &str, column: &str) -> String {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::Planner;
 use super::condition::{split_condition, versions_of, with_keys};
-use super::expr::{Analyzer, Scope, whole};
+use super::expr::{Analyzer, whole};
 use super::hints::{name_of, with_hints};
 use super::query::Env;
 use super::rel::{Field, Op, Rel, Role, WindowKind};
+use super::scope::Scope;
 use super::typed::{Typed, TypedKind};
 use crate::error::{Error, Position};
 use crate::graph::ChangelogMode;

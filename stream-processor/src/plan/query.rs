@@ -7,9 +7,10 @@ use chrono_tz::Tz;
 use datafusion_expr_common::operator::Operator;
 
 use super::condition::{conjuncts, split_condition};
-use super::expr::{Analyzer, Grouping, Scope, whole};
+use super::expr::{Analyzer, Grouping, whole};
 use super::group::grouped;
 use super::rel::{Field, Op, Rel, Role};
+use super::scope::Scope;
 use super::typed::{Typed, TypedKind};
 use super::{Lookup, Planner, coerce};
 use crate::error::{Error, Position};

@@ -70,7 +70,7 @@ impl Planner<'_> {
                 .collect::<Result<_, _>>()?;
         }
         let mut values: Vec<Option<Typed>> = vec![None; columns.len()];
-        let analyzer_scope = super::expr::Scope::default();
+        let analyzer_scope = super::scope::Scope::default();
         let analyzer = super::expr::Analyzer {
             scope: &analyzer_scope,
             grouping: None,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use arrow::datatypes::{Field as ArrowField, Schema};
 use chrono_tz::Tz;
 
-use super::expr::{Analyzer, Scope};
+use super::expr::Analyzer;
 use super::rel::{Field, Op, Rel, Role};
+use super::scope::Scope;
 use super::typed::{Typed, TypedKind};
 use crate::error::Error;
 use crate::graph::{ChangelogMode, ComputedColumn, SourceSpec, Watermark};

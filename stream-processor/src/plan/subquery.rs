@@ -3,10 +3,11 @@
 use datafusion_expr_common::operator::Operator;
 
 use super::Planner;
-use super::expr::{Scope, compare, either, is_null};
+use super::expr::{compare, either, is_null};
 use super::from::{Source, joined_scope, regular};
 use super::query::{Env, apply_filter, contains_aggregate};
 use super::rel::Rel;
+use super::scope::Scope;
 use super::typed::Typed;
 use crate::error::{Error, Position};
 use crate::sql::ast::{BinaryOp, Expr, ExprKind, JoinKind, Query, Select, SelectItem, SetExpr};
