@@ -20,3 +20,4 @@ pub(crate) mod temporal;
 mod text;
 pub(crate) mod ttl;
 pub(crate) mod window;
+pub(crate) mod window_join;

@@ -62,7 +62,7 @@ pub(crate) enum Alone {
 
 impl Alone {
     /// Whether a row comes alone that has `matches` matches.
-    fn shows(self, matches: i64) -> bool {
+    pub(crate) fn shows(self, matches: i64) -> bool {
         match self {
             Alone::Never => false,
             Alone::Unmatched => matches == 0,
@@ -328,7 +328,7 @@ impl Joiner {
 }
 
 /// Which rows have no NULL among the columns `keys`: NULL joins nothing.
-fn not_null(batch: &RecordBatch, keys: &[usize]) -> Vec<bool> {
+pub(crate) fn not_null(batch: &RecordBatch, keys: &[usize]) -> Vec<bool> {
     let mut all = vec![true; batch.num_rows()];
     for key in keys {
         let column = batch.column(*key);

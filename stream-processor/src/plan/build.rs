@@ -177,6 +177,7 @@ impl<'a> Builder<'a> {
                 step.op,
                 Op::WindowAggregate { .. }
                     | Op::SessionAggregate { .. }
+                    | Op::WindowJoin { .. }
                     | Op::TemporalJoin { .. }
                     | Op::Dedup {
                         order: Some(_),
@@ -320,6 +321,7 @@ impl<'a> Builder<'a> {
                     | Op::Dedup { .. }
                     | Op::Union
                     | Op::Join { .. }
+                    | Op::WindowJoin { .. }
                     | Op::TemporalJoin { .. }
             );
             trimmed.push(if passes && wanted != *kept {

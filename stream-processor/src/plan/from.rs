@@ -7,10 +7,11 @@ use super::Planner;
 use super::condition::{split_condition, versions_of, with_keys};
 use super::expr::{Analyzer, whole};
 use super::hints::{name_of, with_hints};
+use super::joined::{assemble, joined, joined_scope};
 use super::query::Env;
 use super::rel::{Field, Op, Rel, Role, WindowKind};
 use super::scope::Scope;
-use super::typed::{Typed, TypedKind};
+use super::typed::TypedKind;
 use crate::error::{Error, Position};
 use crate::graph::ChangelogMode;
 use crate::sql::Relation;
@@ -297,7 +298,7 @@ impl Planner<'_> {
         on: Option<&Expr>,
         ttl: [Option<i64>; 2],
     ) -> Result<Source, Error> {
-        let scope = joined_scope([&left.1, &right.1], kind, false);
+        let scope = joined_scope([&left.1, &right.1], kind, [false, false]);
         let analyzer = Analyzer {
             scope: &scope,
             grouping: None,
@@ -305,7 +306,7 @@ impl Planner<'_> {
         };
         // Without a condition yet: WHERE may bring one.
         let on = on.map(|on| analyzer.boolean(on)).transpose()?;
-        Ok((regular(left, right, kind, on, ttl), scope))
+        Ok(joined(left, right, kind, on, ttl))
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "both sides are used up")]
@@ -348,7 +349,7 @@ impl Planner<'_> {
             ));
         };
         let outer = kind == JoinKind::Left;
-        let scope = joined_scope([&left.1, &right.1], kind, true);
+        let scope = joined_scope([&left.1, &right.1], kind, [true, false]);
         let on = on.ok_or_else(|| Error::validation("a temporal join needs ON", at))?;
         let analyzer = Analyzer {
             scope: &scope,
@@ -405,104 +406,6 @@ impl Planner<'_> {
     }
 }
 
-/// The regular join of two sides on `condition`, which is over the columns of both.
-pub(super) fn regular(
-    left: &Source,
-    right: &Source,
-    kind: JoinKind,
-    condition: Option<Typed>,
-    ttl: [Option<i64>; 2],
-) -> Arc<Rel> {
-    let n_left = left.0.fields.len();
-    let (pairs, condition) = condition
-        .map(|condition| split_condition(condition, n_left))
-        .unwrap_or_default();
-    let scope = joined_scope([&left.1, &right.1], kind, false);
-    let (left_rel, left_keys) = with_keys(&left.0, pairs.iter().map(|(left, _)| left.clone()));
-    let shifted = pairs
-        .iter()
-        .map(|(_, right)| right.remap(&|column| column - n_left));
-    let (right_rel, right_keys) = with_keys(&right.0, shifted);
-    let fields: Vec<Field> = scope
-        .columns
-        .iter()
-        .map(|(_, field)| field.clone())
-        .collect();
-    let only_adds = matches!(kind, JoinKind::Inner | JoinKind::Cross | JoinKind::Semi);
-    let changes = if only_adds && left.0.is_append() && right.0.is_append() {
-        ChangelogMode::InsertOnly
-    } else {
-        ChangelogMode::Retract
-    };
-    let op = |condition| Op::Join {
-        kind,
-        left_keys,
-        right_keys,
-        condition,
-        ttl,
-    };
-    assemble(
-        [left_rel, right_rel],
-        [n_left, right.0.fields.len()],
-        fields,
-        condition,
-        changes,
-        op,
-    )
-}
-
-/// Makes the join and cuts off key columns that were only computed for it.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "all of it goes into the result"
-)]
-fn assemble(
-    inputs: [Arc<Rel>; 2],
-    widths: [usize; 2],
-    fields: Vec<Field>,
-    condition: Option<Typed>,
-    changes: ChangelogMode,
-    op: impl FnOnce(Option<Typed>) -> Op,
-) -> Arc<Rel> {
-    let extra_left = inputs[0].fields.len() - widths[0];
-    let extra_right = inputs[1].fields.len() - widths[1];
-    let condition = condition.map(|condition| {
-        condition.remap(&|column| {
-            if column < widths[0] {
-                column
-            } else {
-                column + extra_left
-            }
-        })
-    });
-    let mut wide: Vec<Field> = fields[..widths[0]].to_vec();
-    wide.extend(inputs[0].fields[widths[0]..].iter().cloned());
-    wide.extend(fields[widths[0]..].iter().cloned());
-    wide.extend(inputs[1].fields[widths[1]..].iter().cloned());
-    let joined = Arc::new(Rel {
-        op: op(condition),
-        inputs: inputs.to_vec(),
-        fields: wide,
-        changes,
-    });
-    if extra_left + extra_right == 0 {
-        return joined;
-    }
-    let items = fields
-        .iter()
-        .enumerate()
-        .map(|(index, field)| {
-            let column = if index < widths[0] {
-                index
-            } else {
-                index + extra_left
-            };
-            (field.name.clone(), Typed::column(column, field.ty.clone()))
-        })
-        .collect();
-    Rel::calc(joined, None, items)
-}
-
 fn rename(rel: Arc<Rel>, names: &[Ident]) -> Result<Arc<Rel>, Error> {
     let Some(first) = names.first() else {
         return Ok(rel);
@@ -524,41 +427,4 @@ fn rename(rel: Arc<Rel>, names: &[Ident]) -> Result<Arc<Rel>, Error> {
         .map(|((_, expr), name)| (name.value.clone(), expr))
         .collect();
     Ok(Rel::calc(rel, None, items))
-}
-
-/// Both sides' columns; a regular join ends their being row times.
-pub(super) fn joined_scope(
-    [left, right]: [&Scope; 2],
-    kind: JoinKind,
-    keeps_left_time: bool,
-) -> Scope {
-    let plain = |(name, field): &(Option<String>, Field), nullable: bool, keep: bool| {
-        let mut field = field.clone();
-        if !keep
-            && matches!(
-                field.role,
-                Role::Rowtime | Role::WindowEnd(_) | Role::WindowStart
-            )
-        {
-            field.role = Role::Plain;
-        }
-        field.ty.nullable |= nullable;
-        (name.clone(), field)
-    };
-    let nulls = [
-        matches!(kind, JoinKind::Right | JoinKind::Full),
-        matches!(
-            kind,
-            JoinKind::Left | JoinKind::Full | JoinKind::Semi | JoinKind::Anti
-        ),
-    ];
-    let left = left.columns.iter();
-    let right = right.columns.iter();
-    let columns = left
-        .map(|column| plain(column, nulls[0], keeps_left_time))
-        .chain(right.map(|column| plain(column, nulls[1], false)));
-    Scope {
-        columns: columns.collect(),
-        ..Scope::default()
-    }
 }

@@ -149,6 +149,14 @@ pub(crate) enum Op {
         /// What a `STATE_TTL` hint says of each side, in milliseconds; 0 keeps for ever.
         ttl: [Option<i64>; 2],
     },
+    /// Within equal windows, whose ends are at `ends` of the sides.
+    WindowJoin {
+        kind: JoinKind,
+        left_keys: Vec<usize>,
+        right_keys: Vec<usize>,
+        ends: [usize; 2],
+        condition: Option<Typed>,
+    },
     TemporalJoin {
         outer: bool,
         left_keys: Vec<usize>,

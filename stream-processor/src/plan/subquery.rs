@@ -4,7 +4,8 @@ use datafusion_expr_common::operator::Operator;
 
 use super::Planner;
 use super::expr::{compare, either, is_null};
-use super::from::{Source, joined_scope, regular};
+use super::from::Source;
+use super::joined::joined;
 use super::query::{Env, apply_filter, contains_aggregate};
 use super::rel::Rel;
 use super::scope::Scope;
@@ -115,11 +116,10 @@ impl Planner<'_> {
         } else {
             JoinKind::Semi
         };
-        let joined = regular(source, &inner, kind, condition, [None, None]);
+        let (joined, mut scope) = joined(source, &inner, kind, condition, [None, None]);
         let n_left = source.1.columns.len();
         let mut items = joined.all();
         items.truncate(n_left);
-        let mut scope = joined_scope([&source.1, &inner.1], kind, false);
         scope.columns.truncate(n_left);
         scope.n_around = source.1.n_around;
         Ok((Rel::calc(joined, None, items), scope))

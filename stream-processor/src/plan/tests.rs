@@ -373,10 +373,7 @@ async fn a_hint_gives_the_sides_of_a_join_their_own_time_to_live() {
 }
 
 fn join_of(graph: &StreamGraph) -> String {
-    let join = graph
-        .nodes
-        .iter()
-        .find(|node| node.name.starts_with("Join"));
+    let join = graph.nodes.iter().find(|node| node.name.contains("Join("));
     format!("{:?}", join.unwrap().kind)
 }
 
@@ -397,7 +394,7 @@ async fn a_join_over_times_or_windows_keeps_rows_longer_than_the_time_to_live_of
             format!(
                 "{windows} a JOIN {windows} b ON a.id = b.id AND a.window_start = b.window_start AND a.window_end = b.window_end"
             ),
-            "ttl: [None, None]",
+            "WindowJoin {",
         ),
         (
             "t a JOIN t b ON a.id = b.id AND a.ts > TIMESTAMP '2026-01-01 00:00:00'".to_owned(),

@@ -68,6 +68,12 @@ pub(super) fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
             condition,
             ..
         }
+        | Op::WindowJoin {
+            left_keys,
+            right_keys,
+            condition,
+            ..
+        }
         | Op::TemporalJoin {
             left_keys,
             right_keys,
@@ -134,7 +140,7 @@ pub(super) fn reads(
             }
         }
         Op::Dedup { .. } | Op::Union => all.extend(asked),
-        Op::Join { .. } | Op::TemporalJoin { .. } => {
+        Op::Join { .. } | Op::WindowJoin { .. } | Op::TemporalJoin { .. } => {
             if port == 0 {
                 all.extend(asked.iter().filter(|column| **column < first));
             } else {

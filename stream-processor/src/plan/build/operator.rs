@@ -19,6 +19,7 @@ use crate::operators::session::SessionAggregate;
 use crate::operators::temporal::TemporalJoin;
 use crate::operators::window::local::{self, LocalWindowAggregate};
 use crate::operators::window::{Assign, Phase, WindowAggregate, is_window_column};
+use crate::operators::window_join::WindowJoin;
 use crate::plan::rel::{Field, Op, Role};
 use crate::plan::typed::Typed;
 use crate::sql::ast::JoinKind;
@@ -49,6 +50,11 @@ impl Builder<'_> {
                 Route::SideToAll
             }
             Op::Join {
+                left_keys,
+                right_keys,
+                ..
+            }
+            | Op::WindowJoin {
                 left_keys,
                 right_keys,
                 ..
@@ -191,13 +197,41 @@ impl Builder<'_> {
                     ttl: ttl.map(|hint| hint.map_or(general, |ttl| (ttl > 0).then_some(ttl))),
                     sides: [schemas[0].clone(), schemas[1].clone()],
                     keys,
-                    pairs: !matches!(kind, JoinKind::Semi | JoinKind::Anti),
+                    pairs: has_pairs(*kind),
                     alone: alone(*kind),
                     side_to_all: matches!(route, Route::SideToAll),
                     condition,
                     output,
                 };
                 (format!("Join({})", kind.shown()), Arc::new(join))
+            }
+            Op::WindowJoin {
+                kind,
+                left_keys,
+                right_keys,
+                ends,
+                condition,
+            } => {
+                let right = &inputs[1];
+                let condition = self.condition(condition.as_ref(), first, right, &output)?;
+                let zone = match first.fields[ends[0]].role {
+                    Role::WindowEnd(true) => Some(self.zone),
+                    _ => None,
+                };
+                let join = WindowJoin {
+                    sides: [schemas[0].clone(), schemas[1].clone()],
+                    keys: [
+                        at(left_keys),
+                        right_keys.iter().map(|key| right.at(*key)).collect(),
+                    ],
+                    ends: [first.at(ends[0]), right.at(ends[1])],
+                    zone,
+                    pairs: has_pairs(*kind),
+                    alone: alone(*kind),
+                    condition,
+                    output,
+                };
+                (format!("WindowJoin({})", kind.shown()), Arc::new(join))
             }
             Op::TemporalJoin {
                 outer,
@@ -354,6 +388,11 @@ impl Builder<'_> {
     fn zone_of(&self, field: &Field) -> Option<Tz> {
         matches!(field.ty.root, TypeRoot::TimestampLtz(_)).then_some(self.zone)
     }
+}
+
+/// Whether a join gives pairs of rows.
+fn has_pairs(kind: JoinKind) -> bool {
+    !matches!(kind, JoinKind::Semi | JoinKind::Anti)
 }
 
 /// Which rows of the sides a join gives alone.
