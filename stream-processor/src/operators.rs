@@ -8,6 +8,7 @@ pub(crate) mod cell;
 pub(crate) mod dedup;
 pub(crate) mod fingerprint;
 pub(crate) mod group;
+pub(crate) mod interval_join;
 pub(crate) mod join;
 #[cfg(test)]
 pub(crate) mod kept;

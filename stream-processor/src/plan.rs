@@ -12,6 +12,7 @@ mod expr;
 mod from;
 mod group;
 mod hints;
+mod interval;
 mod joined;
 mod literal;
 mod lookup;

@@ -255,14 +255,9 @@ impl Joiner {
 
     /// Only those pairs that the condition accepts, and their rows.
     fn accepted(&self, joined: RecordBatch, pairs: &mut Pairs) -> Result<RecordBatch, Error> {
-        let Some(condition) = &self.plan.condition else {
+        let Some(accepted) = accepted(self.plan.condition.as_ref(), &joined)? else {
             return Ok(joined);
         };
-        let mask = evaluate(condition, &joined)?;
-        let mask = mask
-            .as_boolean_opt()
-            .ok_or_else(|| Error::failed("a join condition was no BOOLEAN"))?;
-        let accepted: Vec<bool> = mask.iter().map(|accept| accept == Some(true)).collect();
         retain(&mut pairs.here, &accepted);
         // Without counts there are none.
         retain(&mut pairs.held, &accepted);
@@ -272,24 +267,11 @@ impl Joiner {
     /// The rows that come alone, with NULLs for the other side; those of the left side first.
     fn alone(&self, singles: &[Single]) -> Result<RecordBatch, Error> {
         let of_side = |port: usize| -> Result<RecordBatch, Error> {
-            let rows = singles.iter().filter(|single| single.port == port);
-            let mut columns = self.sides[port]
+            let rows = || singles.iter().filter(|single| single.port == port);
+            let columns = self.sides[port]
                 .rows
-                .decode(rows.map(|single| &*single.row))?;
-            let n_rows = singles.iter().filter(|single| single.port == port).count();
-            let n_left = self.plan.sides[0].fields().len();
-            let fields = &self.plan.output.fields();
-            let other = if port == 0 {
-                &fields[n_left..]
-            } else {
-                &fields[..n_left]
-            };
-            let nulls = other
-                .iter()
-                .map(|field| new_null_array(field.data_type(), n_rows));
-            let at = if port == 0 { columns.len() } else { 0 };
-            columns.splice(at..at, nulls);
-            batch_of(&self.plan.output, columns)
+                .decode(rows().map(|single| &*single.row))?;
+            with_nulls(&self.plan.output, port, columns, rows().count())
         };
         concat_batches(&self.plan.output, [&of_side(0)?, &of_side(1)?]).map_err(super::keys::failed)
     }
@@ -325,6 +307,42 @@ impl Joiner {
             .map_err(super::keys::failed)?;
         Ok(ChangeBatch::changes(rows, kinds.into()))
     }
+}
+
+/// Which pairs of rows a condition accepts; `None` accepts all.
+pub(crate) fn accepted(
+    condition: Option<&Arc<dyn PhysicalExpr>>,
+    joined: &RecordBatch,
+) -> Result<Option<Vec<bool>>, Error> {
+    let Some(condition) = condition else {
+        return Ok(None);
+    };
+    let mask = evaluate(condition, joined)?;
+    let mask = mask
+        .as_boolean_opt()
+        .ok_or_else(|| Error::failed("a join condition was no BOOLEAN"))?;
+    Ok(Some(
+        mask.iter().map(|accept| accept == Some(true)).collect(),
+    ))
+}
+
+/// Rows of the side at `port`, whose columns are given, as rows of `output` with NULLs for the other side.
+pub(crate) fn with_nulls(
+    output: &SchemaRef,
+    port: usize,
+    mut columns: Vec<ArrayRef>,
+    n_rows: usize,
+) -> Result<RecordBatch, Error> {
+    let (n_own, n_all) = (columns.len(), output.fields().len());
+    let (at, other) = match port {
+        0 => (n_own, &output.fields()[n_own..]),
+        _ => (0, &output.fields()[..n_all - n_own]),
+    };
+    let nulls = other
+        .iter()
+        .map(|field| new_null_array(field.data_type(), n_rows));
+    columns.splice(at..at, nulls);
+    batch_of(output, columns)
 }
 
 /// Which rows have no NULL among the columns `keys`: NULL joins nothing.

@@ -4,16 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, new_null_array};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
 use datafusion_physical_expr::PhysicalExpr;
 use hashbrown::HashMap;
 
-use super::calc::evaluate;
 use super::dedup::millis;
-use super::join::{Alone, not_null};
+use super::join::{Alone, accepted, not_null, with_nulls};
 use super::keys::{
     Encoder, batch_of, damaged, failed, retain, state_batch, take_rows, take_watermark,
     watermark_table,
@@ -146,14 +145,9 @@ impl Joiner {
         let mut columns = take(left, here)?.columns().to_vec();
         columns.extend_from_slice(take(right, there)?.columns());
         let joined = batch_of(&self.plan.output, columns)?;
-        let Some(condition) = &self.plan.condition else {
+        let Some(accepted) = accepted(self.plan.condition.as_ref(), &joined)? else {
             return Ok(joined);
         };
-        let mask = evaluate(condition, &joined)?;
-        let mask = mask
-            .as_boolean_opt()
-            .ok_or_else(|| Error::failed("a join condition was no BOOLEAN"))?;
-        let accepted: Vec<bool> = mask.iter().map(|accept| accept == Some(true)).collect();
         retain(here, &accepted);
         retain(there, &accepted);
         arrow::compute::filter_record_batch(&joined, &BooleanArray::from(accepted)).map_err(failed)
@@ -174,19 +168,9 @@ impl Joiner {
             return Ok(());
         }
         let rows = take_rows(rows, shown)?;
-        let mut columns = rows.columns().to_vec();
-        let n_left = self.plan.sides[0].fields().len();
-        let (left, right) = self.plan.output.fields().split_at(n_left);
-        let (other, at) = if port == 0 {
-            (right, n_left)
-        } else {
-            (left, 0)
-        };
-        let nulls = other
-            .iter()
-            .map(|field| new_null_array(field.data_type(), rows.num_rows()));
-        columns.splice(at..at, nulls);
-        output.emit(ChangeBatch::inserts(batch_of(&self.plan.output, columns)?))
+        let (columns, n_rows) = (rows.columns().to_vec(), rows.num_rows());
+        let rows = with_nulls(&self.plan.output, port, columns, n_rows)?;
+        output.emit(ChangeBatch::inserts(rows))
     }
 }
 

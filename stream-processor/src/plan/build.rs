@@ -322,6 +322,7 @@ impl<'a> Builder<'a> {
                     | Op::Union
                     | Op::Join { .. }
                     | Op::WindowJoin { .. }
+                    | Op::IntervalJoin { .. }
                     | Op::TemporalJoin { .. }
             );
             trimmed.push(if passes && wanted != *kept {

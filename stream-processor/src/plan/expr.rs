@@ -9,6 +9,7 @@ use datafusion_expr_common::operator::Operator;
 
 use super::coerce::{self, is_numeric, is_text};
 use super::literal::literal;
+use super::rel::Role;
 use super::scope::Scope;
 use super::typed::{Kernel, Typed, TypedKind};
 use crate::error::{Error, Position};
@@ -142,7 +143,8 @@ impl Analyzer<'_> {
                 otherwise,
             } => self.case(operand.as_deref(), branches, otherwise.as_deref(), at),
             ExprKind::Cast { value, to, attempt } => {
-                cast::explicit(self.expr(value)?, to, *attempt, self.zone, at)
+                let cast = cast::explicit(self.expr(value)?, to, *attempt, self.zone, at)?;
+                Ok(self.no_time_attribute(cast))
             }
             ExprKind::Call(call) => self.call(call, at),
             ExprKind::Field(inner, name) => functions::field(self.expr(inner)?, &name.value, at),
@@ -176,6 +178,27 @@ impl Analyzer<'_> {
             format!("a condition cannot be {}", typed.ty),
             expr.position,
         ))
+    }
+
+    /// A CAST is no row time, even one to the type that the column has.
+    fn no_time_attribute(&self, cast: Typed) -> Typed {
+        let is_time = match cast.kind {
+            TypedKind::Column(column) => {
+                let columns = &self.scope.columns;
+                columns
+                    .get(column)
+                    .is_some_and(|(_, field)| field.role == Role::Rowtime)
+            }
+            _ => false,
+        };
+        if !is_time {
+            return cast;
+        }
+        let same = Kernel::new("CAST[of a row time]", |args, _| Ok(args[0].clone())).total();
+        Typed {
+            ty: cast.ty.clone(),
+            kind: TypedKind::Call(same, vec![cast]),
+        }
     }
 
     fn name(&self, path: &[Ident]) -> Result<Typed, Error> {

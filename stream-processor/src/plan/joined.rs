@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use super::condition::{split_condition, with_keys};
+use super::condition::{conjuncts, split_condition, with_keys};
 use super::from::Source;
+use super::interval::{Interval, interval};
+use super::query::apply_filter;
 use super::rel::{Field, Op, Rel, Role};
 use super::scope::Scope;
 use super::typed::{Typed, TypedKind};
 use crate::graph::ChangelogMode;
 use crate::sql::ast::JoinKind;
 
-/// The join of two sides on `condition`, which is over the columns of both: within windows if it asks for equal ones and
-/// nothing is taken back, else a regular join.
+/// The join of two sides on `condition`, which is over the columns of both. Where nothing is taken back, one that asks for
+/// equal windows is a window join, and one that bounds the times of both sides an interval join; else it is a regular one.
 pub(super) fn joined(
     left: &Source,
     right: &Source,
@@ -25,8 +27,13 @@ pub(super) fn joined(
         .unwrap_or_default();
     let is_append = left.0.is_append() && right.0.is_append();
     let ends = window_ends(left, right, &pairs).filter(|_| is_append);
+    let fields = [&left.0, &right.0].map(|rel| &rel.fields[..]);
+    let interval = condition
+        .as_ref()
+        .filter(|_| is_append && ends.is_none() && !matches!(kind, JoinKind::Semi | JoinKind::Anti))
+        .and_then(|condition| interval(condition, fields));
     let keeps = match kind {
-        _ if ends.is_none() => [false, false],
+        _ if ends.is_none() && interval.is_none() => [false, false],
         JoinKind::Inner | JoinKind::Cross => [true, true],
         JoinKind::Left | JoinKind::Semi | JoinKind::Anti => [true, false],
         JoinKind::Right => [false, true],
@@ -40,20 +47,28 @@ pub(super) fn joined(
     let (right_rel, right_keys) = with_keys(&right.0, shifted);
     let fields = scope.columns.iter().map(|(_, field)| field.clone());
     let only_adds = matches!(kind, JoinKind::Inner | JoinKind::Cross | JoinKind::Semi);
-    let changes = if ends.is_some() || (only_adds && is_append) {
+    let changes = if ends.is_some() || interval.is_some() || (only_adds && is_append) {
         ChangelogMode::InsertOnly
     } else {
         ChangelogMode::Retract
     };
-    let op = |condition| match ends {
-        Some(ends) => Op::WindowJoin {
+    let op = |condition| match (ends, interval) {
+        (Some(ends), _) => Op::WindowJoin {
             kind,
             left_keys,
             right_keys,
             ends,
             condition,
         },
-        None => Op::Join {
+        (None, Some(Interval { times, reach })) => Op::IntervalJoin {
+            kind,
+            left_keys,
+            right_keys,
+            times,
+            reach,
+            condition,
+        },
+        (None, None) => Op::Join {
             kind,
             left_keys,
             right_keys,
@@ -70,6 +85,48 @@ pub(super) fn joined(
         op,
     );
     (rel, scope)
+}
+
+/// The inner join of two inputs on `condition`.
+pub(super) fn join_on(inputs: &[Arc<Rel>], condition: Typed, ttl: [Option<i64>; 2]) -> Arc<Rel> {
+    let n_left = inputs[0].fields.len();
+    let mut parts = Vec::new();
+    conjuncts(condition, &mut parts);
+    // Of each side, and of both.
+    let mut conditions: [Option<Typed>; 3] = Default::default();
+    for part in parts {
+        let (mut left, mut right) = (false, false);
+        part.mark_columns(&mut |column| {
+            left |= column < n_left;
+            right |= column >= n_left;
+        });
+        let (at, part) = match (left, right) {
+            (true, false) => (0, part),
+            (false, true) => (1, part.remap(&|column| column - n_left)),
+            _ => (2, part),
+        };
+        conditions[at] = Some(match conditions[at].take() {
+            None => part,
+            Some(before) => before.and(part),
+        });
+    }
+    let [left, right, both] = conditions;
+    let source = |rel: &Arc<Rel>, filter: Option<Typed>| {
+        let rel = match filter {
+            Some(filter) => apply_filter(rel.clone(), filter),
+            None => rel.clone(),
+        };
+        let columns = rel.fields.iter().map(|field| (None, field.clone()));
+        let scope = Scope::of(columns.collect());
+        (rel, scope)
+    };
+    let kind = if both.is_some() {
+        JoinKind::Inner
+    } else {
+        JoinKind::Cross
+    };
+    let (left, right) = (source(&inputs[0], left), source(&inputs[1], right));
+    joined(&left, &right, kind, both, ttl).0
 }
 
 /// Where the sides have the ends of their windows, if both start and end are asked to be equal.

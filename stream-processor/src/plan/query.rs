@@ -6,9 +6,10 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use datafusion_expr_common::operator::Operator;
 
-use super::condition::{conjuncts, split_condition};
+use super::condition::conjuncts;
 use super::expr::{Analyzer, Grouping, whole};
 use super::group::grouped;
+use super::joined::join_on;
 use super::rel::{Field, Op, Rel, Role};
 use super::scope::Scope;
 use super::typed::{Typed, TypedKind};
@@ -463,10 +464,11 @@ fn check_row_number(by_time: bool, is_append: bool, at: Position) -> Result<(), 
     Err(Error::unsupported(what, at, hint))
 }
 
-/// WHERE: turns a cross join into one with keys, and `row number = 1` into a deduplication.
+/// WHERE: a part of a cross join's condition goes to the side that it is about, the rest makes it a join on it; `row
+/// number = 1` makes a deduplication.
 pub(super) fn apply_filter(rel: Arc<Rel>, filter: Typed) -> Arc<Rel> {
     if let Op::Join {
-        kind: kind @ JoinKind::Cross,
+        kind: JoinKind::Cross,
         left_keys,
         condition: None,
         ttl,
@@ -474,33 +476,7 @@ pub(super) fn apply_filter(rel: Arc<Rel>, filter: Typed) -> Arc<Rel> {
     } = &rel.op
         && left_keys.is_empty()
     {
-        let n_left = rel.inputs[0].fields.len();
-        let (pairs, rest) = split_condition(filter.clone(), n_left);
-        let columns: Option<Vec<(usize, usize)>> = pairs
-            .iter()
-            .map(|(left, right)| match (&left.kind, &right.kind) {
-                (TypedKind::Column(left), TypedKind::Column(right)) => {
-                    Some((*left, right - n_left))
-                }
-                _ => None,
-            })
-            .collect();
-        if let Some(columns) = columns.filter(|columns| !columns.is_empty()) {
-            let joined = Arc::new(Rel {
-                op: Op::Join {
-                    kind: *kind,
-                    left_keys: columns.iter().map(|(left, _)| *left).collect(),
-                    right_keys: columns.iter().map(|(_, right)| *right).collect(),
-                    condition: None,
-                    ttl: *ttl,
-                },
-                ..(*rel).clone()
-            });
-            return match rest {
-                None => joined,
-                Some(rest) => Rel::filter(joined, rest),
-            };
-        }
+        return join_on(&rel.inputs, filter, *ttl);
     }
     dedup(&rel, &filter).unwrap_or_else(|| Rel::filter(rel, filter))
 }

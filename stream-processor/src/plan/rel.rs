@@ -157,6 +157,15 @@ pub(crate) enum Op {
         ends: [usize; 2],
         condition: Option<Typed>,
     },
+    /// Within an interval of event time; `reach` as in [`crate::operators::interval_join::IntervalJoin`].
+    IntervalJoin {
+        kind: JoinKind,
+        left_keys: Vec<usize>,
+        right_keys: Vec<usize>,
+        times: [usize; 2],
+        reach: [i64; 2],
+        condition: Option<Typed>,
+    },
     TemporalJoin {
         outer: bool,
         left_keys: Vec<usize>,

@@ -87,12 +87,16 @@ impl Planner<'_> {
         conjuncts(filter, &mut parts);
         let (subqueries, plain): (Vec<&Expr>, Vec<&Expr>) =
             parts.into_iter().partition(|part| asked(part).is_some());
-        let (mut rel, scope) = source;
+        let (mut rel, mut scope) = source;
         let analyzer = self.analyzer(&scope, None);
         let plain = plain.into_iter().map(|part| analyzer.boolean(part));
         let plain = plain.collect::<Result<Vec<Typed>, Error>>()?;
         if let Some(filter) = plain.into_iter().reduce(Typed::and) {
             rel = apply_filter(rel, filter);
+            // It may have made a join that keeps times.
+            for ((_, known), field) in scope.columns.iter_mut().zip(&rel.fields) {
+                known.role = field.role;
+            }
         }
         let mut source = (rel, scope);
         for asked in subqueries.into_iter().filter_map(asked) {

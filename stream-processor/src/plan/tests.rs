@@ -388,13 +388,23 @@ async fn a_join_over_times_or_windows_keeps_rows_longer_than_the_time_to_live_of
         (
             "t a JOIN t b ON a.id = b.id AND b.ts BETWEEN a.ts AND a.ts + INTERVAL '4' HOUR"
                 .to_owned(),
-            "ttl: [None, None]",
+            "reach: [14400000, 0]",
         ),
         (
             format!(
                 "{windows} a JOIN {windows} b ON a.id = b.id AND a.window_start = b.window_start AND a.window_end = b.window_end"
             ),
             "WindowJoin {",
+        ),
+        (
+            "t a, t b WHERE a.id = b.id AND a.ts < b.ts AND b.ts - INTERVAL '1' MINUTE <= a.ts"
+                .to_owned(),
+            "reach: [60000, -1]",
+        ),
+        (
+            // Nothing says how long a row of the left side may be met.
+            "t a JOIN t b ON a.id = b.id AND b.ts > a.ts".to_owned(),
+            "ttl: [None, None]",
         ),
         (
             "t a JOIN t b ON a.id = b.id AND a.ts > TIMESTAMP '2026-01-01 00:00:00'".to_owned(),

@@ -74,6 +74,12 @@ pub(super) fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
             condition,
             ..
         }
+        | Op::IntervalJoin {
+            left_keys,
+            right_keys,
+            condition,
+            ..
+        }
         | Op::TemporalJoin {
             left_keys,
             right_keys,
@@ -88,13 +94,16 @@ pub(super) fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
                     needed.insert(column);
                 });
             }
-            if let Op::TemporalJoin {
-                left_time,
-                right_time,
-                ..
-            } = &step.op
-            {
-                needed.extend([*left_time, right_time + n_left]);
+            match &step.op {
+                Op::TemporalJoin {
+                    left_time,
+                    right_time,
+                    ..
+                } => needed.extend([*left_time, right_time + n_left]),
+                Op::WindowJoin { ends: times, .. } | Op::IntervalJoin { times, .. } => {
+                    needed.extend([times[0], times[1] + n_left]);
+                }
+                _ => {}
             }
         }
         Op::Scan(_) | Op::Calc { .. } | Op::RowNumber { .. } => {}
@@ -140,7 +149,10 @@ pub(super) fn reads(
             }
         }
         Op::Dedup { .. } | Op::Union => all.extend(asked),
-        Op::Join { .. } | Op::WindowJoin { .. } | Op::TemporalJoin { .. } => {
+        Op::Join { .. }
+        | Op::WindowJoin { .. }
+        | Op::IntervalJoin { .. }
+        | Op::TemporalJoin { .. } => {
             if port == 0 {
                 all.extend(asked.iter().filter(|column| **column < first));
             } else {

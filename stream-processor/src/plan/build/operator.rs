@@ -14,6 +14,7 @@ use crate::operators::aggregate::AggregateCall;
 use crate::operators::calc::{Calc, Union};
 use crate::operators::dedup::Dedup;
 use crate::operators::group::GroupAggregate;
+use crate::operators::interval_join::IntervalJoin;
 use crate::operators::join::{Alone, Join};
 use crate::operators::session::SessionAggregate;
 use crate::operators::temporal::TemporalJoin;
@@ -55,6 +56,11 @@ impl Builder<'_> {
                 ..
             }
             | Op::WindowJoin {
+                left_keys,
+                right_keys,
+                ..
+            }
+            | Op::IntervalJoin {
                 left_keys,
                 right_keys,
                 ..
@@ -232,6 +238,29 @@ impl Builder<'_> {
                     output,
                 };
                 (format!("WindowJoin({})", kind.shown()), Arc::new(join))
+            }
+            Op::IntervalJoin {
+                kind,
+                left_keys,
+                right_keys,
+                times,
+                reach,
+                condition,
+            } => {
+                let right = &inputs[1];
+                let join = IntervalJoin {
+                    sides: [schemas[0].clone(), schemas[1].clone()],
+                    keys: [
+                        at(left_keys),
+                        right_keys.iter().map(|key| right.at(*key)).collect(),
+                    ],
+                    times: [first.at(times[0]), right.at(times[1])],
+                    reach: *reach,
+                    alone: alone(*kind),
+                    condition: self.condition(condition.as_ref(), first, right, &output)?,
+                    output,
+                };
+                (format!("IntervalJoin({})", kind.shown()), Arc::new(join))
             }
             Op::TemporalJoin {
                 outer,
