@@ -17,6 +17,8 @@ pub(crate) const AGGREGATES: &[&str] = &[
     "FIRST_VALUE",
     "LAST_VALUE",
     "LISTAGG",
+    "GROUPING",
+    "GROUPING_ID",
 ];
 
 /// Those that Flink has and we do not: named, so that they are not taken for scalar functions.
@@ -31,8 +33,6 @@ const REFUSED: &[&str] = &[
     "JSON_ARRAYAGG",
     "ARRAY_AGG",
     "ANY_VALUE",
-    "GROUPING",
-    "GROUPING_ID",
     "RANK",
     "DENSE_RANK",
     "LAG",
@@ -43,6 +43,39 @@ const REFUSED: &[&str] = &[
 /// Whether `name`, in upper case, aggregates.
 pub(crate) fn is_aggregate(name: &str) -> bool {
     AGGREGATES.contains(&name) || REFUSED.contains(&name)
+}
+
+/// A bit for each argument, 1 where its NULLs only say that the row's grouping set does not have it.
+fn grouping_id(
+    analyzer: &Analyzer<'_>,
+    grouping: &Grouping,
+    call: &Call,
+    at: Position,
+) -> Result<Typed, Error> {
+    let input = Analyzer {
+        grouping: None,
+        ..*analyzer
+    };
+    if call.args.is_empty() || call.args.len() > 63 {
+        return Err(Error::validation(
+            format!("{} takes grouped expressions", call.name),
+            at,
+        ));
+    }
+    let mut bits = 0_i64;
+    for arg in &call.args {
+        let typed = input.expr(arg)?;
+        let absent = grouping.absent.contains(&typed);
+        if !absent && !grouping.groups.contains(&typed) {
+            return Err(Error::validation(
+                format!("{} of what is not grouped by", call.name),
+                arg.position,
+            ));
+        }
+        bits = bits << 1 | i64::from(absent);
+    }
+    let ty = SqlType::required(TypeRoot::BigInt);
+    Ok(Typed::literal(bits.into(), ty))
 }
 
 /// Notes the call and gives the column of its result.
@@ -62,6 +95,7 @@ pub(super) fn register(
         "FIRST_VALUE" => Function::First,
         "LAST_VALUE" => Function::Last,
         "LISTAGG" => Function::ListAgg,
+        "GROUPING" | "GROUPING_ID" => return grouping_id(analyzer, grouping, call, at),
         other => {
             return Err(Error::unsupported(
                 format!("the aggregate function {other}"),

@@ -22,6 +22,8 @@ use crate::table::{SqlType, TypeRoot};
 #[derive(Default)]
 pub(crate) struct Grouping {
     pub(crate) groups: Vec<Typed>,
+    /// What only other grouping sets have.
+    pub(crate) absent: Vec<Typed>,
     pub(crate) calls: RefCell<Vec<AggregateCall>>,
     /// Arguments of the calls, over the input.
     pub(crate) arguments: RefCell<Vec<Typed>>,
@@ -55,6 +57,9 @@ impl Analyzer<'_> {
             if let Ok(typed) = self.plain().expr(expr) {
                 if let Some(group) = grouping.groups.iter().position(|group| *group == typed) {
                     return Ok(Typed::column(group, typed.ty));
+                }
+                if grouping.absent.contains(&typed) {
+                    return Typed::null(&typed.ty);
                 }
                 if let TypedKind::Literal(_) = typed.kind {
                     return Ok(typed);

@@ -245,23 +245,51 @@ impl Planner<'_> {
         Ok(Some(number))
     }
 
+    /// The rows of each grouping set; without sets all that is grouped by is one.
     fn aggregate(&self, select: &Select, rel: &Arc<Rel>, scope: &Scope) -> Result<Arc<Rel>, Error> {
+        let all = || vec![(0..select.group.len()).collect()];
+        let sets = select.grouping_sets.clone().unwrap_or_else(all);
+        let mut united: Option<Arc<Rel>> = None;
+        for set in &sets {
+            let of_set = self.aggregate_set(select, rel, scope, set)?;
+            united = Some(match united {
+                None => of_set,
+                Some(before) => union([&before, &of_set], self.zone, select.position)?,
+            });
+        }
+        let result = united.ok_or_else(|| Error::failed("GROUP BY without a set"))?;
+        Ok(if select.distinct {
+            distinct(result)
+        } else {
+            result
+        })
+    }
+
+    /// Groups by the expressions at `set`; the others that are grouped by are NULL.
+    fn aggregate_set(
+        &self,
+        select: &Select,
+        rel: &Arc<Rel>,
+        scope: &Scope,
+        set: &[usize],
+    ) -> Result<Arc<Rel>, Error> {
         let plain = self.analyzer(scope, None);
-        let groups = select
-            .group
-            .iter()
-            .map(|expr| plain.expr(expr))
-            .collect::<Result<Vec<_>, _>>()?;
-        let names: Vec<String> = select
-            .group
-            .iter()
-            .enumerate()
-            .map(|(at, expr)| derived(expr, at))
-            .collect();
-        let grouping = Grouping {
-            groups,
-            ..Grouping::default()
-        };
+        let mut grouping = Grouping::default();
+        let mut names = Vec::new();
+        for at in set {
+            let expr = &select.group[*at];
+            let typed = plain.expr(expr)?;
+            if select.grouping_sets.is_none() || !grouping.groups.contains(&typed) {
+                grouping.groups.push(typed);
+                names.push(derived(expr, *at));
+            }
+        }
+        for expr in &select.group {
+            let typed = plain.expr(expr)?;
+            if !grouping.groups.contains(&typed) {
+                grouping.absent.push(typed);
+            }
+        }
         let analyzer = self.analyzer(scope, Some(&grouping));
         let mut items = Vec::new();
         for item in &select.items {
@@ -282,12 +310,7 @@ impl Planner<'_> {
             .map(|having| analyzer.boolean(having))
             .transpose()?;
         let grouped = grouped(rel, &grouping, &names, select.position)?;
-        let result = Rel::calc(grouped, having, items);
-        Ok(if select.distinct {
-            distinct(result)
-        } else {
-            result
-        })
+        Ok(Rel::calc(grouped, having, items))
     }
 }
 

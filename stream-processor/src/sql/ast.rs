@@ -206,7 +206,10 @@ pub(crate) struct Select {
     pub(crate) items: Vec<SelectItem>,
     pub(crate) from: Option<TableRef>,
     pub(crate) filter: Option<Expr>,
+    /// All that is grouped by.
     pub(crate) group: Vec<Expr>,
+    /// With GROUPING SETS, CUBE or ROLLUP: the sets, as places in `group`.
+    pub(crate) grouping_sets: Option<Vec<Vec<usize>>>,
     pub(crate) having: Option<Expr>,
     pub(crate) hints: Vec<Hint>,
     pub(crate) position: Position,

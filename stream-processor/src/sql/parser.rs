@@ -7,6 +7,7 @@
 mod ddl;
 mod expr;
 mod function;
+mod grouping;
 pub(crate) use function::milliseconds;
 mod query;
 mod types;

@@ -165,10 +165,10 @@ impl Parser<'_> {
         } else {
             None
         };
-        let group = if self.take_words(&["GROUP", "BY"]) {
+        let (group, grouping_sets) = if self.take_words(&["GROUP", "BY"]) {
             self.group_by()?
         } else {
-            Vec::new()
+            (Vec::new(), None)
         };
         let having = if self.take_word("HAVING") {
             Some(self.expr()?)
@@ -184,28 +184,11 @@ impl Parser<'_> {
             from,
             filter,
             group,
+            grouping_sets,
             having,
             hints,
             position,
         })))
-    }
-
-    fn group_by(&mut self) -> Result<Vec<Expr>, Error> {
-        for words in [&["GROUPING", "SETS"][..], &["CUBE"], &["ROLLUP"]] {
-            if self.are_words(words) {
-                return Err(Error::unsupported(
-                    words.join(" "),
-                    self.position(),
-                    "; write one GROUP BY for each set and UNION ALL them",
-                ));
-            }
-        }
-        if self.is_symbol("(") && matches!(self.peek_ahead(1), Token::Symbol(")")) {
-            self.advance();
-            self.advance();
-            return Ok(Vec::new());
-        }
-        self.expr_list()
     }
 
     fn select_item(&mut self) -> Result<SelectItem, Error> {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{parse_expression, parse_statement, parse_type};
 use crate::error::Position;
-use crate::sql::ast::{Command, SetExpr, TableKind};
+use crate::sql::ast::{Command, ExprKind, SetExpr, TableKind};
 
 const START: Position = Position { line: 1, column: 1 };
 
@@ -155,4 +155,35 @@ proptest! {
         let _ = parse_statement(&words.join(" "), START);
         let _ = parse_expression(&words.join(" "));
     }
+}
+
+#[test]
+fn grouping_sets_multiply_out() {
+    let sets = |group: &str| {
+        let text = format!("SELECT COUNT(*) FROM t GROUP BY {group} HAVING TRUE");
+        let Command::Select(query) = parse(&text) else {
+            panic!("{text}");
+        };
+        let SetExpr::Select(select) = query.body else {
+            panic!("{text}");
+        };
+        let name = |at: &usize| match &select.group[*at].kind {
+            ExprKind::Name(path) => path[0].value.clone(),
+            other => format!("{other:?}"),
+        };
+        let shown = |set: &Vec<usize>| set.iter().map(name).collect::<Vec<_>>().join("");
+        let sets = select.grouping_sets.as_ref();
+        sets.map(|sets| sets.iter().map(shown).collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(sets("a, b"), None);
+    assert_eq!(sets("()"), None);
+    let several = |group: &str| sets(group).unwrap();
+    assert_eq!(several("GROUPING SETS ((a, b), a, ())"), "ab a ");
+    assert_eq!(several("CUBE (a, b)"), "ab a b ");
+    assert_eq!(several("ROLLUP (a, (b, c))"), "abc a ");
+    assert_eq!(several("x, CUBE (a), ROLLUP (b)"), "xab xa xb x");
+    assert_eq!(several("GROUPING SETS (CUBE (a), (b))"), "a  b");
+    let text = "SELECT 1 FROM t GROUP BY CUBE (a, b, c, d, e, f, g, h, i)";
+    let error = parse_statement(text, START).unwrap_err();
+    assert!(error.to_string().contains("CUBE of 9 elements"), "{error}");
 }
