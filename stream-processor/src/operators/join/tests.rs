@@ -354,6 +354,8 @@ proptest! {
         (keyed, with_condition) in any::<(bool, bool)>(),
         // Which side, whether a row goes, which row, and whether the batch ends or a checkpoint is taken.
         changes in prop::collection::vec((0..2_usize, any::<bool>(), (prop::option::of(0..3_u8), 0..3_u8), 0..5_u8), 0..60),
+        // Before which change a side ends.
+        (end, ending) in (0..90_usize, 0..2_usize),
     ) {
         let lower: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(
             Arc::new(Column::new("left", 1)),
@@ -373,7 +375,16 @@ proptest! {
         let mut sides: [Vec<Row>; 2] = Default::default();
         let mut batch: Vec<(RowKind, Row)> = Vec::new();
         let mut of_batch = 0;
-        for (port, goes, row, then) in changes {
+        for (number, (port, goes, row, then)) in changes.into_iter().enumerate() {
+            if number == end {
+                if !batch.is_empty() {
+                    join.on_batch(of_batch, rows(of_batch, &std::mem::take(&mut batch)), &mut found).unwrap();
+                }
+                join.on_end_of_input(ending, &mut found).unwrap();
+            }
+            if number >= end && port == ending {
+                continue;
+            }
             if port != of_batch && !batch.is_empty() {
                 join.on_batch(of_batch, rows(of_batch, &std::mem::take(&mut batch)), &mut found).unwrap();
             }
