@@ -19,4 +19,6 @@ pub(crate) mod session;
 pub(crate) mod temporal;
 mod text;
 pub(crate) mod ttl;
+pub(crate) mod unnest;
+pub(crate) mod values;
 pub(crate) mod window;

@@ -19,6 +19,8 @@ pub(crate) mod rel;
 mod sink;
 mod source;
 pub(crate) mod typed;
+mod unnest;
+mod values;
 
 pub(crate) use aggregate::{AGGREGATES, is_aggregate};
 pub(crate) use lookup::Lookup;

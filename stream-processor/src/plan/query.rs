@@ -11,7 +11,7 @@ use super::expr::{Analyzer, Grouping, Scope, whole};
 use super::group::grouped;
 use super::rel::{Field, Op, Rel, Role};
 use super::typed::{Typed, TypedKind};
-use super::{Lookup, Planner, coerce};
+use super::{Lookup, Planner};
 use crate::error::{Error, Position};
 use crate::graph::ChangelogMode;
 use crate::sql::ast::{
@@ -89,7 +89,7 @@ impl Planner<'_> {
         match body {
             SetExpr::Select(select) => self.select(select, env),
             SetExpr::Nested(query) => self.query(query, env),
-            SetExpr::Values(_, position) => Err(Error::unsupported("VALUES", *position, "")),
+            SetExpr::Values(rows, position) => self.values(rows, *position),
             SetExpr::Set {
                 operator,
                 all,
@@ -111,18 +111,14 @@ impl Planner<'_> {
     }
 
     fn select(&self, select: &Select, env: &Env) -> Result<Arc<Rel>, Error> {
-        let Some(from) = &select.from else {
-            return Err(Error::unsupported(
-                "SELECT without FROM",
-                select.position,
-                "",
-            ));
+        let (mut rel, mut scope) = match &select.from {
+            None => super::values::no_table(),
+            Some(from) => {
+                let state_ttl = super::hints::state_ttl(&select.hints, from)?;
+                let env = env.clone();
+                self.from(from, &Env { state_ttl, ..env })?
+            }
         };
-        let env = &Env {
-            state_ttl: super::hints::state_ttl(&select.hints, from)?,
-            ..env.clone()
-        };
-        let (mut rel, mut scope) = self.from(from, env)?;
         if let Some(filter) = &select.filter {
             let typed = self.analyzer(&scope, None).boolean(filter)?;
             rel = apply_filter(rel, typed);
@@ -134,9 +130,10 @@ impl Planner<'_> {
         } = &unfiltered(&rel).op
             && left_keys.is_empty()
         {
+            let from = select.from.as_ref();
             return Err(Error::unsupported(
                 "a join without an equality",
-                from.position,
+                from.map_or(select.position, |from| from.position),
                 "",
             ));
         }
@@ -163,7 +160,7 @@ impl Planner<'_> {
                         .map_or_else(|| derived(expr, items.len()), |alias| alias.value.clone());
                     items.push((name, typed));
                 }
-                _ => items.extend(stars(item, &scope, numbered)?),
+                _ => items.extend(stars(item, &scope)?),
             }
         }
         let projected = Rel::calc(rel, None, items);
@@ -360,16 +357,12 @@ fn derived(expr: &Expr, position: usize) -> String {
     }
 }
 
-fn stars(
-    item: &SelectItem,
-    scope: &Scope,
-    hidden: Option<usize>,
-) -> Result<Vec<(String, Typed)>, Error> {
-    let wanted = match item {
-        SelectItem::QualifiedStar(table) => Some(table),
-        _ => None,
+fn stars(item: &SelectItem, scope: &Scope) -> Result<Vec<(String, Typed)>, Error> {
+    let (wanted, at) = match item {
+        SelectItem::QualifiedStar(table) => (Some(table), table.position),
+        SelectItem::Star(at) => (None, *at),
+        SelectItem::Expr(expr, _) => (None, expr.position),
     };
-    let _ = hidden;
     let items: Vec<(String, Typed)> = scope
         .columns
         .iter()
@@ -381,8 +374,9 @@ fn stars(
     match wanted {
         Some(table) if items.is_empty() => Err(Error::validation(
             format!("unknown table `{}`", table.value),
-            table.position,
+            at,
         )),
+        None if items.is_empty() => Err(Error::validation("SELECT * needs a FROM", at)),
         _ => Ok(items),
     }
 }
@@ -413,8 +407,9 @@ fn union([left, right]: [&Arc<Rel>; 2], zone: Tz, at: Position) -> Result<Arc<Re
         ));
     }
     let mut fields = Vec::new();
-    for (left, right) in left.fields.iter().zip(&right.fields) {
-        let ty = coerce::common(&left.ty, &right.ty).ok_or_else(|| {
+    let (sides, pairs) = ([left, right], left.fields.iter().zip(&right.fields));
+    for (column, (left, right)) in pairs.enumerate() {
+        let ty = super::values::common(sides, column).ok_or_else(|| {
             Error::validation(
                 format!(
                     "UNION of {} and {} for column `{}`",
@@ -434,13 +429,12 @@ fn union([left, right]: [&Arc<Rel>; 2], zone: Tz, at: Position) -> Result<Arc<Re
         });
     }
     let mut inputs = Vec::new();
-    for side in [left, right] {
-        let items = side
-            .all()
-            .into_iter()
-            .zip(&fields)
-            .map(|((_, expr), field)| Ok((field.name.clone(), coerce::to(expr, &field.ty, zone)?)))
-            .collect::<Result<Vec<_>, Error>>()?;
+    for side in sides {
+        let items = fields.iter().enumerate().map(|(column, field)| {
+            let value = super::values::column_as(side, column, &field.ty, zone)?;
+            Ok((field.name.clone(), value))
+        });
+        let items = items.collect::<Result<Vec<_>, Error>>()?;
         inputs.push(Rel::calc(side.clone(), None, items));
     }
     let append = left.is_append() && right.is_append();

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod clickstream;
+mod collections;
 mod functions;
 mod gateway;
 mod golden;

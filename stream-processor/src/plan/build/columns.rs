@@ -91,7 +91,14 @@ pub(super) fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
                 needed.extend([*left_time, right_time + n_left]);
             }
         }
-        Op::Scan(_) | Op::Calc { .. } | Op::RowNumber { .. } => {}
+        Op::Unnest { condition, .. } => {
+            if let Some(condition) = condition {
+                condition.mark_columns(&mut |column| {
+                    needed.insert(column);
+                });
+            }
+        }
+        Op::Scan(_) | Op::Calc { .. } | Op::RowNumber { .. } | Op::Values(_) => {}
     }
 }
 
@@ -134,6 +141,13 @@ pub(super) fn reads(
             }
         }
         Op::Dedup { .. } | Op::Union => all.extend(asked),
+        Op::Unnest { column, .. } => {
+            all.extend(asked.iter().filter(|column| **column < width));
+            all.insert(*column);
+        }
+        Op::Values(_) => {
+            all.insert(0);
+        }
         Op::Join { .. } | Op::TemporalJoin { .. } => {
             if port == 0 {
                 all.extend(asked.iter().filter(|column| **column < first));
