@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
+use crate::batch::ChangeBatch;
 use crate::error::Error;
 use crate::formats::{Decoder, Payloads, decoder};
 use crate::graph::SourceSpec;
@@ -99,7 +100,7 @@ impl RecordReader {
         values: Payloads<'_>,
         keys: Option<Payloads<'_>>,
         metadata: impl Fn(&str) -> Result<ArrayRef, Error>,
-    ) -> Result<RecordBatch, Error> {
+    ) -> Result<ChangeBatch, Error> {
         let value = self.value.decode(values)?;
         self.n_bad += value.n_bad as u64;
         let key = match (&mut self.key, keys) {
@@ -140,8 +141,12 @@ impl RecordReader {
             columns.push(typed.map_err(cannot_assemble)?);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(value.n_rows));
-        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
-            .map_err(cannot_assemble)
+        let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+            .map_err(cannot_assemble)?;
+        Ok(match value.kinds {
+            Some(kinds) => ChangeBatch::changes(rows, kinds.into()),
+            None => ChangeBatch::inserts(rows),
+        })
     }
 }
 

@@ -287,6 +287,9 @@ impl<'a> Builder<'a> {
             .collect();
         let output = schema(&fields);
         if let Op::Scan(table) = &step.op {
+            if step.changes != ChangelogMode::InsertOnly {
+                source::check_changes(table, self.settings)?;
+            }
             let spec = source::spec(table, columns, self.zone)?;
             let parallelism = match values::is_numbers(table) {
                 true => 1,
