@@ -159,26 +159,26 @@ impl Joiner {
                     None => pairs.meet(row as u32, kind, key, &self.sides[1 - port]),
                 };
             }
+            // NULLs go before the first match comes, and come back after the last has gone.
+            let after = if kind.is_addition() {
+                before
+            } else {
+                pairs.here.len()
+            };
+            if self.plan.outer && port == 1 && keyed {
+                // Also when no left row will come any more: those that are there lose their NULLs.
+                self.count_matches(key, kind, after);
+            }
             let Some(rows) = &rows else {
                 continue;
             };
             let bytes = rows.row(row);
-            if self.plan.outer {
-                // NULLs go before the first match comes, and come back after the last has gone.
-                let after = if kind.is_addition() {
-                    before
-                } else {
-                    pairs.here.len()
-                };
-                if port == 0 && matches == 0 {
-                    self.unmatched.push(Unmatched {
-                        row: bytes.into(),
-                        kind,
-                        after,
-                    });
-                } else if port == 1 && keyed {
-                    self.count_matches(key, kind, after);
-                }
+            if self.plan.outer && port == 0 && matches == 0 {
+                self.unmatched.push(Unmatched {
+                    row: bytes.into(),
+                    kind,
+                    after,
+                });
             }
             if keep && (keyed || (self.plan.outer && port == 0)) {
                 if kind.is_addition() {
