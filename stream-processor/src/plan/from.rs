@@ -445,14 +445,8 @@ impl Planner<'_> {
             right_time,
             condition,
         };
-        let changes = ChangelogMode::InsertOnly;
-        if !left.0.is_append() {
-            return Err(Error::unsupported(
-                "a temporal join of an updating left side",
-                at,
-                "",
-            ));
-        }
+        // What a left row does, its result does.
+        let changes = left.0.changes;
         let rel = assemble(
             [left_rel, right_rel],
             [n_left, versions.fields.len()],

@@ -136,3 +136,40 @@ async fn options_and_what_cannot_take_changes() {
     let refused = outcome("", "", EVENTS, sink).await.unwrap_err();
     assert!(refused.contains("schema-include"), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_temporal_join_passes_on_what_its_left_rows_do() {
+    let root = testkit::temp_dir();
+    let event = |before: &str, after: &str, op: &str| {
+        format!("{{\"before\":{before},\"after\":{after},\"op\":\"{op}\"}}\n")
+    };
+    let order = |id: i32, currency: &str, minute: i32| {
+        format!(r#"{{"id":{id},"c":"{currency}","ts":"2026-01-01 00:{minute:02}:00"}}"#)
+    };
+    let orders = [
+        event("null", &order(1, "EUR", 1), "c"),
+        event("null", &order(2, "EUR", 6), "c"),
+        event(&order(1, "EUR", 1), &order(1, "USD", 7), "u"),
+        event(&order(2, "EUR", 6), "null", "d"),
+        event("null", &order(3, "EUR", 8), "c"),
+    ];
+    std::fs::write(root.path().join("orders.jsonl"), orders.concat()).unwrap();
+    let rate = |currency: &str, minute: i32, rate: i32| {
+        format!(
+            "{{\"c\":\"{currency}\",\"since\":\"2026-01-01 00:{minute:02}:00\",\"rate\":{rate}}}\n"
+        )
+    };
+    let rates = [rate("EUR", 0, 1), rate("USD", 0, 2), rate("EUR", 5, 3)];
+    std::fs::write(root.path().join("rates.jsonl"), rates.concat()).unwrap();
+    let script = r"
+        CREATE TABLE orders (id INT, c STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+          WITH ('connector' = 'filesystem', 'path' = 'file://ROOT/orders.jsonl', 'format' = 'debezium-json');
+        CREATE TABLE rates (c STRING, since TIMESTAMP(3), rate INT, PRIMARY KEY (c) NOT ENFORCED, WATERMARK FOR since AS since)
+          WITH ('connector' = 'filesystem', 'path' = 'file://ROOT/rates.jsonl', 'format' = 'json');
+        CREATE TABLE o (id INT, rate INT) WITH ('connector' = 'filesystem', 'path' = 'file://ROOT/out', 'format' = 'debezium-json');
+        INSERT INTO o SELECT o.id, r.rate FROM orders o JOIN rates FOR SYSTEM_TIME AS OF o.ts AS r ON o.c = r.c;";
+    let script = script.replace("ROOT", &root.path().display().to_string());
+    run_script(Config::default(), &script).await.unwrap();
+    let rows = sorted(&written(&root.path().join("out")));
+    assert_eq!(rows, [r#"{"id":1,"rate":2}"#, r#"{"id":3,"rate":3}"#]);
+}
