@@ -61,12 +61,19 @@ pub(crate) trait Encoder: Send {
     }
 }
 
-/// A decoder of `table`'s format for the physical `columns`, in this order.
+/// A decoder of `table`'s format for the physical `columns`, in this order, and behind them the format's own metadata.
 pub(crate) fn decoder(
     table: &TableDefinition,
     format: &str,
     columns: &[&Column],
+    metadata: &[&str],
 ) -> Result<Box<dyn Decoder>, Error> {
+    if let Some(key) = metadata.first().filter(|_| format != "debezium-json") {
+        return Err(Error::invalid(format!(
+            "format '{format}' of table {} has no metadata '{key}'",
+            table.path
+        )));
+    }
     match format {
         "json" => {
             let options = json::decode::JsonOptions::of(table)?;
@@ -74,7 +81,7 @@ pub(crate) fn decoder(
         }
         "debezium-json" => {
             let options = json::debezium::DebeziumOptions::of(table)?;
-            let decoder = json::debezium::DebeziumDecoder::new(columns, options)?;
+            let decoder = json::debezium::DebeziumDecoder::new(columns, metadata, options)?;
             Ok(Box::new(decoder))
         }
         "raw" => Ok(Box::new(raw::RawDecoder::new(table, columns)?)),

@@ -4,6 +4,9 @@
 //! give the row after, a deletion (`d`) the row before, an update (`u`) both, in the order of a changelog. Flink's
 //! rules count also for what is not emitted: every image must fit the columns, unless errors are to be ignored.
 
+mod metadata;
+
+use self::metadata::Metadata;
 use crate::batch::RowKind;
 use crate::error::Error;
 use crate::formats::json::convert::plain;
@@ -24,6 +27,7 @@ pub(crate) struct DebeziumOptions {
 /// Decodes the events of one table.
 pub(crate) struct DebeziumDecoder {
     rows: Members,
+    metadata: Metadata,
     options: DebeziumOptions,
 }
 
@@ -33,6 +37,8 @@ type Value<'a> = (&'a [u8], Kind);
 /// The parts of an event that count; of equal names the last one.
 #[derive(Default)]
 struct Event<'a> {
+    /// All of it.
+    text: &'a [u8],
     before: Option<Value<'a>>,
     after: Option<Value<'a>>,
     op: Option<Value<'a>>,
@@ -75,10 +81,15 @@ impl DebeziumOptions {
 // === impl DebeziumDecoder ===
 
 impl DebeziumDecoder {
-    /// A decoder for these columns.
-    pub(crate) fn new(columns: &[&table::Column], options: DebeziumOptions) -> Result<Self, Error> {
+    /// A decoder for these columns, and behind them for the metadata with these keys.
+    pub(crate) fn new(
+        columns: &[&table::Column],
+        metadata: &[&str],
+        options: DebeziumOptions,
+    ) -> Result<Self, Error> {
         Ok(DebeziumDecoder {
             rows: Members::of_columns(columns)?,
+            metadata: Metadata::new(metadata)?,
             options,
         })
     }
@@ -101,33 +112,40 @@ impl DebeziumDecoder {
         let has_before = self.image(event.before)?;
         let n_after = self.rows.n_rows();
         let has_after = self.image(event.after)?;
-        match &*op {
+        let changes: &[RowKind] = match &*op {
             b"c" | b"r" if has_after => {
                 // The image before, which such events do not need, stands first.
                 if has_before {
                     self.rows.truncate(n_before);
                     self.image(event.after)?;
                 }
-                kinds.push(RowKind::Insert);
+                &[RowKind::Insert]
             }
             b"u" if !has_before => return Err(missing("UPDATE")),
-            b"u" if has_after => kinds.extend([RowKind::UpdateBefore, RowKind::UpdateAfter]),
+            b"u" if has_after => &[RowKind::UpdateBefore, RowKind::UpdateAfter],
             b"d" if !has_before => return Err(missing("DELETE")),
             b"d" => {
                 self.rows.truncate(n_after);
-                kinds.push(RowKind::Delete);
+                &[RowKind::Delete]
             }
             b"c" | b"r" | b"u" => return Err(corrupt("its \"after\" is null")),
             other => {
                 let other = String::from_utf8_lossy(other);
                 return Err(corrupt(format!("Unknown \"op\" value \"{other}\"")));
             }
-        }
+        };
+        let root = self.options.schema_include.then_some(text);
+        let json = &self.options.json;
+        self.metadata.read(root, event.text, changes.len(), json)?;
+        kinds.extend_from_slice(changes);
         Ok(())
     }
 
     fn parts<'a>(&self, text: &'a [u8]) -> Result<Event<'a>, Corrupt> {
-        let mut event = Event::default();
+        let mut event = Event {
+            text,
+            ..Event::default()
+        };
         let mut scanner = Scanner::of_record(text);
         scanner.space();
         if !self.options.schema_include {
@@ -145,7 +163,10 @@ impl DebeziumDecoder {
             })
             .map_err(Corrupt::from)?;
         match payload {
-            Some((text, Kind::Object)) => read(&mut Scanner::of_record(text), &mut event)?,
+            Some((payload, Kind::Object)) => {
+                event.text = payload;
+                read(&mut Scanner::of_record(payload), &mut event)?;
+            }
             _ => return Err(corrupt("it has no \"payload\"")),
         }
         Ok(event)
@@ -202,6 +223,7 @@ impl Decoder for DebeziumDecoder {
             };
             if let Err(failure) = read {
                 self.rows.truncate(before);
+                self.metadata.truncate(before);
                 if !self.options.json.ignore_errors {
                     return Err(failed(text, failure));
                 }
@@ -212,8 +234,10 @@ impl Decoder for DebeziumDecoder {
                 kinds.len() - origin.len(),
             ));
         }
+        let mut columns = self.rows.finish()?;
+        columns.extend(self.metadata.finish()?);
         Ok(Decoded {
-            columns: self.rows.finish()?,
+            columns,
             n_rows: kinds.len(),
             origin: Some(origin),
             kinds: Some(kinds),

@@ -45,7 +45,7 @@ fn decode(options: DebeziumOptions, records: &[&str]) -> Result<Vec<(String, u32
         data: data.as_bytes(),
         spans: &spans,
     };
-    let decoded = DebeziumDecoder::new(&columns, options)?.decode(payloads)?;
+    let decoded = DebeziumDecoder::new(&columns, &[], options)?.decode(payloads)?;
     let ids = decoded.columns[0].as_primitive::<Int32Type>();
     let names = decoded.columns[1].as_string::<i32>();
     let kinds = decoded.kinds.expect("has kinds");
