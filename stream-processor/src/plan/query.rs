@@ -11,7 +11,7 @@ use super::expr::{Analyzer, Grouping, Scope, whole};
 use super::group::grouped;
 use super::rel::{Field, Op, Rel, Role};
 use super::typed::{Typed, TypedKind};
-use super::{Lookup, Planner};
+use super::{Lookup, Planner, coerce};
 use crate::error::{Error, Position};
 use crate::graph::ChangelogMode;
 use crate::sql::ast::{
@@ -149,6 +149,7 @@ impl Planner<'_> {
         for item in &select.items {
             match item {
                 SelectItem::Expr(expr, alias) => {
+                    super::values::refuse_null(expr)?;
                     let typed = match (&numbered, row_number(expr)) {
                         (Some(column), Some(_)) => {
                             Typed::column(*column, rel.fields[*column].ty.clone())
@@ -407,9 +408,8 @@ fn union([left, right]: [&Arc<Rel>; 2], zone: Tz, at: Position) -> Result<Arc<Re
         ));
     }
     let mut fields = Vec::new();
-    let (sides, pairs) = ([left, right], left.fields.iter().zip(&right.fields));
-    for (column, (left, right)) in pairs.enumerate() {
-        let ty = super::values::common(sides, column).ok_or_else(|| {
+    for (left, right) in left.fields.iter().zip(&right.fields) {
+        let ty = coerce::least_restrictive(&left.ty, &right.ty).ok_or_else(|| {
             Error::validation(
                 format!(
                     "UNION of {} and {} for column `{}`",
@@ -429,12 +429,13 @@ fn union([left, right]: [&Arc<Rel>; 2], zone: Tz, at: Position) -> Result<Arc<Re
         });
     }
     let mut inputs = Vec::new();
-    for side in sides {
-        let items = fields.iter().enumerate().map(|(column, field)| {
-            let value = super::values::column_as(side, column, &field.ty, zone)?;
-            Ok((field.name.clone(), value))
-        });
-        let items = items.collect::<Result<Vec<_>, Error>>()?;
+    for side in [left, right] {
+        let items = side
+            .all()
+            .into_iter()
+            .zip(&fields)
+            .map(|((_, expr), field)| Ok((field.name.clone(), coerce::to(expr, &field.ty, zone)?)))
+            .collect::<Result<Vec<_>, Error>>()?;
         inputs.push(Rel::calc(side.clone(), None, items));
     }
     let append = left.is_append() && right.is_append();

@@ -93,10 +93,7 @@ impl Planner<'_> {
             ));
         }
         for (index, target) in targets.iter().enumerate() {
-            values[*target] = Some(match super::values::is_null(&query, index) {
-                true => Typed::null(&columns[*target].data_type)?,
-                false => Typed::column(index, query.fields[index].ty.clone()),
-            });
+            values[*target] = Some(Typed::column(index, query.fields[index].ty.clone()));
         }
         let mut items = Vec::with_capacity(columns.len());
         for (column, value) in columns.iter().zip(values) {

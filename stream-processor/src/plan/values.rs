@@ -5,12 +5,10 @@
 
 use std::sync::Arc;
 
-use chrono_tz::Tz;
-
 use super::expr::{Analyzer, Scope};
 use super::from::Source;
 use super::rel::{Field, Op, Rel};
-use super::typed::{Typed, TypedKind};
+use super::typed::Typed;
 use super::{Planner, coerce, source};
 use crate::error::{Error, Position};
 use crate::sql::ast::{Expr, ExprKind, Literal};
@@ -29,9 +27,10 @@ impl Planner<'_> {
             grouping: None,
             zone: self.zone,
         };
-        let width = rows.first().map_or(0, Vec::len);
+        let rows: Vec<&[Expr]> = rows.iter().map(|row| fields_of(row)).collect();
+        let width = rows.first().map_or(0, |row| row.len());
         let mut typed: Vec<Vec<Typed>> = Vec::with_capacity(rows.len());
-        for row in rows {
+        for row in &rows {
             if row.len() != width {
                 let at = row.first().map_or(at, |first| first.position);
                 return Err(Error::validation(
@@ -42,12 +41,13 @@ impl Planner<'_> {
                     at,
                 ));
             }
+            row.iter().try_for_each(refuse_null)?;
             let row = row.iter().map(|value| analyzer.expr(value));
             typed.push(row.collect::<Result<_, _>>()?);
         }
         let mut fields = Vec::with_capacity(width);
         for column in 0..width {
-            let ty = column_type(rows, &typed, column)?;
+            let ty = column_type(&rows, &typed, column)?;
             for row in &mut typed {
                 row[column] = coerce::to(row[column].clone(), &ty, self.zone)?;
             }
@@ -64,19 +64,27 @@ impl Planner<'_> {
     }
 }
 
-/// The type that a column of VALUES has in all rows; a bare NULL has none of its own.
-fn column_type(rows: &[Vec<Expr>], typed: &[Vec<Typed>], column: usize) -> Result<SqlType, Error> {
+/// The values of a row, which may also be written `(ROW(…))`.
+fn fields_of(row: &[Expr]) -> &[Expr] {
+    match row {
+        [
+            Expr {
+                kind: ExprKind::Row(fields),
+                ..
+            },
+        ] => fields,
+        _ => row,
+    }
+}
+
+/// The type that a column of VALUES has in all rows.
+fn column_type(rows: &[&[Expr]], typed: &[Vec<Typed>], column: usize) -> Result<SqlType, Error> {
     let mut found: Option<SqlType> = None;
-    let mut nullable = false;
     for (row, typed) in rows.iter().zip(typed) {
-        if matches!(row[column].kind, ExprKind::Literal(Literal::Null)) {
-            nullable = true;
-            continue;
-        }
         let ty = &typed[column].ty;
         found = Some(match found {
             None => ty.clone(),
-            Some(before) => coerce::common(&before, ty).ok_or_else(|| {
+            Some(before) => coerce::least_restrictive(&before, ty).ok_or_else(|| {
                 Error::validation(
                     format!("VALUES: {before} and {ty} have no common type"),
                     row[column].position,
@@ -84,9 +92,7 @@ fn column_type(rows: &[Vec<Expr>], typed: &[Vec<Typed>], column: usize) -> Resul
             })?,
         });
     }
-    let mut found = found.unwrap_or_else(SqlType::string);
-    found.nullable |= nullable;
-    Ok(found)
+    Ok(found.unwrap_or_else(SqlType::string))
 }
 
 /// What a query without FROM reads: one row, whose column has no name there.
@@ -100,38 +106,15 @@ pub(super) fn no_table() -> Source {
     (rel, scope)
 }
 
-/// Whether every row has a bare NULL in the column, which takes any type.
-pub(super) fn is_null(rel: &Rel, column: usize) -> bool {
-    match &rel.op {
-        Op::Calc { exprs, .. } => match exprs[column].kind {
-            TypedKind::Column(below) => is_null(&rel.inputs[0], below),
-            _ => exprs[column].is_null_literal() && exprs[column].ty == SqlType::string(),
-        },
-        Op::Values(rows) => {
-            rel.fields[column].ty == SqlType::string()
-                && rows.iter().all(|row| row[column].is_null_literal())
-        }
-        _ => false,
+/// Refuses a bare NULL, as Flink does where nothing says of which type it is.
+pub(super) fn refuse_null(expr: &Expr) -> Result<(), Error> {
+    match expr.kind {
+        ExprKind::Literal(Literal::Null) => Err(Error::validation(
+            "Illegal use of 'NULL': CAST it to the type that it stands for",
+            expr.position,
+        )),
+        _ => Ok(()),
     }
-}
-
-/// The type that a column has in both of two queries.
-pub(super) fn common([left, right]: [&Arc<Rel>; 2], column: usize) -> Option<SqlType> {
-    let ty = |rel: &Rel| rel.fields[column].ty.with_nullable(true);
-    match (is_null(left, column), is_null(right, column)) {
-        (true, _) => Some(ty(right)),
-        (false, true) => Some(ty(left)),
-        _ => coerce::common(&left.fields[column].ty, &right.fields[column].ty),
-    }
-}
-
-/// A column as `ty`, which Flink makes of it unasked.
-pub(super) fn column_as(rel: &Rel, column: usize, ty: &SqlType, zone: Tz) -> Result<Typed, Error> {
-    if is_null(rel, column) {
-        return Typed::null(ty);
-    }
-    let value = Typed::column(column, rel.fields[column].ty.clone());
-    coerce::to(value, ty, zone)
 }
 
 /// The numbers of `n_rows` rows, from 0.

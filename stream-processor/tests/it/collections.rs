@@ -123,13 +123,14 @@ async fn what_cannot_be_taken_apart_is_refused_where_it_stands() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_of_values_have_the_types_they_share() {
-    let query = "VALUES (1, 'ab', NULL), (2.50, 'c', CAST(3 AS DOUBLE)), (NULL, NULL, 4)";
+    let query =
+        "VALUES (1, 'ab', CAST(NULL AS DOUBLE)), (2.50, 'c', 3), (ROW(CAST(NULL AS INT), 'd', 4))";
     assert_eq!(
         rows("a DECIMAL(12, 2), b STRING, c DOUBLE", query).await,
         [
             r#"{"a":1,"b":"ab","c":null}"#,
             r#"{"a":2.5,"b":"c","c":3.0}"#,
-            r#"{"a":null,"b":null,"c":4.0}"#,
+            r#"{"a":null,"b":"d","c":4.0}"#,
         ]
     );
     let query = "SELECT a + 1, b FROM (VALUES ROW(1, 'x'), (2, 'y')) AS v (a, b) WHERE a > 1";
@@ -139,16 +140,27 @@ async fn rows_of_values_have_the_types_they_share() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bare_null_takes_the_type_of_its_column() {
-    let expected = [r#"{"a":null,"b":"x"}"#];
-    assert_eq!(
-        rows("a INT, b STRING", "VALUES (NULL, 'x')").await,
-        expected
-    );
-    assert_eq!(rows("a INT, b STRING", "SELECT NULL, 'x'").await, expected);
-    let union = "SELECT NULL, 'x' UNION ALL SELECT 1, 'yz'";
-    let both = [r#"{"a":1,"b":"yz"}"#, r#"{"a":null,"b":"x"}"#];
-    assert_eq!(rows("a INT, b STRING", union).await, both);
+async fn of_two_approximate_types_the_first_counts() {
+    let third = "1e0 / 3";
+    for (query, expected) in [
+        (
+            format!("VALUES (CAST(1 AS FLOAT)), ({third})"),
+            "0.33333334",
+        ),
+        (
+            format!("VALUES (1), (CAST({third} AS FLOAT))"),
+            "0.33333334",
+        ),
+        (
+            format!("SELECT CAST(1 AS FLOAT) UNION ALL SELECT {third}"),
+            "0.33333334",
+        ),
+        (format!("VALUES (1e0), ({third})"), "0.3333333333333333"),
+    ] {
+        let shown = format!("SELECT CAST(n AS STRING) FROM ({query}) AS v (n)");
+        let rows = rows("n STRING", &shown).await;
+        assert_eq!(rows[0], format!(r#"{{"n":"{expected}"}}"#), "{query}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,6 +174,8 @@ async fn a_select_without_from_has_one_row() {
     assert_eq!(rows("id INT, n STRING", joined).await, expected);
     for (query, why) in [
         ("SELECT *", "SELECT * needs a FROM"),
+        ("SELECT NULL", "Illegal use of 'NULL'"),
+        ("VALUES (1), (NULL)", "Illegal use of 'NULL'"),
         ("SELECT id", "unknown column `id`"),
         (
             "VALUES (1), (1, 2)",

@@ -97,6 +97,7 @@ impl DebeziumDecoder {
     /// Reads the rows of one event, and says what each of them does.
     fn event(&mut self, text: &[u8], kinds: &mut Vec<RowKind>) -> Result<(), Corrupt> {
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+        let text = self.object(text)?;
         let event = self.parts(text)?;
         let op = match event.op {
             None | Some((_, Kind::Null)) => return Err(corrupt("it has no \"op\"")),
@@ -139,6 +140,31 @@ impl DebeziumDecoder {
         self.metadata.read(root, event.text, changes.len(), json)?;
         kinds.extend_from_slice(changes);
         Ok(())
+    }
+
+    /// The object of a record; an array may stand around it, if there is no other in it.
+    fn object<'a>(&self, text: &'a [u8]) -> Result<&'a [u8], Corrupt> {
+        let mut scanner = Scanner::of_record(text);
+        scanner.space();
+        if scanner.peek() != b'[' {
+            return Ok(&text[scanner.at..]);
+        }
+        let mut objects = Vec::new();
+        scanner
+            .items(|scanner| {
+                match scanner.value()? {
+                    (object, Kind::Object) => objects.push(object),
+                    (_, Kind::Null) => {}
+                    _ if self.options.json.ignore_errors => {}
+                    _ => return Err(Failure::Value),
+                }
+                Ok(())
+            })
+            .map_err(Corrupt::from)?;
+        match objects[..] {
+            [object] => Ok(object),
+            _ => Err(corrupt(format!("it has {} events", objects.len()))),
+        }
     }
 
     fn parts<'a>(&self, text: &'a [u8]) -> Result<Event<'a>, Corrupt> {

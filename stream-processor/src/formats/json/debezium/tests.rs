@@ -115,7 +115,11 @@ fn what_is_no_event_fails_or_is_skipped() {
         r#"{"after":{"id":1}}"#,
         r#"{"after":5,"op":"c"}"#,
         r#"{"after":{"id":1},"op":"c""#,
-        r#"[{"after":{"id":1},"op":"c"}]"#,
+        r#"[{"after":{"id":1},"op":"c"},{"after":{"id":1},"op":"c"}]"#,
+        r#"[[{"after":{"id":1},"op":"c"}]]"#,
+        r#"[{"after":{"id":1},"op":"c"},"#,
+        r#"{"after":{"id":1},"op":["c"]}"#,
+        "[]",
         "null",
     ];
     let good = r#"{"after":{"id":2},"op":"c"}"#;
@@ -134,6 +138,15 @@ fn what_is_no_event_fails_or_is_skipped() {
     assert!(
         missing.to_string().contains("REPLICA IDENTITY"),
         "{missing}"
+    );
+}
+
+#[test]
+fn an_array_may_stand_around_one_event() {
+    let event = r#" [null, {"after":{"id":1},"op":"c"}]"#;
+    assert_eq!(
+        rows(DebeziumOptions::default(), &[event]),
+        ["+I Some(1) None"]
     );
 }
 
