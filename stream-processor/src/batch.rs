@@ -74,6 +74,15 @@ impl ChangeBatch {
         self.rows.num_rows()
     }
 
+    /// The `length` rows from `offset` on.
+    pub fn slice(&self, offset: usize, length: usize) -> Self {
+        let kinds = self.kinds.as_ref();
+        ChangeBatch {
+            rows: self.rows.slice(offset, length),
+            kinds: kinds.map(|kinds| kinds[offset..offset + length].into()),
+        }
+    }
+
     /// The kind of row `row`.
     pub fn kind(&self, row: usize) -> RowKind {
         self.kinds

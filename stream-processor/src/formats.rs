@@ -1,4 +1,4 @@
-//! Bytes to columns and back: `json`, `csv`, `raw`, and `debezium-json` for sinks.
+//! Bytes to columns and back: `json`, `debezium-json`, `csv` and `raw`.
 //!
 //! A [`Decoder`] is made for the columns a query reads, a [`Encoder`] for those a sink writes. They know nothing of
 //! where the bytes come from; [`crate::connectors`] feeds them.
@@ -12,7 +12,7 @@ pub(crate) mod text;
 use arrow::array::ArrayRef;
 use kafka_client::Span;
 
-use crate::batch::ChangeBatch;
+use crate::batch::{ChangeBatch, RowKind};
 use crate::error::Error;
 use crate::table::{Column, TableDefinition};
 
@@ -34,6 +34,8 @@ pub(crate) struct Decoded {
     pub(crate) n_rows: usize,
     /// The record that each row came from; `None` if row `i` is record `i`.
     pub(crate) origin: Option<Vec<u32>>,
+    /// What each row does; `None` if all are inserts.
+    pub(crate) kinds: Option<Vec<RowKind>>,
     /// Records that were skipped because they were bad.
     pub(crate) n_bad: usize,
 }
@@ -59,16 +61,28 @@ pub(crate) trait Encoder: Send {
     }
 }
 
-/// A decoder of `table`'s format for the physical `columns`, in this order.
+/// A decoder of `table`'s format for the physical `columns`, in this order, and behind them the format's own metadata.
 pub(crate) fn decoder(
     table: &TableDefinition,
     format: &str,
     columns: &[&Column],
+    metadata: &[&str],
 ) -> Result<Box<dyn Decoder>, Error> {
+    if let Some(key) = metadata.first().filter(|_| format != "debezium-json") {
+        return Err(Error::invalid(format!(
+            "format '{format}' of table {} has no metadata '{key}'",
+            table.path
+        )));
+    }
     match format {
         "json" => {
             let options = json::decode::JsonOptions::of(table)?;
             Ok(Box::new(json::decode::JsonDecoder::new(columns, options)?))
+        }
+        "debezium-json" => {
+            let options = json::debezium::DebeziumOptions::of(table)?;
+            let decoder = json::debezium::DebeziumDecoder::new(columns, metadata, options)?;
+            Ok(Box::new(decoder))
         }
         "raw" => Ok(Box::new(raw::RawDecoder::new(table, columns)?)),
         "csv" => Ok(Box::new(csv::CsvDecoder::new(table, columns)?)),
@@ -85,11 +99,11 @@ pub(crate) fn encoder(
     match format {
         "json" => Ok(Box::new(json::encode::JsonEncoder::new(
             schema,
-            json::encode::JsonEncoding::of(table)?,
+            json::encode::JsonEncoding::of(table, format)?,
         )?)),
         "debezium-json" => Ok(Box::new(json::encode::DebeziumEncoder::new(
             schema,
-            json::encode::JsonEncoding::of(table)?,
+            json::encode::JsonEncoding::of(table, format)?,
         )?)),
         "csv" => Ok(Box::new(csv::CsvEncoder::new(table, schema)?)),
         "raw" => Ok(Box::new(raw::RawEncoder::new(table, schema)?)),
@@ -99,7 +113,7 @@ pub(crate) fn encoder(
 
 fn unknown(table: &TableDefinition, format: &str) -> Error {
     Error::invalid(format!(
-        "table {} has format `{format}`; there are json, csv, raw and, for sinks, debezium-json",
+        "table {} has format `{format}`; there are json, debezium-json, csv and raw",
         table.path
     ))
 }

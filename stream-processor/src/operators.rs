@@ -20,5 +20,7 @@ pub(crate) mod session;
 pub(crate) mod temporal;
 mod text;
 pub(crate) mod ttl;
+pub(crate) mod unnest;
+pub(crate) mod values;
 pub(crate) mod window;
 pub(crate) mod window_join;

@@ -23,6 +23,8 @@ mod sink;
 mod source;
 mod subquery;
 pub(crate) mod typed;
+mod unnest;
+mod values;
 
 pub(crate) use aggregate::{AGGREGATES, is_aggregate};
 pub(crate) use lookup::Lookup;

@@ -9,6 +9,7 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use crate::batch::ChangeBatch;
 use crate::error::Error;
 use crate::formats::options;
 use crate::graph::SourceSpec;
@@ -301,7 +302,7 @@ impl Source for Datagen {
             split: 0,
             bytes: 0,
             records: n_rows as usize,
-            tables: vec![table],
+            tables: vec![ChangeBatch::inserts(table)],
         }))
     }
 

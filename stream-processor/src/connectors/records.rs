@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::take;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use crate::batch::ChangeBatch;
 use crate::error::Error;
-use crate::formats::{Decoder, Payloads, decoder};
+use crate::formats::{Decoder, Payloads, decoder, options};
 use crate::graph::SourceSpec;
 use crate::table::{Column, ColumnKind, TableDefinition};
 
 /// Reads the records of one table.
 pub(crate) struct RecordReader {
     value: Box<dyn Decoder>,
+    /// How many of its columns are no metadata.
+    n_values: usize,
     key: Option<Box<dyn Decoder>>,
     columns: Vec<Origin>,
     schema: SchemaRef,
@@ -27,6 +30,8 @@ enum Origin {
     Value(usize),
     Key(usize),
     Metadata(String),
+    /// Metadata of the values' format, which stands behind their columns.
+    Format(usize),
 }
 
 /// Which columns are in the key of a record.
@@ -48,6 +53,8 @@ impl RecordReader {
     ) -> Result<Self, Error> {
         let table: &TableDefinition = &spec.table;
         let mut value_columns: Vec<&Column> = Vec::new();
+        let mut metadata: Vec<&str> = Vec::new();
+        let is_kafka = options::get(table, "connector") == Some("kafka");
         let mut key_columns: Vec<&Column> = Vec::new();
         let mut columns = Vec::new();
         let mut fields = Vec::new();
@@ -55,7 +62,13 @@ impl RecordReader {
             let column = &table.columns[*index];
             let in_key = key.is_some_and(|key| key.fields.contains(&column.name));
             columns.push(match &column.kind {
-                ColumnKind::Metadata { key, .. } => Origin::Metadata(key.clone()),
+                ColumnKind::Metadata { key, .. } => match key.strip_prefix("value.") {
+                    Some(key) if is_kafka => {
+                        metadata.push(key);
+                        Origin::Format(metadata.len() - 1)
+                    }
+                    _ => Origin::Metadata(key.clone()),
+                },
                 ColumnKind::Physical if in_key => {
                     key_columns.push(column);
                     Origin::Key(key_columns.len() - 1)
@@ -82,10 +95,11 @@ impl RecordReader {
         }
         let key = key
             .filter(|_| !key_columns.is_empty())
-            .map(|key| decoder(table, key.format, &key_columns))
+            .map(|key| decoder(table, key.format, &key_columns, &[]))
             .transpose()?;
         Ok(RecordReader {
-            value: decoder(table, format, &value_columns)?,
+            value: decoder(table, format, &value_columns, &metadata)?,
+            n_values: value_columns.len(),
             key,
             columns,
             schema: Arc::new(Schema::new(fields)),
@@ -99,7 +113,7 @@ impl RecordReader {
         values: Payloads<'_>,
         keys: Option<Payloads<'_>>,
         metadata: impl Fn(&str) -> Result<ArrayRef, Error>,
-    ) -> Result<RecordBatch, Error> {
+    ) -> Result<ChangeBatch, Error> {
         let value = self.value.decode(values)?;
         self.n_bad += value.n_bad as u64;
         let key = match (&mut self.key, keys) {
@@ -120,6 +134,11 @@ impl RecordReader {
                     columns.push(value.columns[*index].clone());
                     continue;
                 }
+                Origin::Format(index) => {
+                    let column = &value.columns[self.n_values + index];
+                    columns.push(typed(column, field.data_type())?);
+                    continue;
+                }
                 Origin::Key(index) => match &key {
                     Some(key) => key.columns[*index].clone(),
                     None => return Err(Error::failed("records came without keys")),
@@ -127,24 +146,31 @@ impl RecordReader {
                 Origin::Metadata(name) => metadata(name)?,
             };
             let by_row = match &origin {
-                Some(origin) => take(&by_record, origin, None),
-                None => Ok(by_record),
+                Some(origin) => take(&by_record, origin, None).map_err(cannot_assemble)?,
+                None => by_record,
             };
-            let typed = by_row.and_then(|column| {
-                if column.data_type() == field.data_type() {
-                    Ok(column)
-                } else {
-                    arrow::compute::cast(&column, field.data_type())
-                }
-            });
-            columns.push(typed.map_err(cannot_assemble)?);
+            columns.push(typed(&by_row, field.data_type())?);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(value.n_rows));
-        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
-            .map_err(cannot_assemble)
+        let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+            .map_err(cannot_assemble)?;
+        Ok(match value.kinds {
+            Some(kinds) => ChangeBatch::changes(rows, kinds.into()),
+            None => ChangeBatch::inserts(rows),
+        })
     }
+}
+
+fn typed(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, Error> {
+    if column.data_type() == data_type {
+        return Ok(column.clone());
+    }
+    arrow::compute::cast(column, data_type).map_err(cannot_assemble)
 }
 
 fn cannot_assemble(error: arrow::error::ArrowError) -> Error {
     Error::caused("could not assemble the rows of a source", error)
 }
+
+#[cfg(test)]
+mod tests;

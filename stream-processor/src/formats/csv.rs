@@ -134,6 +134,7 @@ impl Decoder for CsvDecoder {
             columns: columns.collect::<Result<_, _>>()?,
             n_rows,
             origin: (n_rows != payloads.spans.len()).then_some(origin),
+            kinds: None,
             n_bad,
         })
     }

@@ -47,13 +47,19 @@ pub(crate) fn wrong(table: &TableDefinition, key: &str, value: &str) -> Error {
 }
 
 /// The options of the formats, all of which are honoured.
-const FORMATS: [&str; 15] = [
+const FORMATS: [&str; 21] = [
     "json.ignore-parse-errors",
     "json.fail-on-missing-field",
     "json.timestamp-format.standard",
     "json.map-null-key.mode",
     "json.encode.decimal-as-plain-number",
     "json.encode.ignore-null-fields",
+    "debezium-json.schema-include",
+    "debezium-json.ignore-parse-errors",
+    "debezium-json.timestamp-format.standard",
+    "debezium-json.map-null-key.mode",
+    "debezium-json.encode.decimal-as-plain-number",
+    "debezium-json.encode.ignore-null-fields",
     "csv.field-delimiter",
     "csv.quote-character",
     "csv.disable-quote-character",

@@ -98,6 +98,7 @@ impl Decoder for RawDecoder {
             columns: column.into_iter().collect(),
             n_rows,
             origin: None,
+            kinds: None,
             n_bad: 0,
         })
     }

@@ -3,20 +3,24 @@
 //! Left rows wait for the watermark, since an older version may still come. A left row behind the watermark is not lost:
 //! it waits for the next watermark and meets what is still remembered, as in Flink. What is remembered depends on when a
 //! key's versions were last looked through, so each key has one timer that is set and cleared as Flink's
-//! `TemporalRowTimeJoinOperator` does it.
+//! `TemporalRowTimeJoinOperator` does it. A left row that takes another back meets the same version as that one did,
+//! unless it came so late that the version is forgotten.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int8Array, Int64Array, RecordBatch, UInt32Array,
+};
+use arrow::compute::take;
+use arrow::datatypes::{Int8Type, Int64Type, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 use hashbrown::HashMap;
 
 use super::calc::evaluate;
 use super::dedup::millis;
 use super::keys::{
-    Encoder, batch_of, column, damaged, state_batch, take_watermark, watermark_table,
+    Encoder, batch_of, column, damaged, failed, state_batch, take_watermark, watermark_table,
 };
 use super::window::named;
 use crate::batch::{ChangeBatch, RowKind};
@@ -68,14 +72,21 @@ struct Version {
 struct Key {
     /// When the key is looked at next.
     timer: Option<i64>,
-    /// Left rows as they came, with their times.
-    waiting: Vec<(i64, Bytes)>,
+    /// Left rows as they came.
+    waiting: Vec<Waiting>,
     /// By the time they begin.
     versions: BTreeMap<i64, Version>,
 }
 
+/// A left row and what it does; its result does the same.
+struct Waiting {
+    time: i64,
+    kind: RowKind,
+    row: Bytes,
+}
+
 /// Left rows that have met their version, or nothing.
-type Met = Vec<(Bytes, Option<Arc<[u8]>>)>;
+type Met = Vec<(Waiting, Option<Arc<[u8]>>)>;
 
 struct Joiner {
     plan: TemporalJoin,
@@ -88,7 +99,8 @@ struct Joiner {
 }
 
 impl Joiner {
-    fn on_left(&mut self, rows: &RecordBatch) -> Result<(), Error> {
+    fn on_left(&mut self, batch: &ChangeBatch) -> Result<(), Error> {
+        let rows = &batch.rows;
         let times = millis(rows.column(self.plan.times[0]))?;
         let (keys, bytes) = (self.left[0].encode(rows)?, self.left[1].encode(rows)?);
         for (row, time) in times.values().iter().enumerate() {
@@ -99,7 +111,11 @@ impl Joiner {
             let encoded = keys.row(row);
             let key: &[u8] = if null { &[] } else { encoded };
             let state = self.keys.entry_ref(key).or_default();
-            state.waiting.push((*time, bytes.row(row).into()));
+            state.waiting.push(Waiting {
+                time: *time,
+                kind: batch.kind(row),
+                row: bytes.row(row).into(),
+            });
             set_timer(&mut self.timers, key, state, *time);
         }
         Ok(())
@@ -145,7 +161,7 @@ impl Joiner {
                 }
                 state.timer = None;
                 state.meet(watermark, &mut met);
-                if let Some(next) = state.waiting.iter().map(|(time, _)| *time).min() {
+                if let Some(next) = state.waiting.iter().map(|left| left.time).min() {
                     set_timer(&mut self.timers, &key, state, next);
                 }
                 if state.waiting.is_empty() && state.versions.is_empty() {
@@ -156,52 +172,74 @@ impl Joiner {
         met
     }
 
+    /// The rows in their order: a retraction and what comes in its place stay together.
     fn emit(&self, met: &Met, output: &mut dyn Output) -> Result<(), Error> {
-        let mut alone: Vec<&[u8]> = Vec::new();
-        let mut matched: Vec<(&[u8], &[u8])> = Vec::new();
-        for (row, version) in met {
-            match version {
-                Some(version) => matched.push((row, version)),
-                None => alone.push(row),
-            }
+        if met.is_empty() {
+            return Ok(());
         }
-        if !matched.is_empty() {
-            let mut columns = self.left[1].decode(matched.iter().map(|(row, _)| *row))?;
-            columns.extend(self.right[1].decode(matched.iter().map(|(_, version)| *version))?);
-            let rows = batch_of(&self.plan.output, columns)?;
-            let mut joined = ChangeBatch::inserts(rows);
-            if let Some(condition) = &self.plan.condition {
-                let mask = evaluate(condition, &joined.rows)?;
-                let mask = mask
-                    .as_boolean_opt()
-                    .ok_or_else(|| Error::failed("a join condition was no BOOLEAN"))?;
-                for (at, (row, _)) in matched.iter().enumerate() {
-                    if !(mask.is_valid(at) && mask.value(at)) {
-                        alone.push(row);
-                    }
-                }
-                let mask: BooleanArray = mask.iter().map(|keep| Some(keep == Some(true))).collect();
-                joined = super::calc::keep_rows(joined, &mask)?;
-            }
-            if joined.num_rows() > 0 {
-                output.emit(joined)?;
-            }
+        let columns = self.left[1].decode(met.iter().map(|(left, _)| &*left.row))?;
+        let versions = met.iter().filter_map(|(_, version)| version.as_deref());
+        let versions = self.right[1].decode(versions)?;
+        let mut n_versions = 0;
+        let mut places: Vec<Option<u32>> = Vec::with_capacity(met.len());
+        for (_, version) in met {
+            places.push(version.is_some().then_some(n_versions));
+            n_versions += u32::from(version.is_some());
         }
-        if self.plan.outer && !alone.is_empty() {
-            let mut columns = self.left[1].decode(alone.iter().copied())?;
-            let n_left = columns.len();
-            for field in self.plan.output.fields().iter().skip(n_left) {
-                columns.push(arrow::array::new_null_array(field.data_type(), alone.len()));
+        let widen = |places: &[Option<u32>]| {
+            let places = UInt32Array::from(places.to_vec());
+            // Most left rows meet a version, and then all of them do.
+            let right = match places.null_count() {
+                0 => Ok(versions.clone()),
+                _ => versions
+                    .iter()
+                    .map(|column| take(column, &places, None))
+                    .collect(),
+            };
+            let columns = columns
+                .iter()
+                .cloned()
+                .chain(right.map_err(failed)?)
+                .collect();
+            batch_of(&self.plan.output, columns)
+        };
+        let mut rows = widen(&places)?;
+        if let Some(condition) = &self.plan.condition {
+            let mask = evaluate(condition, &rows)?;
+            let mask = mask
+                .as_boolean_opt()
+                .ok_or_else(|| Error::failed("a join condition was no BOOLEAN"))?;
+            for (at, place) in places.iter_mut().enumerate() {
+                *place = place.filter(|_| mask.is_valid(at) && mask.value(at));
             }
-            output.emit(ChangeBatch::inserts(batch_of(&self.plan.output, columns)?))?;
+            rows = widen(&places)?;
         }
-        Ok(())
+        let kinds: Vec<RowKind> = met.iter().map(|(left, _)| left.kind).collect();
+        let mut joined = match kinds.iter().all(|kind| *kind == RowKind::Insert) {
+            true => ChangeBatch::inserts(rows),
+            false => ChangeBatch::changes(rows, kinds.into()),
+        };
+        if !self.plan.outer {
+            let met: BooleanArray = places.iter().map(|place| Some(place.is_some())).collect();
+            joined = super::calc::keep_rows(joined, &met)?;
+        }
+        match joined.num_rows() {
+            0 => Ok(()),
+            _ => output.emit(joined),
+        }
     }
 
     fn restore_left(&mut self, batch: &RecordBatch) -> Result<(), Error> {
         let schema = &self.plan.sides[0];
         let rows = batch_of(schema, named(batch, "value", schema.fields().len())?)?;
-        self.on_left(&rows)
+        let Some(kinds) = batch.column_by_name(KIND) else {
+            // Of a build in which all left rows were inserts.
+            return self.on_left(&ChangeBatch::inserts(rows));
+        };
+        let kinds = kinds.as_primitive_opt::<Int8Type>().ok_or_else(damaged)?;
+        let kinds = kinds.values().iter().map(|kind| kind_of(*kind));
+        let kinds = kinds.collect::<Result<Vec<_>, _>>()?;
+        self.on_left(&ChangeBatch::changes(rows, kinds.into()))
     }
 
     fn restore_right(&mut self, batch: &RecordBatch) -> Result<(), Error> {
@@ -232,12 +270,12 @@ impl Joiner {
 impl Key {
     /// Takes the left rows that need wait no longer, then forgets the versions before the one that is valid now.
     fn meet(&mut self, watermark: i64, met: &mut Met) {
-        for (time, row) in self.waiting.extract_if(.., |(time, _)| *time <= watermark) {
-            let version = self.versions.range(..=time).next_back();
+        for left in self.waiting.extract_if(.., |left| left.time <= watermark) {
+            let version = self.versions.range(..=left.time).next_back();
             let version = version
                 .filter(|(_, version)| version.live)
                 .map(|(_, version)| version.row.clone());
-            met.push((row, version));
+            met.push((left, version));
         }
         let valid = self.versions.range(..=watermark).next_back();
         if let Some((since, live)) = valid.map(|(since, version)| (*since, version.live)) {
@@ -265,7 +303,7 @@ impl Operator for Joiner {
         _: &mut dyn Output,
     ) -> Result<(), Error> {
         if port == 0 {
-            self.on_left(&batch.rows)
+            self.on_left(&batch)
         } else {
             self.on_right(&batch)
         }
@@ -280,15 +318,12 @@ impl Operator for Joiner {
 
     fn snapshot(&mut self, _: CheckpointId) -> Result<Vec<StateTable>, Error> {
         let mut tables = vec![watermark_table(self.watermark)?];
-        let left: Vec<&[u8]> = self
-            .keys
-            .values()
-            .flat_map(|key| &key.waiting)
-            .map(|(_, row)| &**row)
-            .collect();
+        let left: Vec<&Waiting> = self.keys.values().flat_map(|key| &key.waiting).collect();
         if !left.is_empty() {
-            let rows = self.left[1].decode(left)?;
-            tables.push(table("left", &self.plan.keys[0], rows, Vec::new())?);
+            let rows = self.left[1].decode(left.iter().map(|left| &*left.row))?;
+            let kinds: Int8Array = left.iter().map(|left| Some(left.kind as i8)).collect();
+            let more: Vec<(String, ArrayRef)> = vec![(KIND.to_owned(), Arc::new(kinds))];
+            tables.push(table("left", &self.plan.keys[0], rows, more)?);
         }
         let right: Vec<(Option<i64>, &Version)> = self
             .keys
@@ -328,7 +363,7 @@ impl Operator for Joiner {
 
     fn state_size(&self) -> usize {
         let of_key = |(key, state): (&Bytes, &Key)| {
-            let waiting: usize = state.waiting.iter().map(|(_, row)| row.len() + 24).sum();
+            let waiting: usize = state.waiting.iter().map(|left| left.row.len() + 32).sum();
             let versions: usize = state
                 .versions
                 .values()
@@ -342,7 +377,19 @@ impl Operator for Joiner {
 
 const RIGHT: &str = "right";
 const LIVE: &str = "live";
+const KIND: &str = "kind";
 const TIMER: &str = "timer";
+
+fn kind_of(saved: i8) -> Result<RowKind, Error> {
+    let kinds = [
+        RowKind::Insert,
+        RowKind::UpdateBefore,
+        RowKind::UpdateAfter,
+        RowKind::Delete,
+    ];
+    let found = kinds.into_iter().find(|kind| *kind as i8 == saved);
+    found.ok_or_else(damaged)
+}
 
 fn table(
     name: &str,

@@ -14,7 +14,7 @@ use columns::{Input, fix, reads};
 use super::rel::{Field, Op, Rel, schema};
 use super::sink::{late_columns, written};
 use super::typed::Typed;
-use super::{coerce, source};
+use super::{coerce, source, values};
 use crate::error::{Error, Position};
 use crate::functions::cast;
 use crate::graph::{
@@ -288,7 +288,14 @@ impl<'a> Builder<'a> {
             .collect();
         let output = schema(&fields);
         if let Op::Scan(table) = &step.op {
+            if step.changes != ChangelogMode::InsertOnly {
+                source::check_changes(table, self.settings)?;
+            }
             let spec = source::spec(table, columns, self.zone)?;
+            let parallelism = match values::is_numbers(table) {
+                true => 1,
+                false => self.parallelism,
+            };
             return Ok(self.node(
                 (
                     format!("Source: {}", table.path.shown()),
@@ -297,7 +304,7 @@ impl<'a> Builder<'a> {
                 NodeKind::Source(Arc::new(spec)),
                 Vec::new(),
                 output,
-                self.parallelism,
+                parallelism,
             ));
         }
         // Where each input's columns have gone.

@@ -107,6 +107,19 @@ pub(crate) fn common(left: &SqlType, right: &SqlType) -> Option<SqlType> {
     Some(SqlType { root, nullable })
 }
 
+/// The type of a column whose rows are of both types, as Calcite finds it: of two approximate numbers the first counts,
+/// and whole numbers become what they stand beside.
+pub(crate) fn least_restrictive(left: &SqlType, right: &SqlType) -> Option<SqlType> {
+    let is_approximate = |root: &TypeRoot| matches!(root, Float | Double);
+    let root = match (&left.root, &right.root) {
+        (a, b) if is_approximate(a) && (is_approximate(b) || is_integer(b)) => a,
+        (a, b) if is_integer(a) && is_approximate(b) => b,
+        _ => return common(left, right),
+    };
+    let nullable = left.nullable || right.nullable;
+    Some(SqlType::of(root.clone()).with_nullable(nullable))
+}
+
 /// The type that all of `types` share; literal NULLs do not count.
 pub(crate) fn common_of(exprs: &[&Typed], what: &str, at: Position) -> Result<SqlType, Error> {
     let mut found: Option<SqlType> = None;

@@ -12,10 +12,10 @@ use super::query::Env;
 use super::rel::{Field, Op, Rel, Role, WindowKind};
 use super::scope::Scope;
 use super::typed::TypedKind;
+use super::unnest::Unnesting;
 use crate::error::{Error, Position};
-use crate::graph::ChangelogMode;
 use crate::sql::Relation;
-use crate::sql::ast::{Expr, Hint, Ident, JoinKind, TableKind, TableRef, WindowCall};
+use crate::sql::ast::{Expr, Hint, Ident, JoinKind, SetExpr, TableKind, TableRef, WindowCall};
 use crate::table::{SqlType, TypeRoot};
 
 /// A step and the names its columns have.
@@ -37,8 +37,14 @@ impl Planner<'_> {
             }
             TableKind::Query(query) => (self.query(query, env)?, None),
             TableKind::Window(call) => (self.window(call, env)?, None),
-            TableKind::Unnest { .. } => {
-                return Err(Error::unsupported("UNNEST", table.position, ""));
+            TableKind::Unnest { expr, ordinality } => {
+                return self.unnest_alone(&Unnesting {
+                    expr,
+                    ordinality: *ordinality,
+                    table,
+                    kind: JoinKind::Inner,
+                    on: None,
+                });
             }
             TableKind::Join {
                 left,
@@ -62,7 +68,11 @@ impl Planner<'_> {
             .as_ref()
             .map(|alias| alias.value.clone())
             .or(name);
-        let rel = rename(rel, &table.columns)?;
+        let names = match &table.alias {
+            Some(alias) if is_one_column_of_values(table, &rel) => std::slice::from_ref(alias),
+            _ => &table.columns,
+        };
+        let rel = rename(rel, names)?;
         let columns = rel
             .fields
             .iter()
@@ -286,6 +296,16 @@ impl Planner<'_> {
                 .collect();
             return self.temporal(left, (rel, Scope::of(columns)), kind, on, as_of, at);
         }
+        if let TableKind::Unnest { expr, ordinality } = &right.kind {
+            let unnesting = Unnesting {
+                expr,
+                ordinality: *ordinality,
+                table: right,
+                kind,
+                on,
+            };
+            return self.unnest(left, &unnesting);
+        }
         let right = self.from(right, env)?;
         self.regular(&left, &right, kind, on, ttl)
     }
@@ -386,14 +406,8 @@ impl Planner<'_> {
             right_time,
             condition,
         };
-        let changes = ChangelogMode::InsertOnly;
-        if !left.0.is_append() {
-            return Err(Error::unsupported(
-                "a temporal join of an updating left side",
-                at,
-                "",
-            ));
-        }
+        // What a left row does, its result does.
+        let changes = left.0.changes;
         let rel = assemble(
             [left_rel, right_rel],
             [n_left, versions.fields.len()],
@@ -404,6 +418,15 @@ impl Planner<'_> {
         );
         Ok((rel, scope))
     }
+}
+
+/// Whether the alias of the table is also that of its column: `(VALUES 1, 2) AS a`.
+fn is_one_column_of_values(table: &TableRef, rel: &Rel) -> bool {
+    let is_values = match &table.kind {
+        TableKind::Query(query) => matches!(query.body, SetExpr::Values(..)),
+        _ => false,
+    };
+    is_values && table.columns.is_empty() && rel.fields.len() == 1
 }
 
 fn rename(rel: Arc<Rel>, names: &[Ident]) -> Result<Arc<Rel>, Error> {

@@ -91,7 +91,7 @@ impl Planner<'_> {
         match body {
             SetExpr::Select(select) => self.select(select, env),
             SetExpr::Nested(query) => self.query(query, env),
-            SetExpr::Values(_, position) => Err(Error::unsupported("VALUES", *position, "")),
+            SetExpr::Values(rows, position) => self.values(rows, *position),
             SetExpr::Set {
                 operator,
                 all,
@@ -113,18 +113,14 @@ impl Planner<'_> {
     }
 
     fn select(&self, select: &Select, env: &Env) -> Result<Arc<Rel>, Error> {
-        let Some(from) = &select.from else {
-            return Err(Error::unsupported(
-                "SELECT without FROM",
-                select.position,
-                "",
-            ));
+        let (mut rel, mut scope) = match &select.from {
+            None => super::values::no_table(),
+            Some(from) => {
+                let state_ttl = super::hints::state_ttl(&select.hints, from)?;
+                let env = env.clone();
+                self.from(from, &Env { state_ttl, ..env })?
+            }
         };
-        let env = &Env {
-            state_ttl: super::hints::state_ttl(&select.hints, from)?,
-            ..env.clone()
-        };
-        let (mut rel, mut scope) = self.from(from, env)?;
         if let Some(filter) = &select.filter {
             (rel, scope) = self.filtered((rel, scope), filter, env)?;
         }
@@ -140,6 +136,7 @@ impl Planner<'_> {
         for item in &select.items {
             match item {
                 SelectItem::Expr(expr, alias) => {
+                    super::values::refuse_null(expr)?;
                     let typed = match (&numbered, row_number(expr)) {
                         (Some(column), Some(_)) => {
                             Typed::column(*column, rel.fields[*column].ty.clone())
@@ -151,7 +148,7 @@ impl Planner<'_> {
                         .map_or_else(|| derived(expr, items.len()), |alias| alias.value.clone());
                     items.push((name, typed));
                 }
-                _ => items.extend(stars(item, &scope, numbered)?),
+                _ => items.extend(stars(item, &scope)?),
             }
         }
         let projected = Rel::calc(rel, None, items);
@@ -375,16 +372,12 @@ fn derived(expr: &Expr, position: usize) -> String {
     }
 }
 
-fn stars(
-    item: &SelectItem,
-    scope: &Scope,
-    hidden: Option<usize>,
-) -> Result<Vec<(String, Typed)>, Error> {
-    let wanted = match item {
-        SelectItem::QualifiedStar(table) => Some(table),
-        _ => None,
+fn stars(item: &SelectItem, scope: &Scope) -> Result<Vec<(String, Typed)>, Error> {
+    let (wanted, at) = match item {
+        SelectItem::QualifiedStar(table) => (Some(table), table.position),
+        SelectItem::Star(at) => (None, *at),
+        SelectItem::Expr(expr, _) => (None, expr.position),
     };
-    let _ = hidden;
     let items: Vec<(String, Typed)> = scope
         .columns
         .iter()
@@ -396,8 +389,9 @@ fn stars(
     match wanted {
         Some(table) if items.is_empty() => Err(Error::validation(
             format!("unknown table `{}`", table.value),
-            table.position,
+            at,
         )),
+        None if items.is_empty() => Err(Error::validation("SELECT * needs a FROM", at)),
         _ => Ok(items),
     }
 }
@@ -429,7 +423,7 @@ fn union([left, right]: [&Arc<Rel>; 2], zone: Tz, at: Position) -> Result<Arc<Re
     }
     let mut fields = Vec::new();
     for (left, right) in left.fields.iter().zip(&right.fields) {
-        let ty = coerce::common(&left.ty, &right.ty).ok_or_else(|| {
+        let ty = coerce::least_restrictive(&left.ty, &right.ty).ok_or_else(|| {
             Error::validation(
                 format!(
                     "UNION of {} and {} for column `{}`",

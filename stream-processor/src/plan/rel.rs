@@ -6,6 +6,7 @@ use arrow::datatypes::{Field as ArrowField, Schema, SchemaRef};
 
 use crate::graph::ChangelogMode;
 use crate::operators::aggregate::AggregateCall;
+use crate::operators::unnest::Collection;
 use crate::plan::typed::Typed;
 use crate::sql::ast::JoinKind;
 use crate::table::{SqlType, TableDefinition};
@@ -175,6 +176,17 @@ pub(crate) enum Op {
         condition: Option<Typed>,
     },
     Union,
+    /// The rows of the input, each with the elements of a collection in it.
+    Unnest {
+        column: usize,
+        collection: Collection,
+        ordinality: bool,
+        outer: bool,
+        /// Of an outer one, over the columns of both sides.
+        condition: Option<Typed>,
+    },
+    /// Turns row numbers into these rows.
+    Values(Vec<Vec<Typed>>),
 }
 
 /// A column that a session window adds.

@@ -13,6 +13,7 @@ use super::typed::{Typed, TypedKind};
 use crate::error::Error;
 use crate::graph::{ChangelogMode, ComputedColumn, SourceSpec, Watermark};
 use crate::operators::calc::{Widening, extraction};
+use crate::sql::Settings;
 use crate::sql::ast::Expr;
 use crate::sql::parser::parse_expression;
 use crate::table::{ColumnKind, TableDefinition, TypeRoot};
@@ -138,6 +139,25 @@ pub(crate) fn scan(table: Arc<TableDefinition>) -> Arc<Rel> {
         fields,
         changes,
     })
+}
+
+/// Refuses to read the changes of `table` where Flink would, or would read them otherwise.
+pub(super) fn check_changes(table: &TableDefinition, settings: &Settings) -> Result<(), Error> {
+    if settings.job_config()?.batch {
+        return Err(Error::invalid(format!(
+            "Querying a table in batch mode is currently only possible for INSERT-only table sources. But the source for table {} produces other changelog messages than INSERT.",
+            table.path
+        )));
+    }
+    let key = "table.exec.source.cdc-events-duplicate";
+    let duplicates = settings.all().get(key);
+    if duplicates.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        return Err(Error::invalid(format!(
+            "'{key}' is not supported, and table {} has changes",
+            table.path
+        )));
+    }
+    Ok(())
 }
 
 fn is_proctime(text: &str) -> bool {

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
@@ -40,7 +39,7 @@ pub(crate) struct SplitRows {
     /// Which split; splits count from 0 and may become more.
     pub(crate) split: usize,
     /// For each table that shares the source, its `read` columns.
-    pub(crate) tables: Vec<RecordBatch>,
+    pub(crate) tables: Vec<ChangeBatch>,
     /// Bytes as they came in.
     pub(crate) bytes: usize,
     /// Records as they came in, good or bad.

@@ -278,7 +278,7 @@ impl Head {
     fn take(
         &mut self,
         chain: &mut Chain,
-        table: RecordBatch,
+        table: ChangeBatch,
         split: usize,
         splits: &[SplitTime],
         now: i64,
@@ -287,7 +287,8 @@ impl Head {
         if table.num_rows() == 0 {
             return Ok(());
         }
-        let rows = self.compute(table, now)?;
+        let kinds = table.kinds;
+        let rows = self.compute(table.rows, now)?;
         let times = match &self.spec.watermark {
             Some(watermark) => Some(watermarks(watermark, &rows)?),
             None => None,
@@ -296,8 +297,12 @@ impl Head {
             .project(&self.spec.output)
             .and_then(|rows| RecordBatch::try_new(self.output.clone(), rows.columns().to_vec()))
             .map_err(|error| Error::caused("could not project the rows of a source", error))?;
+        let projected = ChangeBatch {
+            rows: projected,
+            kinds,
+        };
         let Some(times) = times else {
-            return chain.emit(self.node, &ChangeBatch::inserts(projected));
+            return chain.emit(self.node, &projected);
         };
         if interval.is_zero() {
             return self.emit_by_row(chain, &projected, &times, split, splits);
@@ -306,14 +311,14 @@ impl Head {
             let state = &mut self.watermarks[split];
             *state = (*state).max(EventTime(highest));
         }
-        chain.emit(self.node, &ChangeBatch::inserts(projected))
+        chain.emit(self.node, &projected)
     }
 
     /// A watermark right after each row that raises it; the row itself is judged by the one before.
     fn emit_by_row(
         &mut self,
         chain: &mut Chain,
-        rows: &RecordBatch,
+        rows: &ChangeBatch,
         times: &TimestampMillisecondArray,
         split: usize,
         splits: &[SplitTime],
@@ -327,14 +332,12 @@ impl Head {
             let combined = self.combined(splits).unwrap_or(EventTime::MIN);
             if combined > self.emitted {
                 self.emitted = combined;
-                let before = rows.slice(start, row + 1 - start);
-                chain.emit(self.node, &ChangeBatch::inserts(before))?;
+                chain.emit(self.node, &rows.slice(start, row + 1 - start))?;
                 chain.emit_watermark(self.node, combined)?;
                 start = row + 1;
             }
         }
-        let rest = rows.slice(start, rows.num_rows() - start);
-        chain.emit(self.node, &ChangeBatch::inserts(rest))
+        chain.emit(self.node, &rows.slice(start, rows.num_rows() - start))
     }
 
     fn compute(&self, table: RecordBatch, now: i64) -> Result<RecordBatch, Error> {

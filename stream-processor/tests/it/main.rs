@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod changes;
 mod clickstream;
+mod collections;
 mod functions;
 mod gateway;
 mod golden;

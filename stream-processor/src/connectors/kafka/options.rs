@@ -49,7 +49,7 @@ pub(crate) struct KafkaOptions {
 /// Flink's default of `scan.topic-partition-discovery.interval`.
 const DISCOVERY: Duration = Duration::from_secs(300);
 
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 22] = [
     "connector",
     "topic",
     "format",
@@ -60,6 +60,9 @@ const KNOWN: [&str; 19] = [
     "value.json.ignore-parse-errors",
     "value.json.fail-on-missing-field",
     "value.json.timestamp-format.standard",
+    "value.debezium-json.schema-include",
+    "value.debezium-json.ignore-parse-errors",
+    "value.debezium-json.timestamp-format.standard",
     "properties.",
     "scan.startup.mode",
     "scan.startup.specific-offsets",

@@ -4,6 +4,8 @@
 //! and first compares with that name; a hit costs a `memcmp`. Values are read straight into typed columns; only a
 //! value of another kind takes the tolerant way of [`super::convert`]. A record that is not JSON is taken back.
 
+use std::fmt;
+
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use hashbrown::HashMap;
@@ -94,7 +96,7 @@ impl JsonOptions {
         Ok(JsonOptions {
             ignore_errors,
             fail_on_missing,
-            timestamps: timestamp_standard(table)?,
+            timestamps: timestamp_standard(table, "json")?,
             decimals: table.columns.iter().any(|column| {
                 column.kind == ColumnKind::Physical && has_decimal(&column.data_type)
             }),
@@ -120,15 +122,17 @@ fn option(table: &TableDefinition, name: &str) -> Result<bool, Error> {
     Ok(options::flag(table, &format!("json.{name}"), false)? || under_value)
 }
 
-/// `json.timestamp-format.standard`
-pub(crate) fn timestamp_standard(table: &TableDefinition) -> Result<TimestampStandard, Error> {
-    let key = "json.timestamp-format.standard";
-    let value = options::get(table, key)
-        .or_else(|| options::get(table, "value.json.timestamp-format.standard"));
+/// `json.timestamp-format.standard`, or that of another format.
+pub(crate) fn timestamp_standard(
+    table: &TableDefinition,
+    format: &str,
+) -> Result<TimestampStandard, Error> {
+    let key = format!("{format}.timestamp-format.standard");
+    let value = options::get(table, &key).or_else(|| options::get(table, &format!("value.{key}")));
     match value {
         None | Some("SQL") => Ok(TimestampStandard::Sql),
         Some("ISO-8601") => Ok(TimestampStandard::Iso8601),
-        Some(other) => Err(options::wrong(table, key, other)),
+        Some(other) => Err(options::wrong(table, &key, other)),
     }
 }
 
@@ -137,13 +141,8 @@ pub(crate) fn timestamp_standard(table: &TableDefinition) -> Result<TimestampSta
 impl JsonDecoder {
     /// A decoder for these columns.
     pub(crate) fn new(columns: &[&table::Column], options: JsonOptions) -> Result<Self, Error> {
-        let types: Vec<(&str, DataType)> = columns
-            .iter()
-            .map(|column| (column.name.as_str(), column.data_type.arrow()))
-            .collect();
-        let named = types.iter().map(|(name, of)| (*name, of));
         Ok(JsonDecoder {
-            members: Members::new(named)?,
+            members: Members::of_columns(columns)?,
             options,
         })
     }
@@ -220,24 +219,44 @@ impl Decoder for JsonDecoder {
             columns: self.members.finish()?,
             n_rows,
             origin: (!one_to_one).then_some(origin),
+            kinds: None,
             n_bad,
         })
     }
 }
 
-fn bad_record(text: &[u8], failure: Failure) -> Error {
-    let shown = String::from_utf8_lossy(&text[..text.len().min(200)]).into_owned();
-    let why = match failure {
-        Failure::Malformed(at) => format!("it is not JSON at byte {at}"),
-        Failure::Value => "a value does not fit its column".to_owned(),
-        Failure::Missing => "a field is missing".to_owned(),
-    };
+fn bad_record(text: &[u8], why: Failure) -> Error {
+    let shown = String::from_utf8_lossy(&text[..text.len().min(200)]);
     Error::failed(format!("Failed to deserialize JSON '{shown}': {why}"))
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Malformed(at) => write!(formatter, "it is not JSON at byte {at}"),
+            Failure::Value => formatter.write_str("a value does not fit its column"),
+            Failure::Missing => formatter.write_str("a field is missing"),
+        }
+    }
 }
 
 // === impl Members ===
 
 impl Members {
+    /// The columns of a table.
+    pub(crate) fn of_columns(columns: &[&table::Column]) -> Result<Members, Error> {
+        let types: Vec<(&str, DataType)> = columns
+            .iter()
+            .map(|column| (column.name.as_str(), column.data_type.arrow()))
+            .collect();
+        Members::new(types.iter().map(|(name, of)| (*name, of)))
+    }
+
+    /// How many rows have been read.
+    pub(crate) fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
     /// Columns by name.
     pub(crate) fn new<'a>(
         columns: impl Iterator<Item = (&'a str, &'a DataType)>,

@@ -41,16 +41,23 @@ pub(crate) struct DebeziumEncoder {
 // === impl JsonEncoding ===
 
 impl JsonEncoding {
-    /// From the table's options.
-    pub(crate) fn of(table: &TableDefinition) -> Result<Self, Error> {
-        let mode = "json.map-null-key.mode";
-        if let Some(value) = options::get(table, mode).filter(|value| *value != "FAIL") {
-            return Err(options::wrong(table, mode, value));
+    /// From the table's options of `format`, which is `json` or `debezium-json`.
+    pub(crate) fn of(table: &TableDefinition, format: &str) -> Result<Self, Error> {
+        let key = |name: &str| format!("{format}.{name}");
+        let mode = key("map-null-key.mode");
+        if let Some(value) = options::get(table, &mode).filter(|value| *value != "FAIL") {
+            return Err(options::wrong(table, &mode, value));
+        }
+        if options::flag(table, "debezium-json.schema-include", false)? {
+            return Err(Error::invalid(format!(
+                "table {}: Debezium JSON serialization doesn't support 'debezium-json.schema-include' option been set to true.",
+                table.path
+            )));
         }
         Ok(JsonEncoding {
-            timestamps: timestamp_standard(table)?,
-            plain_decimals: options::flag(table, "json.encode.decimal-as-plain-number", false)?,
-            skip_nulls: options::flag(table, "json.encode.ignore-null-fields", false)?,
+            timestamps: timestamp_standard(table, format)?,
+            plain_decimals: options::flag(table, &key("encode.decimal-as-plain-number"), false)?,
+            skip_nulls: options::flag(table, &key("encode.ignore-null-fields"), false)?,
         })
     }
 }

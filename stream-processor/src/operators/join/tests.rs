@@ -120,6 +120,17 @@ fn a_row_is_joined_until_its_side_forgets_it() {
 }
 
 #[test]
+fn left_rows_lose_their_nulls_also_when_no_left_row_will_come() {
+    let mut seen = Seen::default();
+    let mut join = join(true, [None, None]);
+    join.on_batch(0, row(0, "a", "l1"), &mut seen).unwrap();
+    join.on_end_of_input(0, &mut seen).unwrap();
+    join.on_batch(1, row(1, "a", "r1"), &mut seen).unwrap();
+    join.on_batch(1, row(1, "a", "r2"), &mut seen).unwrap();
+    assert_eq!(seen.0, ["+I l1 -", "-D l1 -", "+I l1 r1", "+I l1 r2"]);
+}
+
+#[test]
 fn an_ended_side_with_a_time_to_live_goes_too_and_one_without_stays() {
     for (ttl, expected) in [(Some(1000), vec![]), (None, vec!["+I l1 r1"])] {
         let mut seen = Seen::default();

@@ -82,7 +82,12 @@ impl Output for Seen {
             } else {
                 versions.value(row)
             };
-            self.joined.push(format!("{}={version}", names.value(row)));
+            let kind = match batch.kind(row) {
+                RowKind::Insert => "",
+                other => other.short(),
+            };
+            self.joined
+                .push(format!("{kind}{}={version}", names.value(row)));
         }
         Ok(())
     }
@@ -183,5 +188,31 @@ fn a_restored_join_waits_remembers_and_forgets_as_before() {
         assert_eq!(passed(join, 75), ["waits=v2"]);
         left(join, &mut Seen::default(), &[("a", 45, "later")]);
         assert_eq!(passed(join, 80), ["later=none"]);
+    }
+}
+
+#[test]
+fn results_do_what_their_left_rows_do_in_their_order_also_after_a_restore() {
+    let changes = [
+        ("a", 20, "x"),
+        ("a", 20, "x"),
+        ("a", 5, "y"),
+        ("a", 20, "z"),
+    ];
+    let kinds = [
+        RowKind::Insert,
+        RowKind::UpdateBefore,
+        RowKind::UpdateAfter,
+        RowKind::Delete,
+    ];
+    let mut first = join();
+    right(&mut *first, RowKind::Insert, &[("a", 10, "v1")]);
+    let batch = ChangeBatch::changes(rows(&plan().sides[0], &changes), kinds.into());
+    first.on_batch(0, batch, &mut Seen::default()).unwrap();
+    let mut second = restored(&mut *first);
+    for join in [&mut *first, &mut *second] {
+        let mut seen = Seen::default();
+        join.on_watermark(EventTime(100), &mut seen).unwrap();
+        assert_eq!(seen.joined, ["x=v1", "-Ux=v1", "+Uy=none", "-Dz=v1"]);
     }
 }

@@ -106,7 +106,14 @@ pub(super) fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
                 _ => {}
             }
         }
-        Op::Scan(_) | Op::Calc { .. } | Op::RowNumber { .. } => {}
+        Op::Unnest { condition, .. } => {
+            if let Some(condition) = condition {
+                condition.mark_columns(&mut |column| {
+                    needed.insert(column);
+                });
+            }
+        }
+        Op::Scan(_) | Op::Calc { .. } | Op::RowNumber { .. } | Op::Values(_) => {}
     }
 }
 
@@ -149,6 +156,13 @@ pub(super) fn reads(
             }
         }
         Op::Dedup { .. } | Op::Union => all.extend(asked),
+        Op::Unnest { column, .. } => {
+            all.extend(asked.iter().filter(|column| **column < width));
+            all.insert(*column);
+        }
+        Op::Values(_) => {
+            all.insert(0);
+        }
         Op::Join { .. }
         | Op::WindowJoin { .. }
         | Op::IntervalJoin { .. }

@@ -18,6 +18,8 @@ use crate::operators::interval_join::IntervalJoin;
 use crate::operators::join::{Alone, Join};
 use crate::operators::session::SessionAggregate;
 use crate::operators::temporal::TemporalJoin;
+use crate::operators::unnest::{Part, Unnest};
+use crate::operators::values::Values;
 use crate::operators::window::local::{self, LocalWindowAggregate};
 use crate::operators::window::{Assign, Phase, WindowAggregate, is_window_column};
 use crate::operators::window_join::WindowJoin;
@@ -38,6 +40,8 @@ impl Builder<'_> {
             | Op::RowNumber { .. }
             | Op::Calc { .. }
             | Op::Window { .. }
+            | Op::Unnest { .. }
+            | Op::Values(_)
             | Op::Union => Route::Stay,
             Op::WindowAggregate { keys, .. } => {
                 let is_window = |key: &usize| is_window_column(&inputs[0].fields[*key].name);
@@ -287,7 +291,57 @@ impl Builder<'_> {
                 ("TemporalJoin".to_owned(), Arc::new(join))
             }
             Op::Union => ("Union".to_owned(), Arc::new(Union { output })),
+            Op::Unnest { .. } => self.unnest(step, columns, first, output)?,
+            Op::Values(rows) => {
+                let compile = |row: &Vec<Typed>| {
+                    let row = columns.iter().map(|column| &row[*column]);
+                    row.map(|value| value.compile(&schemas[0])).collect()
+                };
+                let rows = rows.iter().map(compile).collect::<Result<_, _>>()?;
+                ("Values".to_owned(), Arc::new(Values { rows, output }))
+            }
         })
+    }
+
+    fn unnest(
+        &self,
+        step: &Step,
+        columns: &[usize],
+        input: &Input<'_>,
+        output: SchemaRef,
+    ) -> Result<(String, Arc<dyn OperatorFactory>), Error> {
+        let Op::Unnest {
+            column,
+            collection,
+            ordinality,
+            outer,
+            condition,
+        } = &step.op
+        else {
+            return Err(Error::failed("a step that is no UNNEST"));
+        };
+        let (own, last) = (input.fields.len(), step.fields.len() - 1);
+        let part = |column: &usize| match *column {
+            column if column < own => Part::Left(input.at(column)),
+            column if *ordinality && column == last => Part::Ordinal,
+            column => Part::Element(column - own),
+        };
+        let place = |column: usize| columns.binary_search(&column).unwrap_or(column);
+        let condition = condition
+            .as_ref()
+            .map(|condition| condition.remap(&place).compile(&output))
+            .transpose()?;
+        let unnest = Unnest {
+            column: input.at(*column),
+            collection: *collection,
+            ordinality: *ordinality,
+            outer: *outer,
+            parts: columns.iter().map(part).collect(),
+            condition,
+            output,
+        };
+        let name = format!("Unnest({})", step.fields[*column].name);
+        Ok((name, Arc::new(unnest)))
     }
 
     fn window_aggregate(
@@ -381,7 +435,7 @@ impl Builder<'_> {
             Op::Scan(table) => {
                 table.is_bounded() && self.settings.job_config()?.source_idle_timeout.is_none()
             }
-            Op::Calc { .. } | Op::Window { .. } | Op::Union => before
+            Op::Calc { .. } | Op::Window { .. } | Op::Unnest { .. } | Op::Union => before
                 .iter()
                 .map(|input| self.is_silent_at_once(*input, steps))
                 .collect::<Result<Vec<_>, _>>()?

@@ -48,7 +48,7 @@ impl Source for Scripted {
         let table = RecordBatch::try_new(schema(), vec![Arc::new(times)]).unwrap();
         Ok(Polled::Rows(SplitRows {
             split,
-            tables: vec![table],
+            tables: vec![ChangeBatch::inserts(table)],
             bytes: 0,
             records,
         }))
