@@ -18,5 +18,6 @@ pub(crate) mod saved;
 pub(crate) mod session;
 pub(crate) mod temporal;
 mod text;
+pub(crate) mod top_n;
 pub(crate) mod ttl;
 pub(crate) mod window;

@@ -12,12 +12,14 @@ mod expr;
 mod from;
 mod group;
 mod hints;
+mod limit;
 mod literal;
 mod lookup;
 mod query;
 pub(crate) mod rel;
 mod sink;
 mod source;
+mod top_n;
 pub(crate) mod typed;
 
 pub(crate) use aggregate::{AGGREGATES, is_aggregate};

@@ -3,6 +3,7 @@
 mod columns;
 mod json;
 mod operator;
+mod rank;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -137,12 +138,12 @@ impl<'a> Builder<'a> {
     }
 
     fn intern(&mut self, rel: &Arc<Rel>) -> Result<usize, Error> {
-        if let Op::RowNumber { .. } = rel.op {
-            return Err(Error::Unsupported {
-                construct: "ROW_NUMBER without a condition `= 1` around it".to_owned(),
-                position: Position { line: 1, column: 1 },
-                hint: String::new(),
-            });
+        if let Op::RowNumber { at, .. } = rel.op {
+            return Err(Error::unsupported(
+                "ROW_NUMBER without a condition like `<= 10` around it",
+                at,
+                "",
+            ));
         }
         let inputs = rel
             .inputs
@@ -178,6 +179,7 @@ impl<'a> Builder<'a> {
                 Op::WindowAggregate { .. }
                     | Op::SessionAggregate { .. }
                     | Op::TemporalJoin { .. }
+                    | Op::WindowRank { .. }
                     | Op::Dedup {
                         order: Some(_),
                         keep_last: false,
@@ -318,6 +320,8 @@ impl<'a> Builder<'a> {
                 step.op,
                 Op::Window { .. }
                     | Op::Dedup { .. }
+                    | Op::Rank { .. }
+                    | Op::WindowRank { .. }
                     | Op::Union
                     | Op::Join { .. }
                     | Op::TemporalJoin { .. }

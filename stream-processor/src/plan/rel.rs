@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field as ArrowField, Schema, SchemaRef};
 
+use crate::error::Position;
 use crate::graph::ChangelogMode;
 use crate::operators::aggregate::AggregateCall;
+use crate::operators::top_n::{RankRange, SortColumn};
 use crate::plan::typed::Typed;
 use crate::sql::ast::JoinKind;
 use crate::table::{SqlType, TableDefinition};
@@ -128,10 +130,28 @@ pub(crate) enum Op {
         keys: Vec<usize>,
         calls: Vec<AggregateCall>,
     },
-    /// Appends a row number; only the pattern `= 1` over a time attribute can be run.
+    /// Appends a row number; becomes one of the three below when a condition says which numbers are asked for.
     RowNumber {
         partition: Vec<usize>,
-        order: Option<(usize, bool)>,
+        order: Vec<SortColumn>,
+        at: Position,
+    },
+    /// Appends a row number and keeps those of `range`.
+    Rank {
+        partition: Vec<usize>,
+        order: Vec<SortColumn>,
+        range: RankRange,
+        /// Whether nothing is taken back from the input.
+        appends: bool,
+    },
+    /// The same in the windows that end at column `end`, once they are over.
+    WindowRank {
+        partition: Vec<usize>,
+        order: Vec<SortColumn>,
+        range: RankRange,
+        end: usize,
+        /// Whether of equal rows the later one is the better.
+        later_first: bool,
     },
     /// One row a key.
     Dedup {

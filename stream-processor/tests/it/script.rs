@@ -111,3 +111,87 @@ async fn an_option_that_is_not_known_is_refused() {
     let error = telemetry::chain(&error).to_string();
     assert!(error.contains("sink.rolling-policy.file-size"), "{error}");
 }
+
+/// What a query of clicks leaves in the changelog sink `best`: its values by the names of their columns.
+async fn best(
+    clicks: &[(i64, &str)],
+    columns: &str,
+    query: &str,
+    parallelism: usize,
+) -> Vec<String> {
+    let root = testkit::temp_dir();
+    let (input, output) = (root.path().join("in"), root.path().join("out"));
+    std::fs::create_dir(&input).unwrap();
+    let line = |(second, (account, amount)): (usize, &(i64, &str))| {
+        format!(
+            "{{\"account\":{account},\"amount\":{amount},\"ts\":\"2026-01-01 00:00:{second:02}\"}}\n"
+        )
+    };
+    let lines: String = clicks.iter().enumerate().map(line).collect();
+    std::fs::write(input.join("clicks.json"), lines).unwrap();
+    let script = script(
+        &input,
+        &root.path().join("none"),
+        &format!(
+            "SET 'parallelism.default' = '{parallelism}';
+             CREATE TABLE best ({columns}) WITH ('connector' = 'filesystem', 'path' = 'file://{}', 'format' = 'debezium-json');
+             INSERT INTO best {query};",
+            output.display()
+        ),
+    );
+    run_script(Config::default(), &script).await.unwrap();
+    let left = crate::golden::materialised(&crate::golden::written(&output));
+    let values = |row: serde_json::Value| {
+        let values = row.as_object().unwrap().values().map(ToString::to_string);
+        values.collect::<Vec<_>>().join(" ")
+    };
+    let mut left: Vec<String> = left.into_iter().map(values).collect();
+    left.sort();
+    left
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_best_of_updating_rows_are_those_of_the_last_sums() {
+    let clicks = [
+        (1, "5"),
+        (2, "9"),
+        (3, "7"),
+        (1, "5"),
+        (2, "-8"),
+        (4, "null"),
+        (5, "7"),
+    ];
+    let sums = "SELECT account, SUM(amount) AS s FROM clicks GROUP BY account";
+    for (query, expected) in [
+        (
+            "SELECT rn, account, s FROM (SELECT *, ROW_NUMBER() OVER (ORDER BY s DESC, account) AS rn FROM sums) WHERE rn <= 3",
+            vec!["1 1 10", "3 2 7", "5 3 7"],
+        ),
+        // What an outer query asks further is asked of the best.
+        (
+            "SELECT rn, account, s FROM (SELECT * FROM (SELECT *, ROW_NUMBER() OVER (ORDER BY s DESC NULLS FIRST, account DESC) AS rn
+               FROM sums) WHERE s IS NOT NULL) WHERE rn BETWEEN 1 AND 3 AND account <> 5",
+            vec!["1 2 10"],
+        ),
+        (
+            "SELECT rn, account, s FROM (SELECT account, s, ROW_NUMBER() OVER (PARTITION BY s > 5 ORDER BY account) AS rn FROM sums)
+               WHERE rn = 2",
+            vec!["3 2 7"],
+        ),
+        (
+            "SELECT CAST(0 AS BIGINT), account, s FROM sums ORDER BY -s, account LIMIT 2 OFFSET 2",
+            vec!["3 0 7", "5 0 7"],
+        ),
+        (
+            "SELECT COUNT(*), CAST(0 AS BIGINT), 0 FROM (SELECT account FROM clicks LIMIT 3)",
+            vec!["0 3 0"],
+        ),
+    ] {
+        for parallelism in [1, 3] {
+            let query = format!("WITH sums AS ({sums}) {query}");
+            let columns = "rn BIGINT, account BIGINT, s INT";
+            let found = best(&clicks, columns, &query, parallelism).await;
+            assert_eq!(found, expected, "{query} with {parallelism}");
+        }
+    }
+}

@@ -62,6 +62,18 @@ pub(super) fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
         Op::Dedup { keys, order, .. } => {
             needed.extend(keys.iter().chain(order));
         }
+        Op::Rank {
+            partition, order, ..
+        }
+        | Op::WindowRank {
+            partition, order, ..
+        } => {
+            needed.extend(partition);
+            needed.extend(order.iter().map(|item| item.column));
+            if let Op::WindowRank { end, .. } = &step.op {
+                needed.insert(*end);
+            }
+        }
         Op::Join {
             left_keys,
             right_keys,
@@ -134,6 +146,10 @@ pub(super) fn reads(
             }
         }
         Op::Dedup { .. } | Op::Union => all.extend(asked),
+        // All but the number.
+        Op::Rank { .. } | Op::WindowRank { .. } => {
+            all.extend(asked.iter().filter(|column| **column < width));
+        }
         Op::Join { .. } | Op::TemporalJoin { .. } => {
             if port == 0 {
                 all.extend(asked.iter().filter(|column| **column < first));

@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 use datafusion_physical_expr::PhysicalExpr;
 
 use super::columns::{Input, named, names};
+use super::rank::without_window;
 use super::{Builder, Route, Step};
 use crate::error::Error;
 use crate::graph::{ChangelogMode, Edge, NodeId, NodeKind, OperatorFactory, Partitioning};
@@ -45,6 +46,10 @@ impl Builder<'_> {
             Op::SessionAggregate { keys, .. }
             | Op::GroupAggregate { keys, .. }
             | Op::Dedup { keys, .. } => Route::Keys(vec![at(0, keys)]),
+            Op::Rank { partition, .. } => Route::Keys(vec![at(0, partition)]),
+            Op::WindowRank { partition, .. } => {
+                Route::Keys(vec![at(0, &without_window(partition, inputs[0].fields))])
+            }
             Op::Join { .. } if self.parallelism > 1 && has_small_side(step, steps) => {
                 Route::SideToAll
             }
@@ -172,6 +177,7 @@ impl Builder<'_> {
                     Arc::new(dedup),
                 )
             }
+            Op::Rank { .. } | Op::WindowRank { .. } => self.rank(step, columns, first, output)?,
             Op::Join {
                 kind,
                 left_keys,
