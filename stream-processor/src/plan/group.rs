@@ -49,6 +49,10 @@ pub(super) fn grouped(
     {
         return session(rel, *gap, *time, partition, items, n_groups, calls, at);
     }
+    if items.is_empty() {
+        // COUNT(*) alone: something must carry the number of rows.
+        items.push(("$row".to_owned(), Typed::boolean(true)));
+    }
     let input = Rel::calc(rel.clone(), None, items);
     let mut fields: Vec<Field> = input.fields[..n_groups].to_vec();
     let has = |role: fn(Role) -> bool| fields.iter().position(|field| role(field.role));
