@@ -195,6 +195,17 @@ impl Groups {
     }
 }
 
+/// Each group once, in the order of its last row: so Top-N puts those with equal results, as in Flink, where each row
+/// updates its group.
+fn in_order(groups: &[u32]) -> Vec<u32> {
+    let mut last: Vec<(u32, u32)> = groups.iter().copied().zip(0..).collect();
+    last.sort_unstable();
+    last.reverse();
+    last.dedup_by_key(|(group, _)| *group);
+    last.sort_unstable_by_key(|(_, row)| *row);
+    last.into_iter().map(|(group, _)| group).collect()
+}
+
 /// Keeps the items at which `kept` is true.
 fn retain<T>(items: &mut Vec<T>, kept: &[bool]) {
     let mut kept = kept.iter();
@@ -221,9 +232,7 @@ impl Operator for Groups {
         output: &mut dyn Output,
     ) -> Result<(), Error> {
         let mut groups = self.groups_of(&batch.rows)?;
-        let mut touched = groups.clone();
-        touched.sort_unstable();
-        touched.dedup();
+        let touched = in_order(&groups);
         let before: Vec<bool> = touched
             .iter()
             .map(|group| self.counts[*group as usize] > 0)

@@ -31,6 +31,8 @@ pub(crate) struct TopN {
     pub(crate) range: RankRange,
     /// Nothing is taken back.
     pub(crate) appends: bool,
+    /// Whether an update that is no better than the row before it takes its place among equals.
+    pub(crate) in_place: bool,
     /// Whether the row number is asked for.
     pub(crate) numbered: bool,
     /// How long a partition is kept without a row, in milliseconds.
@@ -142,6 +144,24 @@ impl Partitions {
             return;
         };
         self.touch(key, touched).rows.remove(&place);
+    }
+
+    /// Puts a row in the place of an equal one; whether it was there.
+    fn replace(
+        &mut self,
+        key: &[u8],
+        place: &[u8],
+        [old, new]: [&[u8]; 2],
+        touched: &mut Touched,
+    ) -> bool {
+        let ttl = self.ttl;
+        let known = self.held.get(key);
+        let known = known.filter(|partition| ttl.is_alive(partition.written));
+        let Some(place) = known.and_then(|partition| find(&partition.rows, place, old)) else {
+            return false;
+        };
+        self.touch(key, touched).rows.insert(place, new.into());
+        true
     }
 
     /// What has become of the rows that were asked for.
@@ -264,8 +284,23 @@ impl Operator for Partitions {
         }
         let rows = self.rows.encode(&batch.rows)?;
         let mut touched = Touched::default();
+        let mut replaced = None;
         for at in entering {
+            if replaced == Some(at) {
+                continue;
+            }
             let (key, place, row) = (keys.row(at), places.row(at).data(), rows.row(at));
+            let next = at + 1;
+            if self.plan.in_place
+                && batch.kind(at) == RowKind::UpdateBefore
+                && next < batch.num_rows()
+                && batch.kind(next) == RowKind::UpdateAfter
+                && (key, place) == (keys.row(next), places.row(next).data())
+                && self.replace(key, place, [row, rows.row(next)], &mut touched)
+            {
+                replaced = Some(next);
+                continue;
+            }
             if !batch.kind(at).is_addition() {
                 self.remove(key, place, row, &mut touched);
             } else if self.can_enter(key, place) {

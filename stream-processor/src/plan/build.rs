@@ -12,7 +12,7 @@ use chrono_tz::Tz;
 
 use columns::{Input, fix, reads};
 
-use super::rel::{Field, Op, Rel, schema};
+use super::rel::{Field, Op, Rel, WindowKind, schema};
 use super::sink::{late_columns, written};
 use super::typed::Typed;
 use super::{coerce, source};
@@ -143,6 +143,17 @@ impl<'a> Builder<'a> {
                 "ROW_NUMBER without a condition like `<= 10` around it",
                 at,
                 "",
+            ));
+        }
+        if let Op::Window {
+            kind: WindowKind::Session { .. },
+            ..
+        } = rel.op
+        {
+            return Err(Error::unsupported(
+                "SESSION that is filtered first, or not aggregated",
+                Position { line: 1, column: 1 },
+                "; filter what goes into it",
             ));
         }
         let inputs = rel

@@ -6,7 +6,7 @@ use super::Planner;
 use super::expr::{Scope, whole};
 use super::query::Env;
 use super::rel::{Op, Rel};
-use super::top_n::{sort_column, with_number};
+use super::top_n::{is_monotonic, sort_column, with_number};
 use super::typed::Typed;
 use crate::error::Error;
 use crate::graph::ChangelogMode;
@@ -49,6 +49,7 @@ impl Planner<'_> {
             ChangelogMode::Retract
         };
         let op = Op::Rank {
+            in_place: is_monotonic(&input, &[], &order),
             partition: Vec::new(),
             order,
             range: RankRange {

@@ -9,12 +9,13 @@ use super::condition::split_condition;
 use super::expr::{Analyzer, Grouping, Scope};
 use super::group::grouped;
 use super::rel::{Field, Op, Rel, Role};
-use super::top_n::{ranked, row_number};
+use super::top_n::{Numbering, ranked, row_number};
 use super::typed::{Typed, TypedKind};
 use super::{Lookup, Planner, coerce};
 use crate::error::{Error, Position};
 use crate::graph::ChangelogMode;
 use crate::sql::ast::{Expr, ExprKind, JoinKind, Query, Select, SelectItem, SetExpr, SetOperator};
+use crate::table::{SqlType, TypeRoot};
 
 /// What names mean where a query stands.
 #[derive(Clone)]
@@ -202,15 +203,30 @@ impl Planner<'_> {
             let name = alias
                 .as_ref()
                 .map_or_else(|| derived(expr, items.len()), |alias| alias.value.clone());
-            items.push((name, analyzer.expr(expr)?));
+            let typed = match row_number(expr) {
+                // Its column is known when the rows are grouped.
+                Some(_) => Typed::column(0, SqlType::required(TypeRoot::BigInt)),
+                None => analyzer.expr(expr)?,
+            };
+            items.push((name, typed));
         }
-        let having = select
+        let numbering = Numbering::of(select, &analyzer)?;
+        let mut having = select
             .having
             .as_ref()
             .map(|having| analyzer.boolean(having))
             .transpose()?;
-        let grouped = grouped(rel, &grouping, &names, select.position)?;
-        let result = Rel::calc(grouped, having, items);
+        let mut below = grouped(rel, &grouping, &names, select.position)?;
+        if let Some(numbering) = numbering {
+            below = numbering.above(below, having.take())?;
+            let number = below.fields.len() - 1;
+            for (item, (_, typed)) in select.items.iter().zip(&mut items) {
+                if matches!(item, SelectItem::Expr(expr, _) if row_number(expr).is_some()) {
+                    *typed = Typed::column(number, typed.ty.clone());
+                }
+            }
+        }
+        let result = Rel::calc(below, having, items);
         Ok(if select.distinct {
             distinct(result)
         } else {

@@ -143,6 +143,8 @@ pub(crate) enum Op {
         range: RankRange,
         /// Whether nothing is taken back from the input.
         appends: bool,
+        /// Whether an update that is no better than the row before it takes its place among equals.
+        in_place: bool,
     },
     /// The same in the windows that end at column `end`, once they are over.
     WindowRank {

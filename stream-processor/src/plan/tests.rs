@@ -365,6 +365,11 @@ async fn row_numbers_and_limits_that_are_not_offered_are_named_with_their_place(
             "Top-N over SESSION windows that are not aggregated is not supported at line 3, column 27",
         ),
         (
+            "SELECT id, COUNT(*) FROM (SELECT * FROM TABLE(SESSION(TABLE t PARTITION BY id, DESCRIPTOR(ts), INTERVAL '1' MINUTE)))
+             WHERE n > 1 GROUP BY id, window_start, window_end",
+            "SESSION that is filtered first, or not aggregated is not supported",
+        ),
+        (
             "SELECT id FROM t LIMIT n",
             "unknown column `n`",
         ),
@@ -547,5 +552,34 @@ async fn a_limit_sorts_by_columns_that_the_result_lacks() {
         let mut names = graph.nodes.iter().map(|node| node.name.as_str());
         let rank = names.find(|name| name.contains("Rank("));
         assert_eq!(rank, Some(expected), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn groups_that_only_become_better_keep_their_place_among_equals() {
+    for (items, order, from, expected) in [
+        ("id, MAX(n) AS m, COUNT(*) AS c", "m DESC, id", "t", true),
+        ("id, MIN(n) AS m, SUM(n) AS c", "m", "t", true),
+        ("id, MIN(n) AS m, SUM(n) AS c", "m DESC", "t", false),
+        ("id, MAX(n) AS m, SUM(n) AS c", "c DESC", "t", false),
+        ("MAX(n) AS m, SUM(n) AS c", "m DESC", "t", false),
+        (
+            "id, MAX(n) AS m, COUNT(*) AS c",
+            "m DESC",
+            "(SELECT id, SUM(n) AS n FROM t GROUP BY id)",
+            false,
+        ),
+    ] {
+        let groups = format!("SELECT {items} FROM {from} GROUP BY id");
+        let top = format!("SELECT *, ROW_NUMBER() OVER (ORDER BY {order}) AS r FROM ({groups})");
+        let script = format!("{SOURCE} SELECT c, r FROM ({top}) WHERE r < 4");
+        let graph = last_job(&script).await.unwrap();
+        let mut nodes = graph.nodes.iter();
+        let rank = nodes.find(|node| node.name.starts_with("Rank(")).unwrap();
+        let rank = format!("{:?}", rank.kind);
+        assert!(
+            rank.contains(&format!("in_place: {expected}")),
+            "{items}, {order}: {rank}"
+        );
     }
 }

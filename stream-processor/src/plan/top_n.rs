@@ -7,11 +7,12 @@ use datafusion_expr_common::operator::Operator;
 
 use super::Planner;
 use super::condition::conjuncts;
-use super::expr::{Scope, whole};
+use super::expr::{Analyzer, Scope, whole};
 use super::rel::{Field, Op, Rel, Role, WindowKind};
 use super::typed::{Typed, TypedKind};
 use crate::error::{Error, Position};
 use crate::graph::ChangelogMode;
+use crate::operators::aggregate::Function;
 use crate::operators::top_n::{RankRange, SortColumn};
 use crate::sql::ast::{Expr, ExprKind, Order, Over, Select, SelectItem};
 use crate::table::{SqlType, TypeRoot};
@@ -24,6 +25,54 @@ pub(super) fn row_number(expr: &Expr) -> Option<&Over> {
     }
 }
 
+/// A ROW_NUMBER among the items of a SELECT.
+pub(super) struct Numbering<'s> {
+    partition: Vec<Typed>,
+    order: Vec<(&'s Order, Typed)>,
+    at: Position,
+}
+
+impl<'s> Numbering<'s> {
+    /// That of `select`, if it has one.
+    pub(super) fn of(select: &'s Select, analyzer: &Analyzer<'_>) -> Result<Option<Self>, Error> {
+        let Some((over, at)) = numbering(select)? else {
+            return Ok(None);
+        };
+        let partition = over.partition.iter().map(|expr| analyzer.expr(expr));
+        let order = over.order.iter();
+        let order = order.map(|item| Ok((item, analyzer.expr(&item.expr)?)));
+        Ok(Some(Numbering {
+            partition: partition.collect::<Result<_, _>>()?,
+            order: order.collect::<Result<_, Error>>()?,
+            at,
+        }))
+    }
+
+    /// `rel` under `filter`, with the number as its last column.
+    pub(super) fn above(self, rel: Arc<Rel>, filter: Option<Typed>) -> Result<Arc<Rel>, Error> {
+        let mut items = rel.all();
+        let partition = self.partition.into_iter();
+        let partition = partition.map(|typed| place(typed, "partition", &mut items));
+        let partition = partition.collect();
+        let mut order = Vec::new();
+        for (item, typed) in self.order {
+            order.push(sort_column(item, typed, &mut items)?);
+        }
+        let input = if items.len() > rel.fields.len() || filter.is_some() {
+            Rel::calc(rel, filter, items)
+        } else {
+            rel
+        };
+        let op = Op::RowNumber {
+            partition,
+            order,
+            at: self.at,
+        };
+        let changes = input.changes;
+        Ok(with_number(op, input, changes))
+    }
+}
+
 impl Planner<'_> {
     /// Puts a row number below the projection if an item asks for one; gives its column.
     pub(super) fn row_numbers(
@@ -32,39 +81,15 @@ impl Planner<'_> {
         rel: &mut Arc<Rel>,
         scope: &mut Scope,
     ) -> Result<Option<usize>, Error> {
-        let Some((over, at)) = numbering(select)? else {
+        let Some(numbering) = Numbering::of(select, &self.analyzer(scope, None))? else {
             return Ok(None);
         };
-        let mut items = rel.all();
-        let width = items.len();
-        let analyzer = self.analyzer(scope, None);
-        let mut partition = Vec::new();
-        for expr in &over.partition {
-            let typed = analyzer.expr(expr)?;
-            partition.push(place(typed, "partition", &mut items));
-        }
-        let mut order = Vec::new();
-        for item in &over.order {
-            order.push(sort_column(item, analyzer.expr(&item.expr)?, &mut items)?);
-        }
-        let input = if items.len() > width {
-            Rel::calc(rel.clone(), None, items)
-        } else {
-            rel.clone()
-        };
-        let op = Op::RowNumber {
-            partition,
-            order,
-            at,
-        };
-        let changes = input.changes;
-        let numbered = with_number(op, input, changes);
-        for field in numbered.fields.iter().skip(width) {
+        let width = rel.fields.len();
+        *rel = numbering.above(rel.clone(), None)?;
+        for field in &rel.fields[width..] {
             scope.columns.push((Some("$".to_owned()), field.clone()));
         }
-        let number = numbered.fields.len() - 1;
-        *rel = numbered;
-        Ok(Some(number))
+        Ok(Some(rel.fields.len() - 1))
     }
 }
 
@@ -325,12 +350,53 @@ fn best(numbered: &Rel, range: RankRange) -> Result<Arc<Rel>, Error> {
         return Ok(deduplicated(input, partition, item));
     }
     let op = Op::Rank {
+        in_place: is_monotonic(input, &partition, &order),
         partition,
         order,
         range,
         appends: input.is_append(),
     };
     Ok(with_number(op, input.clone(), ChangelogMode::Retract))
+}
+
+/// Whether each row is the newest result of a group, and can only become better in `order`. Flink chooses its
+/// `UpdateFastStrategy` then, by which a row keeps its place among equals when it is updated and is no better.
+pub(super) fn is_monotonic(input: &Rel, partition: &[usize], order: &[SortColumn]) -> bool {
+    let (mut below, mut columns) = (input, (0..input.fields.len()).map(Some).collect::<Vec<_>>());
+    while let Op::Calc {
+        filter: None,
+        exprs,
+    } = &below.op
+    {
+        let from = |column: usize| match exprs[column].kind {
+            TypedKind::Column(from) => Some(from),
+            _ => None,
+        };
+        columns = columns
+            .into_iter()
+            .map(|column| column.and_then(from))
+            .collect();
+        below = &below.inputs[0];
+    }
+    let Op::GroupAggregate { keys, calls } = &below.op else {
+        return false;
+    };
+    let is_key = |column: Option<usize>| column.is_some_and(|column| column < keys.len());
+    let improves = |item: &SortColumn| {
+        let call =
+            columns[item.column].and_then(|column| calls.get(column.checked_sub(keys.len())?));
+        call.is_some_and(|call| match call.function {
+            _ if call.retracts => false,
+            Function::Count | Function::Max => item.descending,
+            Function::Min => !item.descending,
+            _ => false,
+        })
+    };
+    (0..keys.len()).all(|key| columns.contains(&Some(key)))
+        && partition.iter().all(|column| is_key(columns[*column]))
+        && order
+            .iter()
+            .all(|item| is_key(columns[item.column]) || improves(item))
 }
 
 /// One row a key, the first or the last by a time attribute.

@@ -195,3 +195,14 @@ async fn the_best_of_updating_rows_are_those_of_the_last_sums() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_equal_counts_that_which_was_reached_first_is_the_better() {
+    let clicks = [1, 2, 3, 2, 1, 4, 4].map(|account| (account, "1"));
+    let query = "SELECT account, rn, c FROM (
+           SELECT account, CAST(COUNT(*) AS INT) AS c, ROW_NUMBER() OVER (ORDER BY COUNT(*) DESC) AS rn
+             FROM clicks GROUP BY account HAVING COUNT(*) > 1)
+         WHERE rn <= 2";
+    let columns = "account BIGINT, rn BIGINT, c INT";
+    assert_eq!(best(&clicks, columns, query, 1).await, ["1 2 2", "2 2 1"]);
+}

@@ -36,6 +36,7 @@ fn plan(order: SortColumn, range: RankRange, appends: bool, numbered: bool) -> T
         order: vec![order],
         range,
         appends,
+        in_place: false,
         numbered,
         ttl: None,
         output: Arc::new(Schema::new(output)),
@@ -331,6 +332,36 @@ fn a_retraction_of_an_unknown_row_is_dropped() {
     ];
     best.on_batch(0, batch(&unknown), &mut seen).unwrap();
     assert_eq!(shown(seen.changes), ["+I 5 0 1"]);
+}
+
+#[test]
+fn an_update_that_is_no_better_keeps_its_place_or_goes_behind_its_equals() {
+    for (in_place, expected) in [
+        (
+            true,
+            ["+I 5 0 1", "+I 5 1 2", "-U 5 0 1", "+U 5 9 1"].as_slice(),
+        ),
+        (
+            false,
+            &[
+                "+I 5 0 1", "+I 5 1 2", "-U 5 0 1", "-U 5 1 2", "+U 5 1 1", "+U 5 9 2",
+            ],
+        ),
+    ] {
+        let mut seen = Seen::default();
+        let mut plan = best_two(true);
+        (plan.appends, plan.in_place) = (false, in_place);
+        let mut best = plan.create(whole()).unwrap();
+        best.on_batch(0, inserts(&[(5, 0), (5, 1)]), &mut seen)
+            .unwrap();
+        let row = |v| (Some("k".to_owned()), Some(5), v);
+        let update = [
+            (RowKind::UpdateBefore, row(0)),
+            (RowKind::UpdateAfter, row(9)),
+        ];
+        best.on_batch(0, batch(&update), &mut seen).unwrap();
+        assert_eq!(shown(seen.changes), expected);
+    }
 }
 
 #[test]

@@ -37,6 +37,7 @@ impl Builder<'_> {
                 order,
                 range,
                 appends,
+                in_place,
             } => {
                 let rank = TopN {
                     input: input.schema(),
@@ -44,6 +45,7 @@ impl Builder<'_> {
                     order: sorted(order),
                     range: *range,
                     appends: *appends,
+                    in_place: *in_place,
                     numbered,
                     ttl: self.ttl,
                     output,
