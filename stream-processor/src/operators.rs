@@ -17,6 +17,7 @@ pub(crate) mod rows;
 pub(crate) mod saved;
 pub(crate) mod session;
 pub(crate) mod temporal;
+pub(crate) mod temporal_sort;
 mod text;
 pub(crate) mod top_n;
 pub(crate) mod ttl;

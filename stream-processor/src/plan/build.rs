@@ -191,6 +191,7 @@ impl<'a> Builder<'a> {
                     | Op::SessionAggregate { .. }
                     | Op::TemporalJoin { .. }
                     | Op::WindowRank { .. }
+                    | Op::TemporalSort { .. }
                     | Op::Dedup {
                         order: Some(_),
                         keep_last: false,
@@ -333,6 +334,7 @@ impl<'a> Builder<'a> {
                     | Op::Dedup { .. }
                     | Op::Rank { .. }
                     | Op::WindowRank { .. }
+                    | Op::TemporalSort { .. }
                     | Op::Union
                     | Op::Join { .. }
                     | Op::TemporalJoin { .. }

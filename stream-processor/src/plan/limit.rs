@@ -1,33 +1,27 @@
-//! LIMIT of a whole query, with or without ORDER BY: Top-N without partitions.
+//! ORDER BY and LIMIT of a whole query: Top-N without partitions, or rows in the order of their time.
 
 use std::sync::Arc;
 
 use super::Planner;
 use super::expr::{Scope, whole};
 use super::query::Env;
-use super::rel::{Op, Rel};
+use super::rel::{Op, Rel, Role};
 use super::top_n::{is_monotonic, sort_column, with_number};
 use super::typed::Typed;
 use crate::error::Error;
 use crate::graph::ChangelogMode;
 use crate::operators::top_n::{RankRange, SortColumn};
-use crate::sql::ast::{Expr, ExprKind, Literal, Query, Select, SelectItem, SetExpr};
+use crate::sql::ast::{Expr, ExprKind, Literal, Order, Query, Select, SelectItem, SetExpr};
 
 impl Planner<'_> {
     /// The body of `query` with its ORDER BY and LIMIT.
     pub(super) fn limited(&self, query: &Query, env: &Env) -> Result<Arc<Rel>, Error> {
         let body = self.set(&query.body, env)?;
         let Some(limit) = &query.limit else {
-            if let Some(order) = query.order.first() {
-                return Err(Error::unsupported(
-                    "ORDER BY of a whole query",
-                    order.expr.position,
-                    "; add a LIMIT, or sort when you read the result",
-                ));
-            }
-            return match &query.offset {
-                None => Ok(body),
-                Some(offset) => Err(Error::unsupported(
+            return match (&query.offset, query.order.first()) {
+                (None, None) => Ok(body),
+                (None, Some(first)) => self.sorted(query, first, body, env),
+                (Some(offset), _) => Err(Error::unsupported(
                     "OFFSET without LIMIT",
                     offset.position,
                     "",
@@ -62,6 +56,39 @@ impl Planner<'_> {
         let mut items = ranked.all();
         items.truncate(n_columns);
         Ok(Rel::calc(ranked, None, items))
+    }
+
+    /// ORDER BY without an end: by event time, as in Flink.
+    fn sorted(
+        &self,
+        query: &Query,
+        first: &Order,
+        body: Arc<Rel>,
+        env: &Env,
+    ) -> Result<Arc<Rel>, Error> {
+        let n_columns = body.fields.len();
+        let (input, mut order) = self.ordered(query, body, env)?;
+        let time = order.remove(0);
+        let is_time = input.fields[time.column].role == Role::Rowtime;
+        if !is_time || time.descending || !input.is_append() {
+            return Err(Error::unsupported(
+                "ORDER BY of a whole query",
+                first.expr.position,
+                "; first the event time of inserts, ascending, or with a LIMIT",
+            ));
+        }
+        let sorted = Arc::new(Rel {
+            op: Op::TemporalSort {
+                time: time.column,
+                order,
+            },
+            fields: input.fields.clone(),
+            changes: ChangelogMode::InsertOnly,
+            inputs: vec![input],
+        });
+        let mut items = sorted.all();
+        items.truncate(n_columns);
+        Ok(Rel::calc(sorted, None, items))
     }
 
     fn count(&self, expr: &Expr) -> Result<usize, Error> {

@@ -155,6 +155,11 @@ pub(crate) enum Op {
         /// Whether of equal rows the later one is the better.
         later_first: bool,
     },
+    /// Orders inserts by event time, then by `order`.
+    TemporalSort {
+        time: usize,
+        order: Vec<SortColumn>,
+    },
     /// One row a key.
     Dedup {
         keys: Vec<usize>,

@@ -206,3 +206,36 @@ async fn of_equal_counts_that_which_was_reached_first_is_the_better() {
     let columns = "account BIGINT, rn BIGINT, c INT";
     assert_eq!(best(&clicks, columns, query, 1).await, ["1 2 2", "2 2 1"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_sorted_by_their_time_across_instances() {
+    let root = testkit::temp_dir();
+    let (input, output) = (root.path().join("in"), root.path().join("out"));
+    std::fs::create_dir(&input).unwrap();
+    for file in 0..3 {
+        let line = |row: i64| {
+            // None is behind the watermark.
+            let second = (row * 7 + file) % 5;
+            format!(
+                "{{\"account\":{row},\"amount\":{file},\"ts\":\"2026-01-01 00:00:{second:02}\"}}\n"
+            )
+        };
+        let lines: String = (0..20).map(line).collect();
+        std::fs::write(input.join(format!("{file}.json")), lines).unwrap();
+    }
+    let script = script(
+        &input,
+        &output,
+        "SET 'parallelism.default' = '2';
+         INSERT INTO totals SELECT CAST(ts AS TIMESTAMP(3)), account, CAST(amount AS BIGINT) FROM clicks ORDER BY ts, amount;",
+    );
+    run_script(Config::default(), &script).await.unwrap();
+    let lines = crate::golden::written(&output);
+    let mut sorted = lines.clone();
+    sorted.sort_by_key(|line| {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        (row["w"].to_string(), row["total"].as_i64())
+    });
+    assert_eq!(lines.len(), 60);
+    assert_eq!(lines, sorted);
+}

@@ -62,6 +62,10 @@ pub(super) fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
         Op::Dedup { keys, order, .. } => {
             needed.extend(keys.iter().chain(order));
         }
+        Op::TemporalSort { time, order } => {
+            needed.insert(*time);
+            needed.extend(order.iter().map(|item| item.column));
+        }
         Op::Rank {
             partition, order, ..
         }
@@ -145,7 +149,7 @@ pub(super) fn reads(
                 all.insert(*time);
             }
         }
-        Op::Dedup { .. } | Op::Union => all.extend(asked),
+        Op::Dedup { .. } | Op::TemporalSort { .. } | Op::Union => all.extend(asked),
         // All but the number.
         Op::Rank { .. } | Op::WindowRank { .. } => {
             all.extend(asked.iter().filter(|column| **column < width));

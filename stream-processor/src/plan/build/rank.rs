@@ -1,4 +1,4 @@
-//! The factories of Top-N.
+//! The factories of Top-N and of sorting by time.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use super::columns::{Input, names};
 use super::{Builder, Step};
 use crate::error::Error;
 use crate::graph::OperatorFactory;
+use crate::operators::temporal_sort::TemporalSort;
 use crate::operators::top_n::{SortColumn, TopN};
 use crate::operators::window::top_n::WindowTopN;
 use crate::plan::rel::{Field, Op, Role};
@@ -22,13 +23,6 @@ impl Builder<'_> {
         output: SchemaRef,
     ) -> Result<(String, Arc<dyn OperatorFactory>), Error> {
         let at = |columns: &[usize]| columns.iter().map(|column| input.at(*column)).collect();
-        let sorted = |order: &[SortColumn]| {
-            let moved = order.iter().map(|item| SortColumn {
-                column: input.at(item.column),
-                ..*item
-            });
-            moved.collect()
-        };
         let numbered = columns.contains(&(step.fields.len() - 1));
         let shown = names(step, columns);
         match &step.op {
@@ -42,7 +36,7 @@ impl Builder<'_> {
                 let rank = TopN {
                     input: input.schema(),
                     partition: at(partition),
-                    order: sorted(order),
+                    order: moved(order, input),
                     range: *range,
                     appends: *appends,
                     in_place: *in_place,
@@ -68,7 +62,7 @@ impl Builder<'_> {
                         Role::WindowEnd(true) => Some(self.zone),
                         _ => None,
                     },
-                    order: sorted(order),
+                    order: moved(order, input),
                     range: *range,
                     later_first: *later_first,
                     numbered,
@@ -79,6 +73,33 @@ impl Builder<'_> {
             _ => Err(Error::failed("a step that is no rank")),
         }
     }
+}
+
+/// The name and the factory of a sort by the column of event time, then by `order`.
+pub(super) fn temporal_sort(
+    step: &Step,
+    columns: &[usize],
+    (time, order): (usize, &[SortColumn]),
+    input: &Input<'_>,
+    output: SchemaRef,
+) -> (String, Arc<dyn OperatorFactory>) {
+    let sort = TemporalSort {
+        input: input.schema(),
+        time: input.at(time),
+        order: moved(order, input),
+        output,
+    };
+    let shown = names(step, columns);
+    (format!("TemporalSort({shown})"), Arc::new(sort))
+}
+
+/// ORDER BY over the columns where they are now.
+fn moved(order: &[SortColumn], input: &Input<'_>) -> Vec<SortColumn> {
+    let moved = order.iter().map(|item| SortColumn {
+        column: input.at(item.column),
+        ..*item
+    });
+    moved.collect()
 }
 
 /// The columns by which rows are exchanged: not those of the window, whose rows belong together anyway.
