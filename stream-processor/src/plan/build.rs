@@ -151,9 +151,9 @@ impl<'a> Builder<'a> {
         } = rel.op
         {
             return Err(Error::unsupported(
-                "SESSION that is filtered first, or not aggregated",
+                "SESSION windows that are not aggregated",
                 Position { line: 1, column: 1 },
-                "; filter what goes into it",
+                "",
             ));
         }
         let inputs = rel

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use super::condition::split_condition;
 use super::expr::{Analyzer, Grouping, Scope};
 use super::group::grouped;
-use super::rel::{Field, Op, Rel, Role};
+use super::rel::{Field, Op, Rel, Role, WindowKind};
 use super::top_n::{Numbering, ranked, row_number};
 use super::typed::{Typed, TypedKind};
 use super::{Lookup, Planner, coerce};
@@ -111,6 +111,7 @@ impl Planner<'_> {
             ..env.clone()
         };
         let (mut rel, mut scope) = self.from(from, env)?;
+        check_session(&rel, select, from.position)?;
         if let Some(filter) = &select.filter {
             let typed = self.analyzer(&scope, None).boolean(filter)?;
             rel = apply_filter(rel, typed)?;
@@ -128,10 +129,7 @@ impl Planner<'_> {
                 "",
             ));
         }
-        let aggregates = !select.group.is_empty()
-            || select.having.is_some()
-            || select.items.iter().any(has_aggregate);
-        if aggregates {
+        if aggregates(select) {
             return self.aggregate(select, &rel, &scope);
         }
         let numbered = self.row_numbers(select, &mut rel, &mut scope)?;
@@ -233,6 +231,27 @@ impl Planner<'_> {
             result
         })
     }
+}
+
+fn aggregates(select: &Select) -> bool {
+    !select.group.is_empty() || select.having.is_some() || select.items.iter().any(has_aggregate)
+}
+
+/// Sessions are known when they are over: only an aggregation can tell their windows.
+fn check_session(rel: &Rel, select: &Select, at: Position) -> Result<(), Error> {
+    let is_session = matches!(
+        rel.op,
+        Op::Window {
+            kind: WindowKind::Session { .. },
+            ..
+        }
+    );
+    let what = match (is_session, &select.filter) {
+        (true, Some(_)) => "WHERE over SESSION windows",
+        (true, None) if !aggregates(select) => "SESSION windows that are not aggregated",
+        _ => return Ok(()),
+    };
+    Err(Error::unsupported(what, at, ""))
 }
 
 fn has_aggregate(item: &SelectItem) -> bool {

@@ -362,12 +362,12 @@ async fn row_numbers_and_limits_that_are_not_offered_are_named_with_their_place(
         (
             "SELECT id FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY n) AS r
                FROM TABLE(SESSION(TABLE t PARTITION BY id, DESCRIPTOR(ts), INTERVAL '1' MINUTE))) WHERE r = 1",
-            "Top-N over SESSION windows that are not aggregated is not supported at line 3, column 27",
+            "SESSION windows that are not aggregated is not supported at line 4, column 21",
         ),
         (
-            "SELECT id, COUNT(*) FROM (SELECT * FROM TABLE(SESSION(TABLE t PARTITION BY id, DESCRIPTOR(ts), INTERVAL '1' MINUTE)))
+            "SELECT id, COUNT(*) FROM TABLE(SESSION(TABLE t PARTITION BY id, DESCRIPTOR(ts), INTERVAL '1' MINUTE))
              WHERE n > 1 GROUP BY id, window_start, window_end",
-            "SESSION that is filtered first, or not aggregated is not supported",
+            "WHERE over SESSION windows is not supported at line 3, column 26",
         ),
         (
             "SELECT id FROM t LIMIT n",
@@ -542,6 +542,10 @@ async fn the_condition_on_a_row_number_says_what_becomes_of_it() {
 async fn a_limit_sorts_by_columns_that_the_result_lacks() {
     for (query, expected) in [
         ("SELECT id FROM t ORDER BY ts, n", "TemporalSort(id, ts, n)"),
+        (
+            "SELECT id FROM t ORDER BY n OFFSET 1 ROW FETCH NEXT 2 ROWS ONLY",
+            "Rank(id, n)",
+        ),
         ("SELECT id FROM t ORDER BY n DESC LIMIT 3", "Rank(id, n)"),
         (
             "SELECT id, n AS m FROM t ORDER BY 2 LIMIT 3 OFFSET 2",

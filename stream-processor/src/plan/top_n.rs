@@ -8,7 +8,7 @@ use datafusion_expr_common::operator::Operator;
 use super::Planner;
 use super::condition::conjuncts;
 use super::expr::{Analyzer, Scope, whole};
-use super::rel::{Field, Op, Rel, Role, WindowKind};
+use super::rel::{Field, Op, Rel, Role};
 use super::typed::{Typed, TypedKind};
 use crate::error::{Error, Position};
 use crate::graph::ChangelogMode;
@@ -326,7 +326,13 @@ fn best(numbered: &Rel, range: RankRange) -> Result<Arc<Rel>, Error> {
     let (partition, order) = (partition.clone(), order.clone());
     let is_first = range == RankRange { start: 1, end: 1 };
     if let Some(end) = window_end(input, &partition) {
-        check_window(input, *at)?;
+        if !input.is_append() {
+            return Err(Error::unsupported(
+                "Top-N in windows over rows that are updated or deleted",
+                *at,
+                "",
+            ));
+        }
         // Flink deduplicates here: of two rows of one time the later is the last.
         let later_first = is_first
             && matches!(&order[..], [item] if item.descending && is_time(input, item.column));
@@ -427,31 +433,6 @@ fn window_end(input: &Rel, partition: &[usize]) -> Option<usize> {
     };
     find(|role| role == Role::WindowStart)?;
     find(|role| matches!(role, Role::WindowEnd(_)))
-}
-
-fn check_window(input: &Rel, at: Position) -> Result<(), Error> {
-    if !input.is_append() {
-        return Err(Error::unsupported(
-            "Top-N in windows over rows that are updated or deleted",
-            at,
-            "",
-        ));
-    }
-    let mut below = input;
-    while let Op::Calc { .. } = below.op {
-        below = &below.inputs[0];
-    }
-    match below.op {
-        Op::Window {
-            kind: WindowKind::Session { .. },
-            ..
-        } => Err(Error::unsupported(
-            "Top-N over SESSION windows that are not aggregated",
-            at,
-            "",
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// Whether a column is a time attribute, or was one before windows were assigned by it.
