@@ -195,6 +195,17 @@ impl Groups {
     }
 }
 
+/// Each group once, in the order of its last row: so Top-N puts those with equal results, as in Flink, where each row
+/// updates its group.
+fn in_order(groups: &[u32]) -> Vec<u32> {
+    let mut last: Vec<(u32, u32)> = groups.iter().copied().zip(0..).collect();
+    last.sort_unstable();
+    last.reverse();
+    last.dedup_by_key(|(group, _)| *group);
+    last.sort_unstable_by_key(|(_, row)| *row);
+    last.into_iter().map(|(group, _)| group).collect()
+}
+
 /// Which rows have the same results before and after.
 fn unchanged(old: &RecordBatch, new: &RecordBatch, n_keys: usize) -> Result<Vec<bool>, Error> {
     let mut same = vec![true; old.num_rows()];
@@ -215,9 +226,7 @@ impl Operator for Groups {
         output: &mut dyn Output,
     ) -> Result<(), Error> {
         let mut groups = self.groups_of(&batch.rows)?;
-        let mut touched = groups.clone();
-        touched.sort_unstable();
-        touched.dedup();
+        let touched = in_order(&groups);
         let before: Vec<bool> = touched
             .iter()
             .map(|group| self.counts[*group as usize] > 0)

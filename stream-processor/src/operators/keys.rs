@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, FixedSizeBinaryArray, Int8Array,
-    RecordBatch, StringArray, StringBuilder, UInt16Array, UInt32Array,
+    ListArray, MapArray, RecordBatch, StringArray, StringBuilder, UInt16Array, UInt32Array,
 };
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -29,7 +29,8 @@ pub(crate) struct Encoder {
 
 enum Format {
     Text,
-    Rows(RowConverter),
+    /// The types of the columns, as the row format has no maps: they lie in it as the lists of their entries.
+    Rows(RowConverter, Vec<DataType>),
 }
 
 /// The bytes of a batch's rows.
@@ -59,10 +60,11 @@ impl Encoder {
             [] => vec![DataType::Int8],
             _ => types,
         };
-        let fields = types.into_iter().map(SortField::new).collect();
+        let fields = types.iter().map(|of| SortField::new(without_map(of)));
+        let converter = RowConverter::new(fields.collect()).map_err(failed)?;
         Ok(Encoder {
             columns: columns.to_vec(),
-            format: Format::Rows(RowConverter::new(fields).map_err(failed)?),
+            format: Format::Rows(converter, types),
         })
     }
 
@@ -78,12 +80,12 @@ impl Encoder {
                     texts.ok_or_else(|| Error::failed("a key of text has become another type"))?;
                 return Ok(Encoded::Texts(texts.clone()));
             }
-            Format::Rows(converter) => converter,
+            Format::Rows(converter, _) => converter,
         };
         let mut columns: Vec<ArrayRef> = self
             .columns
             .iter()
-            .map(|column| batch.column(*column).clone())
+            .map(|column| entries_of_maps(batch.column(*column)))
             .collect();
         if columns.is_empty() {
             columns.push(Arc::new(Int8Array::from(vec![0; batch.num_rows()])));
@@ -100,12 +102,51 @@ impl Encoder {
         match &self.format {
             _ if self.columns.is_empty() => Ok(Vec::new()),
             Format::Text => Ok(vec![decode_texts(rows.into_iter())?]),
-            Format::Rows(converter) => {
+            Format::Rows(converter, types) => {
                 let parser = converter.parser();
                 let rows = rows.into_iter().map(|bytes| parser.parse(bytes));
-                converter.convert_rows(rows).map_err(failed)
+                let columns = converter.convert_rows(rows).map_err(failed)?;
+                let columns = columns.into_iter().zip(types);
+                columns.map(|(column, of)| maps_of(column, of)).collect()
             }
         }
+    }
+}
+
+/// The type of [`entries_of_maps`].
+fn without_map(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Map(entries, _) => DataType::List(entries.clone()),
+        _ => data_type.clone(),
+    }
+}
+
+/// A column of maps as one of lists.
+fn entries_of_maps(column: &ArrayRef) -> ArrayRef {
+    match (column.as_map_opt(), column.data_type()) {
+        (Some(maps), DataType::Map(field, _)) => {
+            let (_, offsets, entries, nulls, _) = maps.clone().into_parts();
+            Arc::new(ListArray::new(
+                field.clone(),
+                offsets,
+                Arc::new(entries),
+                nulls,
+            ))
+        }
+        _ => column.clone(),
+    }
+}
+
+/// What [`entries_of_maps`] made a list of.
+fn maps_of(column: ArrayRef, data_type: &DataType) -> Result<ArrayRef, Error> {
+    match (column.as_list_opt::<i32>(), data_type) {
+        (Some(lists), DataType::Map(field, ordered)) => {
+            let (_, offsets, entries, nulls) = lists.clone().into_parts();
+            let entries = entries.as_struct_opt().ok_or_else(damaged)?.clone();
+            let maps = MapArray::try_new(field.clone(), offsets, entries, nulls, *ordered);
+            Ok(Arc::new(maps.map_err(failed)?))
+        }
+        _ => Ok(column),
     }
 }
 
@@ -289,7 +330,7 @@ pub(crate) fn take_watermark(
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::Int64Array;
+    use arrow::array::{Int64Array, MapBuilder};
 
     use super::*;
     use crate::operators::aggregate::State;
@@ -325,6 +366,28 @@ mod tests {
             assert_eq!(different.len(), rows.num_rows());
             assert!(!different.contains(&&[][..]));
         }
+    }
+
+    #[test]
+    fn maps_come_back_as_they_were() {
+        let mut maps = MapBuilder::new(None, StringBuilder::new(), Int64Array::builder(0));
+        for entries in [
+            Some(vec![("a", 1), ("b", 2)]),
+            None,
+            Some(vec![]),
+            Some(vec![("", 3)]),
+        ] {
+            for (key, value) in entries.iter().flatten() {
+                maps.keys().append_value(key);
+                maps.values().append_value(*value);
+            }
+            maps.append(entries.is_some()).unwrap();
+        }
+        let maps: ArrayRef = Arc::new(maps.finish());
+        let rows = RecordBatch::try_from_iter([("maps", maps.clone())]).unwrap();
+        let encoder = Encoder::all(&rows.schema()).unwrap();
+        let encoded = encoder.encode(&rows).unwrap();
+        assert_eq!(encoder.decode(encoded.iter()).unwrap(), [maps]);
     }
 
     #[test]

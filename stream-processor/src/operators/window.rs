@@ -4,6 +4,7 @@
 
 pub(crate) mod local;
 mod sets;
+pub(crate) mod top_n;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -376,6 +377,34 @@ impl Bucket {
     }
 }
 
+/// Rows of a batch by the time at which their window closes.
+type ByClose = BTreeMap<i64, Vec<u32>>;
+
+/// The rows of each window, by the time at which it closes, and those whose window has closed already. The windows end
+/// at column `end`, a wall clock of `zone` if there is one.
+pub(crate) fn by_close(
+    batch: &RecordBatch,
+    end: usize,
+    zone: Option<Tz>,
+    watermark: EventTime,
+) -> Result<(ByClose, Vec<u32>), Error> {
+    let ends = millis(batch.column(end))?;
+    let mut parts = ByClose::new();
+    let mut late = Vec::new();
+    let mut last = (i64::MIN, i64::MIN);
+    for (row, end) in ends.values().iter().enumerate() {
+        if *end != last.0 {
+            last = (*end, close_time(*end, zone));
+        }
+        if last.1 <= watermark.0 {
+            late.push(row as u32);
+        } else {
+            parts.entry(last.1).or_default().push(row as u32);
+        }
+    }
+    Ok((parts, late))
+}
+
 /// Which kinds add, if any takes away.
 pub(crate) fn additions(batch: &ChangeBatch) -> Option<Vec<bool>> {
     batch
@@ -403,20 +432,7 @@ impl Operator for Windows {
                 };
             }
         };
-        let ends = millis(batch.rows.column(end))?;
-        let mut parts: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
-        let mut late = Vec::new();
-        let mut last = (i64::MIN, i64::MIN);
-        for (row, end) in ends.values().iter().enumerate() {
-            if *end != last.0 {
-                last = (*end, close_time(*end, zone));
-            }
-            if last.1 <= self.watermark.0 {
-                late.push(row as u32);
-            } else {
-                parts.entry(last.1).or_default().push(row as u32);
-            }
-        }
+        let (parts, late) = by_close(&batch.rows, end, zone, self.watermark)?;
         if !late.is_empty() {
             output.late(take_rows(&batch.rows, late)?)?;
         }

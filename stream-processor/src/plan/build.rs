@@ -3,6 +3,7 @@
 mod columns;
 mod json;
 mod operator;
+mod rank;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use chrono_tz::Tz;
 
 use columns::{Input, fix, reads};
 
-use super::rel::{Field, Op, Rel, schema};
+use super::rel::{Field, Op, Rel, WindowKind, schema};
 use super::sink::{late_columns, written};
 use super::typed::Typed;
 use super::{coerce, source, values};
@@ -137,12 +138,23 @@ impl<'a> Builder<'a> {
     }
 
     fn intern(&mut self, rel: &Arc<Rel>) -> Result<usize, Error> {
-        if let Op::RowNumber { .. } = rel.op {
-            return Err(Error::Unsupported {
-                construct: "ROW_NUMBER without a condition `= 1` around it".to_owned(),
-                position: Position { line: 1, column: 1 },
-                hint: String::new(),
-            });
+        if let Op::RowNumber { at, .. } = rel.op {
+            return Err(Error::unsupported(
+                "ROW_NUMBER without a condition like `<= 10` around it",
+                at,
+                "",
+            ));
+        }
+        if let Op::Window {
+            kind: WindowKind::Session { .. },
+            ..
+        } = rel.op
+        {
+            return Err(Error::unsupported(
+                "SESSION windows that are not aggregated",
+                Position { line: 1, column: 1 },
+                "",
+            ));
         }
         let inputs = rel
             .inputs
@@ -179,6 +191,8 @@ impl<'a> Builder<'a> {
                     | Op::SessionAggregate { .. }
                     | Op::WindowJoin { .. }
                     | Op::TemporalJoin { .. }
+                    | Op::WindowRank { .. }
+                    | Op::TemporalSort { .. }
                     | Op::Dedup {
                         order: Some(_),
                         keep_last: false,
@@ -326,6 +340,9 @@ impl<'a> Builder<'a> {
                 step.op,
                 Op::Window { .. }
                     | Op::Dedup { .. }
+                    | Op::Rank { .. }
+                    | Op::WindowRank { .. }
+                    | Op::TemporalSort { .. }
                     | Op::Union
                     | Op::Join { .. }
                     | Op::WindowJoin { .. }

@@ -9,6 +9,7 @@ use super::query::apply_filter;
 use super::rel::{Field, Op, Rel, Role};
 use super::scope::Scope;
 use super::typed::{Typed, TypedKind};
+use crate::error::Error;
 use crate::graph::ChangelogMode;
 use crate::sql::ast::JoinKind;
 
@@ -88,7 +89,11 @@ pub(super) fn joined(
 }
 
 /// The inner join of two inputs on `condition`.
-pub(super) fn join_on(inputs: &[Arc<Rel>], condition: Typed, ttl: [Option<i64>; 2]) -> Arc<Rel> {
+pub(super) fn join_on(
+    inputs: &[Arc<Rel>],
+    condition: Typed,
+    ttl: [Option<i64>; 2],
+) -> Result<Arc<Rel>, Error> {
     let n_left = inputs[0].fields.len();
     let mut parts = Vec::new();
     conjuncts(condition, &mut parts);
@@ -111,22 +116,22 @@ pub(super) fn join_on(inputs: &[Arc<Rel>], condition: Typed, ttl: [Option<i64>; 
         });
     }
     let [left, right, both] = conditions;
-    let source = |rel: &Arc<Rel>, filter: Option<Typed>| {
+    let source = |rel: &Arc<Rel>, filter: Option<Typed>| -> Result<Source, Error> {
         let rel = match filter {
-            Some(filter) => apply_filter(rel.clone(), filter),
+            Some(filter) => apply_filter(rel.clone(), filter)?,
             None => rel.clone(),
         };
         let columns = rel.fields.iter().map(|field| (None, field.clone()));
         let scope = Scope::of(columns.collect());
-        (rel, scope)
+        Ok((rel, scope))
     };
     let kind = if both.is_some() {
         JoinKind::Inner
     } else {
         JoinKind::Cross
     };
-    let (left, right) = (source(&inputs[0], left), source(&inputs[1], right));
-    joined(&left, &right, kind, both, ttl).0
+    let (left, right) = (source(&inputs[0], left)?, source(&inputs[1], right)?);
+    Ok(joined(&left, &right, kind, both, ttl).0)
 }
 
 /// Where the sides have the ends of their windows, if both start and end are asked to be equal.

@@ -1,24 +1,21 @@
-//! SELECT: filters, grouping, row numbers, projection, and set operations.
+//! SELECT: filters, grouping, projection, and set operations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
-use datafusion_expr_common::operator::Operator;
 
-use super::condition::conjuncts;
-use super::expr::{Analyzer, Grouping, whole};
+use super::expr::{Analyzer, Grouping};
 use super::group::grouped;
 use super::joined::join_on;
-use super::rel::{Field, Op, Rel, Role};
+use super::rel::{Field, Op, Rel, Role, WindowKind};
 use super::scope::Scope;
-use super::typed::{Typed, TypedKind};
+use super::top_n::{Numbering, ranked, row_number};
+use super::typed::Typed;
 use super::{Lookup, Planner, coerce};
 use crate::error::{Error, Position};
 use crate::graph::ChangelogMode;
-use crate::sql::ast::{
-    Expr, ExprKind, JoinKind, Over, Query, Select, SelectItem, SetExpr, SetOperator,
-};
+use crate::sql::ast::{Expr, ExprKind, JoinKind, Query, Select, SelectItem, SetExpr, SetOperator};
 use crate::table::{SqlType, TypeRoot};
 
 /// What names mean where a query stands.
@@ -74,20 +71,10 @@ impl Planner<'_> {
             };
             env.ctes.push((name.value.clone(), rel));
         }
-        if let Some(order) = query.order.first() {
-            return Err(Error::unsupported(
-                "ORDER BY of a whole query",
-                order.expr.position,
-                "; sort when you read the result",
-            ));
-        }
-        if let Some(limit) = query.limit.as_ref().or(query.offset.as_ref()) {
-            return Err(Error::unsupported("LIMIT", limit.position, ""));
-        }
-        self.set(&query.body, &env)
+        self.limited(query, &env)
     }
 
-    fn set(&self, body: &SetExpr, env: &Env) -> Result<Arc<Rel>, Error> {
+    pub(super) fn set(&self, body: &SetExpr, env: &Env) -> Result<Arc<Rel>, Error> {
         match body {
             SetExpr::Select(select) => self.select(select, env),
             SetExpr::Nested(query) => self.query(query, env),
@@ -112,7 +99,7 @@ impl Planner<'_> {
         }
     }
 
-    fn select(&self, select: &Select, env: &Env) -> Result<Arc<Rel>, Error> {
+    pub(super) fn select(&self, select: &Select, env: &Env) -> Result<Arc<Rel>, Error> {
         let (mut rel, mut scope) = match &select.from {
             None => super::values::no_table(),
             Some(from) => {
@@ -121,13 +108,15 @@ impl Planner<'_> {
                 self.from(from, &Env { state_ttl, ..env })?
             }
         };
+        let at = select
+            .from
+            .as_ref()
+            .map_or(select.position, |from| from.position);
+        check_session(&rel, select, at)?;
         if let Some(filter) = &select.filter {
             (rel, scope) = self.filtered((rel, scope), filter, env)?;
         }
-        let aggregates = !select.group.is_empty()
-            || select.having.is_some()
-            || select.items.iter().any(has_aggregate);
-        if aggregates {
+        if aggregates(select) {
             return self.aggregate(select, &rel, &scope);
         }
         let numbered = self.row_numbers(select, &mut rel, &mut scope)?;
@@ -169,77 +158,6 @@ impl Planner<'_> {
             grouping,
             zone: self.zone,
         }
-    }
-
-    /// Puts a row number below the projection if an item asks for one; gives its column.
-    fn row_numbers(
-        &self,
-        select: &Select,
-        rel: &mut Arc<Rel>,
-        scope: &mut Scope,
-    ) -> Result<Option<usize>, Error> {
-        let mut found: Option<(&Over, Position)> = None;
-        for item in &select.items {
-            if let SelectItem::Expr(expr, _) = item
-                && let Some(over) = row_number(expr)
-            {
-                if found.is_some() {
-                    return Err(Error::unsupported("a second ROW_NUMBER", expr.position, ""));
-                }
-                found = Some((over, expr.position));
-            }
-        }
-        let Some((over, at)) = found else {
-            return Ok(None);
-        };
-        let mut items = rel.all();
-        let width = items.len();
-        let analyzer = self.analyzer(scope, None);
-        let mut partition = Vec::new();
-        for expr in &over.partition {
-            let typed = analyzer.expr(expr)?;
-            partition.push(match typed.kind {
-                TypedKind::Column(column) => column,
-                _ => {
-                    items.push((format!("$partition{}", items.len()), typed));
-                    items.len() - 1
-                }
-            });
-        }
-        let order = match &over.order[..] {
-            [order] => match analyzer.expr(&order.expr)?.kind {
-                TypedKind::Column(column)
-                    if matches!(rel.fields[column].role, Role::Rowtime | Role::Proctime) =>
-                {
-                    Some((column, order.descending))
-                }
-                _ => None,
-            },
-            _ => None,
-        };
-        check_row_number(order.is_some() && !over.framed, rel.is_append(), at)?;
-        let input = if items.len() > width {
-            Rel::calc(rel.clone(), None, items)
-        } else {
-            rel.clone()
-        };
-        let mut fields = input.fields.clone();
-        fields.push(Field::plain(
-            "$row_number",
-            SqlType::required(TypeRoot::BigInt),
-        ));
-        let number = fields.len() - 1;
-        for field in fields.iter().skip(width) {
-            scope.columns.push((Some("$".to_owned()), field.clone()));
-        }
-        let changes = input.changes;
-        *rel = Arc::new(Rel {
-            op: Op::RowNumber { partition, order },
-            inputs: vec![input],
-            fields,
-            changes,
-        });
-        Ok(Some(number))
     }
 
     /// The rows of each grouping set; without sets all that is grouped by is one.
@@ -299,23 +217,62 @@ impl Planner<'_> {
             let name = alias
                 .as_ref()
                 .map_or_else(|| derived(expr, items.len()), |alias| alias.value.clone());
-            items.push((name, analyzer.expr(expr)?));
+            let typed = match row_number(expr) {
+                // Its column is known when the rows are grouped.
+                Some(_) => Typed::column(0, SqlType::required(TypeRoot::BigInt)),
+                None => analyzer.expr(expr)?,
+            };
+            items.push((name, typed));
         }
-        let having = select
+        let numbering = Numbering::of(select, &analyzer)?;
+        if numbering.is_some() && select.grouping_sets.is_some() {
+            return Err(Error::unsupported(
+                "ROW_NUMBER beside aggregates of several grouping sets",
+                select.position,
+                "; number them in an outer query",
+            ));
+        }
+        let mut having = select
             .having
             .as_ref()
             .map(|having| analyzer.boolean(having))
             .transpose()?;
-        let grouped = grouped(rel, &grouping, &names, select.position)?;
-        Ok(Rel::calc(grouped, having, items))
+        let mut below = grouped(rel, &grouping, &names, select.position)?;
+        if let Some(numbering) = numbering {
+            below = numbering.above(below, having.take())?;
+            let number = below.fields.len() - 1;
+            for (item, (_, typed)) in select.items.iter().zip(&mut items) {
+                if matches!(item, SelectItem::Expr(expr, _) if row_number(expr).is_some()) {
+                    *typed = Typed::column(number, typed.ty.clone());
+                }
+            }
+        }
+        Ok(Rel::calc(below, having, items))
     }
 }
 
-fn row_number(expr: &Expr) -> Option<&Over> {
-    match &expr.kind {
-        ExprKind::Call(call) if call.name == "ROW_NUMBER" => call.over.as_ref(),
-        _ => None,
-    }
+fn aggregates(select: &Select) -> bool {
+    !select.group.is_empty()
+        || select.grouping_sets.is_some()
+        || select.having.is_some()
+        || select.items.iter().any(has_aggregate)
+}
+
+/// Sessions are known when they are over: only an aggregation can tell their windows.
+fn check_session(rel: &Rel, select: &Select, at: Position) -> Result<(), Error> {
+    let is_session = matches!(
+        rel.op,
+        Op::Window {
+            kind: WindowKind::Session { .. },
+            ..
+        }
+    );
+    let what = match (is_session, &select.filter) {
+        (true, Some(_)) => "WHERE over SESSION windows",
+        (true, None) if !aggregates(select) => "SESSION windows that are not aggregated",
+        _ => return Ok(()),
+    };
+    Err(Error::unsupported(what, at, ""))
 }
 
 fn has_aggregate(item: &SelectItem) -> bool {
@@ -465,25 +422,9 @@ fn union([left, right]: [&Arc<Rel>; 2], zone: Tz, at: Position) -> Result<Arc<Re
     }))
 }
 
-/// What deduplication can be made of: rows in the order of their time that nothing takes back.
-fn check_row_number(by_time: bool, is_append: bool, at: Position) -> Result<(), Error> {
-    let (what, hint) = match (by_time, is_append) {
-        (false, _) => (
-            "ROW_NUMBER ordered by anything but one time attribute",
-            "; Top-N is not offered yet",
-        ),
-        (true, false) => (
-            "ROW_NUMBER over rows that are updated or deleted",
-            "; number the rows before they are joined or aggregated",
-        ),
-        (true, true) => return Ok(()),
-    };
-    Err(Error::unsupported(what, at, hint))
-}
-
-/// WHERE: a part of a cross join's condition goes to the side that it is about, the rest makes it a join on it; `row
-/// number = 1` makes a deduplication.
-pub(super) fn apply_filter(rel: Arc<Rel>, filter: Typed) -> Arc<Rel> {
+/// WHERE: a part of a cross join's condition goes to the side that it is about, the rest makes it a join on it; a row
+/// number with an end makes Top-N.
+pub(super) fn apply_filter(rel: Arc<Rel>, filter: Typed) -> Result<Arc<Rel>, Error> {
     if let Op::Join {
         kind: JoinKind::Cross,
         left_keys,
@@ -495,82 +436,6 @@ pub(super) fn apply_filter(rel: Arc<Rel>, filter: Typed) -> Arc<Rel> {
     {
         return join_on(&rel.inputs, filter, *ttl);
     }
-    dedup(&rel, &filter).unwrap_or_else(|| Rel::filter(rel, filter))
-}
-
-/// `ROW_NUMBER() OVER (PARTITION BY … ORDER BY time) = 1`.
-#[expect(clippy::too_many_lines, reason = "one pattern, matched and replaced")]
-fn dedup(rel: &Arc<Rel>, filter: &Typed) -> Option<Arc<Rel>> {
-    let Op::Calc {
-        filter: None,
-        exprs,
-    } = &rel.op
-    else {
-        return None;
-    };
-    let numbered = &rel.inputs[0];
-    let Op::RowNumber {
-        partition,
-        order: Some((order, descending)),
-    } = &numbered.op
-    else {
-        return None;
-    };
-    let number = numbered.fields.len() - 1;
-    let is_number = |expr: &Typed| match expr.kind {
-        TypedKind::Column(column) => {
-            matches!(exprs[column].kind, TypedKind::Column(found) if found == number)
-        }
-        _ => false,
-    };
-    let mut parts = Vec::new();
-    conjuncts(filter.clone(), &mut parts);
-    let before = parts.len();
-    parts.retain(|part| {
-        !matches!(&part.kind, TypedKind::Binary(op, left, right)
-            if (is_number(left) && whole(right) == Some(1) && matches!(op, Operator::Eq | Operator::LtEq))
-                || (is_number(left) && whole(right) == Some(2) && *op == Operator::Lt)
-                || (is_number(right) && whole(left) == Some(1) && *op == Operator::Eq))
-    });
-    if parts.len() == before {
-        return None;
-    }
-    let input = &numbered.inputs[0];
-    let proctime = input.fields[*order].role == Role::Proctime;
-    let changes = if *descending {
-        ChangelogMode::Retract
-    } else {
-        ChangelogMode::InsertOnly
-    };
-    let one = Arc::new(Rel {
-        op: Op::Dedup {
-            keys: partition.clone(),
-            order: (!proctime).then_some(*order),
-            keep_last: *descending,
-        },
-        inputs: vec![input.clone()],
-        fields: input.fields.clone(),
-        changes,
-    });
-    let items = rel
-        .fields
-        .iter()
-        .zip(exprs)
-        .map(|(field, expr)| {
-            let expr = expr.rewrite(&mut |inner| match inner.kind {
-                TypedKind::Column(column) if column == number => Some(Typed::literal(
-                    1_i64.into(),
-                    SqlType::required(TypeRoot::BigInt),
-                )),
-                _ => None,
-            });
-            (field.name.clone(), expr)
-        })
-        .collect();
-    let projected = Rel::calc(one, None, items);
-    let rest = parts.into_iter().reduce(Typed::and);
-    Some(match rest {
-        None => projected,
-        Some(rest) => Rel::filter(projected, rest),
-    })
+    let ranked = ranked(&rel, &filter)?;
+    Ok(ranked.unwrap_or_else(|| Rel::filter(rel, filter)))
 }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field as ArrowField, Schema, SchemaRef};
 
+use crate::error::Position;
 use crate::graph::ChangelogMode;
 use crate::operators::aggregate::AggregateCall;
+use crate::operators::top_n::{RankRange, SortColumn};
 use crate::operators::unnest::Collection;
 use crate::plan::typed::Typed;
 use crate::sql::ast::JoinKind;
@@ -129,10 +131,35 @@ pub(crate) enum Op {
         keys: Vec<usize>,
         calls: Vec<AggregateCall>,
     },
-    /// Appends a row number; only the pattern `= 1` over a time attribute can be run.
+    /// Appends a row number; becomes one of the three below when a condition says which numbers are asked for.
     RowNumber {
         partition: Vec<usize>,
-        order: Option<(usize, bool)>,
+        order: Vec<SortColumn>,
+        at: Position,
+    },
+    /// Appends a row number and keeps those of `range`.
+    Rank {
+        partition: Vec<usize>,
+        order: Vec<SortColumn>,
+        range: RankRange,
+        /// Whether nothing is taken back from the input.
+        appends: bool,
+        /// Whether an update that is no better than the row before it takes its place among equals.
+        in_place: bool,
+    },
+    /// The same in the windows that end at column `end`, once they are over.
+    WindowRank {
+        partition: Vec<usize>,
+        order: Vec<SortColumn>,
+        range: RankRange,
+        end: usize,
+        /// Whether of equal rows the later one is the better.
+        later_first: bool,
+    },
+    /// Orders inserts by event time, then by `order`.
+    TemporalSort {
+        time: usize,
+        order: Vec<SortColumn>,
     },
     /// One row a key.
     Dedup {

@@ -92,7 +92,7 @@ impl Planner<'_> {
         let plain = plain.into_iter().map(|part| analyzer.boolean(part));
         let plain = plain.collect::<Result<Vec<Typed>, Error>>()?;
         if let Some(filter) = plain.into_iter().reduce(Typed::and) {
-            rel = apply_filter(rel, filter);
+            rel = apply_filter(rel, filter)?;
             // It may have made a join that keeps times.
             for ((_, known), field) in scope.columns.iter_mut().zip(&rel.fields) {
                 known.role = field.role;

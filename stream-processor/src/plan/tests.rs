@@ -338,10 +338,52 @@ async fn what_is_not_offered_is_named_with_its_place() {
             "SELECT id, ROW_NUMBER() OVER (PARTITION BY id ORDER BY ts) FROM t",
             "ROW_NUMBER without a condition",
         ),
+    ] {
+        let error = refused(&format!("\n{query}")).await;
+        assert!(error.contains(message), "{query}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn row_numbers_and_limits_that_are_not_offered_are_named_with_their_place() {
+    for (query, message) in [
         (
-            "SELECT id FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY n ORDER BY p) AS r
-               FROM (SELECT a.id, a.n, a.p FROM t a LEFT JOIN t b ON a.id = b.id)) WHERE r = 1",
-            "ROW_NUMBER over rows that are updated or deleted is not supported",
+            "SELECT id FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY id ORDER BY n) AS r FROM t) WHERE r > 2",
+            "ROW_NUMBER without a condition like `<= 10` around it is not supported at line 3, column 28",
+        ),
+        (
+            "SELECT id FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY id ORDER BY n) AS r FROM t) WHERE r < 1",
+            "no row has a ROW_NUMBER from 1 to 0 at line 3, column 28",
+        ),
+        (
+            "SELECT id FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY id) AS r FROM t) WHERE r = 1",
+            "ROW_NUMBER needs an ORDER BY at line 3, column 28",
+        ),
+        (
+            "SELECT id FROM (SELECT id, RANK() OVER (PARTITION BY id ORDER BY n) AS r FROM t) WHERE r = 1",
+            "RANK() OVER is not supported at line 3, column 28",
+        ),
+        (
+            "SELECT id FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY n) AS r
+               FROM TABLE(SESSION(TABLE t PARTITION BY id, DESCRIPTOR(ts), INTERVAL '1' MINUTE))) WHERE r = 1",
+            "SESSION windows that are not aggregated is not supported at line 4, column 21",
+        ),
+        (
+            "SELECT id, COUNT(*) FROM TABLE(SESSION(TABLE t PARTITION BY id, DESCRIPTOR(ts), INTERVAL '1' MINUTE))
+             WHERE n > 1 GROUP BY id, window_start, window_end",
+            "WHERE over SESSION windows is not supported at line 3, column 26",
+        ),
+        (
+            "SELECT id FROM t LIMIT n",
+            "unknown column `n`",
+        ),
+        (
+            "SELECT id FROM t ORDER BY ts DESC",
+            "ORDER BY of a whole query is not supported at line 3, column 27",
+        ),
+        (
+            "SELECT id FROM t OFFSET 3",
+            "OFFSET without LIMIT is not supported",
         ),
     ] {
         let error = refused(&format!("\n{query}")).await;
@@ -432,4 +474,132 @@ async fn updates_are_refused_by_append_only_tables() {
         error.contains("does not support consuming update changes"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn the_condition_on_a_row_number_says_what_becomes_of_it() {
+    let tumble = "TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE))";
+    let counts = format!(
+        "(SELECT id, window_start, window_end, COUNT(*) AS c FROM {tumble} GROUP BY id, window_start, window_end)"
+    );
+    let updating = "(SELECT id, MAX(n) AS m FROM t GROUP BY id)";
+    let windowed = "window_start, window_end";
+    for (items, partition, order, from, condition, expected) in [
+        ("id", "id", "ts", "t", "r = 1", "Deduplicate(id)"),
+        (
+            "id, r",
+            "id",
+            "p DESC",
+            "t",
+            "r <= 1 AND n > 3",
+            "Deduplicate(id)",
+        ),
+        // With more than one row, or several columns to sort by, it is no deduplication.
+        (
+            "id, r",
+            "id",
+            "ts",
+            "t",
+            "2 >= r",
+            "Rank(id, ts, $row_number)",
+        ),
+        ("id", "id", "ts, n", "t", "r = 1", "Rank(id, n, ts)"),
+        (
+            "id",
+            "n",
+            "n + 1",
+            "t",
+            "r < 3 AND r > 1",
+            "Rank(id, n, $order4)",
+        ),
+        ("m", "id", "m DESC", updating, "r = 1", "Rank(id, m)"),
+        (
+            "id",
+            windowed,
+            "c",
+            &counts,
+            "r < 4",
+            "WindowRank(id, window_start, window_end, c)",
+        ),
+        (
+            "id",
+            windowed,
+            "ts DESC",
+            tumble,
+            "r = 1",
+            "WindowRank(id, ts, window_start, window_end)",
+        ),
+        (
+            "n",
+            "window_end",
+            "n",
+            tumble,
+            "r = 1",
+            "Rank(n, window_end)",
+        ),
+    ] {
+        let script = format!(
+            "{SOURCE} SELECT {items} FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY {partition} ORDER BY {order}) AS r
+             FROM {from}) WHERE {condition}"
+        );
+        let graph = last_job(&script).await.unwrap();
+        let mut names = graph.nodes.iter().map(|node| node.name.as_str());
+        let rank = names.find(|name| name.contains("Rank(") || name.contains("Deduplicate("));
+        assert_eq!(rank, Some(expected), "{order} of {from}, {condition}");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_sorts_by_columns_that_the_result_lacks() {
+    for (query, expected) in [
+        ("SELECT id FROM t ORDER BY ts, n", "TemporalSort(id, ts, n)"),
+        (
+            "SELECT id FROM t ORDER BY n OFFSET 1 ROW FETCH NEXT 2 ROWS ONLY",
+            "Rank(id, n)",
+        ),
+        ("SELECT id FROM t ORDER BY n DESC LIMIT 3", "Rank(id, n)"),
+        (
+            "SELECT id, n AS m FROM t ORDER BY 2 LIMIT 3 OFFSET 2",
+            "Rank(id, m)",
+        ),
+        ("SELECT id FROM t LIMIT 3", "Rank(id)"),
+        (
+            "SELECT id FROM t GROUP BY id ORDER BY COUNT(*) LIMIT 3",
+            "Rank(id, EXPR$1)",
+        ),
+    ] {
+        let graph = last_job(&format!("{SOURCE} {query}")).await.unwrap();
+        let mut names = graph.nodes.iter().map(|node| node.name.as_str());
+        let rank = names.find(|name| name.contains("Rank(") || name.contains("Sort("));
+        assert_eq!(rank, Some(expected), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn groups_that_only_become_better_keep_their_place_among_equals() {
+    for (items, order, from, expected) in [
+        ("id, MAX(n) AS m, COUNT(*) AS c", "m DESC, id", "t", true),
+        ("id, MIN(n) AS m, SUM(n) AS c", "m", "t", true),
+        ("id, MIN(n) AS m, SUM(n) AS c", "m DESC", "t", false),
+        ("id, MAX(n) AS m, SUM(n) AS c", "c DESC", "t", false),
+        ("MAX(n) AS m, SUM(n) AS c", "m DESC", "t", false),
+        (
+            "id, MAX(n) AS m, COUNT(*) AS c",
+            "m DESC",
+            "(SELECT id, SUM(n) AS n FROM t GROUP BY id)",
+            false,
+        ),
+    ] {
+        let groups = format!("SELECT {items} FROM {from} GROUP BY id");
+        let top = format!("SELECT *, ROW_NUMBER() OVER (ORDER BY {order}) AS r FROM ({groups})");
+        let script = format!("{SOURCE} SELECT c, r FROM ({top}) WHERE r < 4");
+        let graph = last_job(&script).await.unwrap();
+        let mut nodes = graph.nodes.iter();
+        let rank = nodes.find(|node| node.name.starts_with("Rank(")).unwrap();
+        let rank = format!("{:?}", rank.kind);
+        assert!(
+            rank.contains(&format!("in_place: {expected}")),
+            "{items}, {order}: {rank}"
+        );
+    }
 }

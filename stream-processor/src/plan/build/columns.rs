@@ -62,6 +62,22 @@ pub(super) fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
         Op::Dedup { keys, order, .. } => {
             needed.extend(keys.iter().chain(order));
         }
+        Op::TemporalSort { time, order } => {
+            needed.insert(*time);
+            needed.extend(order.iter().map(|item| item.column));
+        }
+        Op::Rank {
+            partition, order, ..
+        }
+        | Op::WindowRank {
+            partition, order, ..
+        } => {
+            needed.extend(partition);
+            needed.extend(order.iter().map(|item| item.column));
+            if let Op::WindowRank { end, .. } = &step.op {
+                needed.insert(*end);
+            }
+        }
         Op::Join {
             left_keys,
             right_keys,
@@ -155,7 +171,11 @@ pub(super) fn reads(
                 all.insert(*time);
             }
         }
-        Op::Dedup { .. } | Op::Union => all.extend(asked),
+        Op::Dedup { .. } | Op::TemporalSort { .. } | Op::Union => all.extend(asked),
+        // All but the number.
+        Op::Rank { .. } | Op::WindowRank { .. } => {
+            all.extend(asked.iter().filter(|column| **column < width));
+        }
         Op::Unnest { column, .. } => {
             all.extend(asked.iter().filter(|column| **column < width));
             all.insert(*column);

@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 use datafusion_physical_expr::PhysicalExpr;
 
 use super::columns::{Input, named, names};
+use super::rank::{temporal_sort, without_window};
 use super::{Builder, Route, Step};
 use crate::error::Error;
 use crate::graph::{ChangelogMode, Edge, NodeId, NodeKind, OperatorFactory, Partitioning};
@@ -51,6 +52,11 @@ impl Builder<'_> {
             Op::SessionAggregate { keys, .. }
             | Op::GroupAggregate { keys, .. }
             | Op::Dedup { keys, .. } => Route::Keys(vec![at(0, keys)]),
+            Op::TemporalSort { .. } => Route::Keys(vec![Vec::new()]),
+            Op::Rank { partition, .. } => Route::Keys(vec![at(0, partition)]),
+            Op::WindowRank { partition, .. } => {
+                Route::Keys(vec![at(0, &without_window(partition, inputs[0].fields))])
+            }
             Op::Join { .. } if self.parallelism > 1 && has_small_side(step, steps) => {
                 Route::SideToAll
             }
@@ -188,6 +194,10 @@ impl Builder<'_> {
                     Arc::new(dedup),
                 )
             }
+            Op::TemporalSort { time, order } => {
+                temporal_sort(step, columns, (*time, order), first, output)
+            }
+            Op::Rank { .. } | Op::WindowRank { .. } => self.rank(step, columns, first, output)?,
             Op::Join {
                 kind,
                 left_keys,

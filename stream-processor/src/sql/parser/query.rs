@@ -3,8 +3,8 @@
 use super::{Parser, is_reserved};
 use crate::error::Error;
 use crate::sql::ast::{
-    Expr, Hint, Ident, JoinKind, Query, Select, SelectItem, SetExpr, SetOperator, TableKind,
-    TableRef, WindowCall,
+    Expr, ExprKind, Hint, Ident, JoinKind, Literal, Query, Select, SelectItem, SetExpr,
+    SetOperator, TableKind, TableRef, WindowCall,
 };
 use crate::sql::lexer::{Token, tokenize};
 
@@ -40,22 +40,20 @@ impl Parser<'_> {
         }
         let body = self.set_expr()?;
         let order = self.order_by()?;
-        let limit = if self.take_word("LIMIT") {
+        let mut limit = if self.take_word("LIMIT") {
             Some(self.expr()?)
         } else {
             None
         };
         let offset = if self.take_word("OFFSET") {
-            Some(self.expr()?)
+            let rows = self.expr()?;
+            let _ = self.take_word("ROWS") || self.take_word("ROW");
+            Some(rows)
         } else {
             None
         };
-        if self.is_word("FETCH") {
-            return Err(Error::unsupported(
-                "FETCH FIRST",
-                self.position(),
-                "; use LIMIT",
-            ));
+        if limit.is_none() && self.take_word("FETCH") {
+            limit = Some(self.fetch()?);
         }
         Ok(Query {
             ctes,
@@ -65,6 +63,27 @@ impl Parser<'_> {
             offset,
             position,
         })
+    }
+
+    /// `FETCH FIRST 3 ROWS ONLY`, after its first word: how many.
+    fn fetch(&mut self) -> Result<Expr, Error> {
+        if !self.take_word("NEXT") {
+            self.expect_word("FIRST")?;
+        }
+        let position = self.position();
+        let count = if self.is_word("ROW") || self.is_word("ROWS") {
+            Expr {
+                kind: ExprKind::Literal(Literal::Number("1".to_owned())),
+                position,
+            }
+        } else {
+            self.expr()?
+        };
+        if !self.take_word("ROWS") {
+            self.expect_word("ROW")?;
+        }
+        self.expect_word("ONLY")?;
+        Ok(count)
     }
 
     fn set_expr(&mut self) -> Result<SetExpr, Error> {
