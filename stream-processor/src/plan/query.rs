@@ -9,7 +9,7 @@ use super::condition::split_condition;
 use super::expr::{Analyzer, Grouping, Scope};
 use super::group::grouped;
 use super::rel::{Field, Op, Rel, Role, WindowKind};
-use super::top_n::{Numbering, ranked, row_number};
+use super::top_n::{Numbering, ranked, row_number, to_sides};
 use super::typed::{Typed, TypedKind};
 use super::{Lookup, Planner, coerce};
 use crate::error::{Error, Position};
@@ -112,10 +112,13 @@ impl Planner<'_> {
         };
         let (mut rel, mut scope) = self.from(from, env)?;
         check_session(&rel, select, from.position)?;
-        if let Some(filter) = &select.filter {
-            let typed = self.analyzer(&scope, None).boolean(filter)?;
-            rel = apply_filter(rel, typed)?;
-        }
+        let filter = select.filter.as_ref();
+        let filter = filter.map(|filter| self.analyzer(&scope, None).boolean(filter));
+        let (joined, filter) = to_sides(rel, filter.transpose()?)?;
+        rel = match filter {
+            Some(filter) => apply_filter(joined, filter)?,
+            None => joined,
+        };
         if let Op::Join {
             left_keys,
             kind: JoinKind::Cross,
