@@ -10,7 +10,7 @@ use super::group::grouped;
 use super::joined::join_on;
 use super::rel::{Field, Op, Rel, Role, WindowKind};
 use super::scope::Scope;
-use super::top_n::{Numbering, ranked, row_number};
+use super::top_n::{Numbering, ranked, row_number, to_sides};
 use super::typed::Typed;
 use super::{Lookup, Planner, coerce};
 use crate::error::{Error, Position};
@@ -113,9 +113,10 @@ impl Planner<'_> {
             .as_ref()
             .map_or(select.position, |from| from.position);
         check_session(&rel, select, at)?;
-        if let Some(filter) = &select.filter {
-            (rel, scope) = self.filtered((rel, scope), filter, env)?;
-        }
+        (rel, scope) = match &select.filter {
+            Some(filter) => self.filtered((rel, scope), filter, env)?,
+            None => (to_sides(rel, None)?.0, scope),
+        };
         if aggregates(select) {
             return self.aggregate(select, &rel, &scope);
         }

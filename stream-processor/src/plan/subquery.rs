@@ -9,6 +9,7 @@ use super::joined::joined;
 use super::query::{Env, apply_filter, contains_aggregate};
 use super::rel::Rel;
 use super::scope::Scope;
+use super::top_n::to_sides;
 use super::typed::Typed;
 use crate::error::{Error, Position};
 use crate::sql::ast::{BinaryOp, Expr, ExprKind, JoinKind, Query, Select, SelectItem, SetExpr};
@@ -91,7 +92,9 @@ impl Planner<'_> {
         let analyzer = self.analyzer(&scope, None);
         let plain = plain.into_iter().map(|part| analyzer.boolean(part));
         let plain = plain.collect::<Result<Vec<Typed>, Error>>()?;
-        if let Some(filter) = plain.into_iter().reduce(Typed::and) {
+        let (joined, filter) = to_sides(rel, plain.into_iter().reduce(Typed::and))?;
+        rel = joined;
+        if let Some(filter) = filter {
             rel = apply_filter(rel, filter)?;
             // It may have made a join that keeps times.
             for ((_, known), field) in scope.columns.iter_mut().zip(&rel.fields) {

@@ -603,3 +603,30 @@ async fn groups_that_only_become_better_keep_their_place_among_equals() {
         );
     }
 }
+
+#[tokio::test]
+async fn conditions_on_a_row_number_reach_the_side_of_a_join_that_has_it() {
+    let top = "(SELECT id, n, ROW_NUMBER() OVER (PARTITION BY id ORDER BY n DESC) AS r FROM t)";
+    for query in [
+        format!("SELECT a.id, b.r FROM t a JOIN {top} b ON a.id = b.id WHERE b.r <= 3 AND a.n > 1"),
+        format!("SELECT a.id, b.r FROM t a JOIN {top} b ON a.id = b.id AND b.r <= 3"),
+        format!("SELECT a.id, b.r FROM {top} b JOIN t a ON UPPER(a.id) = b.id WHERE b.r <= 3"),
+        format!("SELECT a.id, b.r FROM {top} b, t a WHERE a.id = b.id AND b.r <= 3"),
+        format!(
+            "SELECT a.id, b.r FROM {top} b JOIN t a ON a.id = b.id JOIN t c ON a.n = c.n WHERE b.r <= 3"
+        ),
+    ] {
+        let graph = last_job(&format!("{SOURCE} {query}")).await.unwrap();
+        let mut names = graph.nodes.iter().map(|node| node.name.as_str());
+        let rank = names.find(|name| name.starts_with("Rank("));
+        assert_eq!(rank, Some("Rank(id, n, $row_number)"), "{query}");
+        let NodeKind::Sink(spec) = &graph.nodes.last().unwrap().kind else {
+            panic!("no sink last")
+        };
+        assert_eq!(
+            spec.changelog,
+            crate::graph::ChangelogMode::Retract,
+            "{query}"
+        );
+    }
+}

@@ -1,10 +1,13 @@
 //! ROW_NUMBER with a condition on the number: deduplication, Top-N, and both in windows.
 
+mod sides;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion_expr_common::operator::Operator;
 
+pub(super) use self::sides::to_sides;
 use super::Planner;
 use super::condition::conjuncts;
 use super::expr::{Analyzer, whole};
