@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use super::expr::Grouping;
+use datafusion_expr_common::operator::Operator;
+
+use super::expr::{Grouping, compare};
 use super::rel::{Field, Op, Rel, Role, SessionColumn, WindowKind};
 use super::typed::{Typed, TypedKind};
 use crate::error::{Error, Position};
 use crate::graph::ChangelogMode;
 use crate::operators::aggregate::{AggregateCall, Function};
+use crate::table::{SqlType, TypeRoot};
 
 /// The step that groups `rel`: its columns are the groups, then the calls.
 pub(super) fn grouped(
@@ -17,20 +20,8 @@ pub(super) fn grouped(
     at: Position,
 ) -> Result<Arc<Rel>, Error> {
     let mut calls = grouping.calls.borrow().clone();
-    for call in &mut calls {
-        call.retracts = !rel.is_append();
-        if call.retracts
-            && matches!(
-                call.function,
-                Function::First | Function::Last | Function::ListAgg
-            )
-        {
-            return Err(Error::unsupported(
-                format!("{:?} over rows that can be taken back", call.function),
-                at,
-                "",
-            ));
-        }
+    if !rel.is_append() {
+        take_back(&mut calls, at)?;
     }
     let n_groups = grouping.groups.len();
     let mut items: Vec<(String, Typed)> = names
@@ -65,6 +56,10 @@ pub(super) fn grouped(
             field.role = Role::Plain;
         }
     }
+    let counted = windowed.is_some() && !input.is_append();
+    if counted {
+        calls.push(count_rows());
+    }
     for (index, call) in calls.iter().enumerate() {
         fields.push(Field::plain(format!("$call{index}"), call.result.clone()));
     }
@@ -79,12 +74,59 @@ pub(super) fn grouped(
         ),
         None => (Op::GroupAggregate { keys, calls }, ChangelogMode::Retract),
     };
-    Ok(Arc::new(Rel {
+    let grouped = Arc::new(Rel {
         op,
         inputs: vec![input],
         fields,
         changes,
-    }))
+    });
+    Ok(match counted {
+        true => without_empty(grouped),
+        false => grouped,
+    })
+}
+
+/// Has the calls take rows back, where they can.
+fn take_back(calls: &mut [AggregateCall], at: Position) -> Result<(), Error> {
+    for call in calls {
+        call.retracts = true;
+        if matches!(
+            call.function,
+            Function::First | Function::Last | Function::ListAgg
+        ) {
+            return Err(Error::unsupported(
+                format!("{:?} over rows that can be taken back", call.function),
+                at,
+                "",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// COUNT(*) of rows that may be taken back.
+fn count_rows() -> AggregateCall {
+    AggregateCall {
+        function: Function::Count,
+        distinct: false,
+        argument: None,
+        filter: None,
+        separator: String::new(),
+        result: SqlType::required(TypeRoot::BigInt),
+        retracts: true,
+    }
+}
+
+/// The windows of `grouped` that have rows, by its last column, which goes: Flink leaves out those whose rows have all
+/// been taken back.
+fn without_empty(grouped: Arc<Rel>) -> Arc<Rel> {
+    let mut items = grouped.all();
+    let Some((_, rows)) = items.pop() else {
+        return grouped;
+    };
+    let zero = Typed::literal(0_i64.into(), rows.ty.clone());
+    let filter = compare(Operator::NotEq, rows, zero);
+    Rel::calc(grouped, Some(filter), items)
 }
 
 /// Session windows know their bounds only when they close: the window columns are made by the operator.

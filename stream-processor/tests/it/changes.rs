@@ -173,3 +173,33 @@ async fn a_temporal_join_passes_on_what_its_left_rows_do() {
     let rows = sorted(&written(&root.path().join("out")));
     assert_eq!(rows, [r#"{"id":1,"rate":2}"#, r#"{"id":3,"rate":3}"#]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_whose_rows_were_all_taken_back_are_left_out() {
+    let root = testkit::temp_dir();
+    let row =
+        |id: i32, minute: i32| format!(r#"{{"id":{id},"ts":"2026-01-01 00:{minute:02}:00"}}"#);
+    let events = [
+        format!("{{\"after\":{},\"op\":\"c\"}}\n", row(1, 1)),
+        format!("{{\"before\":{},\"op\":\"d\"}}\n", row(1, 1)),
+        format!("{{\"after\":{},\"op\":\"c\"}}\n", row(2, 2)),
+        format!(
+            "{{\"before\":{},\"after\":{},\"op\":\"u\"}}\n",
+            row(2, 2),
+            row(2, 7)
+        ),
+        format!("{{\"after\":{},\"op\":\"c\"}}\n", row(3, 8)),
+    ];
+    std::fs::write(root.path().join("in.jsonl"), events.concat()).unwrap();
+    let script = r"
+        CREATE TABLE t (id INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '5' MINUTE)
+          WITH ('connector' = 'filesystem', 'path' = 'file://ROOT/in.jsonl', 'format' = 'debezium-json');
+        CREATE TABLE o (w TIMESTAMP(3), n BIGINT, s INT)
+          WITH ('connector' = 'filesystem', 'path' = 'file://ROOT/out', 'format' = 'json');
+        INSERT INTO o SELECT window_start, COUNT(*), SUM(id)
+          FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '5' MINUTE)) GROUP BY window_start, window_end;";
+    let script = script.replace("ROOT", &root.path().display().to_string());
+    run_script(Config::default(), &script).await.unwrap();
+    let rows = written(&root.path().join("out"));
+    assert_eq!(rows, [r#"{"w":"2026-01-01 00:05:00","n":2,"s":5}"#]);
+}
