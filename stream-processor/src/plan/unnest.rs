@@ -30,11 +30,11 @@ impl Planner<'_> {
     /// The rows of `left`, each with the elements of its collection.
     pub(super) fn unnest(&self, left: Source, unnesting: &Unnesting<'_>) -> Result<Source, Error> {
         let (left_rel, scope) = left;
-        if is_cross_join(&left_rel) {
+        if matches!(unnesting.kind, JoinKind::Right | JoinKind::Full) {
             return Err(Error::unsupported(
-                "a join without an equality",
+                "RIGHT or FULL JOIN UNNEST",
                 unnesting.table.position,
-                "",
+                "; INNER and LEFT are",
             ));
         }
         let value = self.in_scope(&scope).expr(unnesting.expr)?;
@@ -175,9 +175,4 @@ fn is_true(condition: &Typed) -> bool {
         &condition.kind,
         TypedKind::Literal(ScalarValue::Boolean(Some(true)))
     )
-}
-
-/// Whether both sides of `rel` are still to be joined by a WHERE, which does not reach below UNNEST.
-fn is_cross_join(rel: &Rel) -> bool {
-    matches!(&rel.op, Op::Join { kind: JoinKind::Cross, left_keys, .. } if left_keys.is_empty())
 }

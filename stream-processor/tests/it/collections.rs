@@ -94,8 +94,8 @@ async fn fields_of_rows_are_columns_and_collections_cross() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collection_may_stand_behind_a_cross_join() {
     let query = "SELECT a.id FROM orders a, orders b, UNNEST(b.tags) AS t WHERE a.id = b.id";
-    let ids = [r#"{"id":1}"#, r#"{"id":1}"#, r#"{"id":3}"#];
-    assert_eq!(rows("id INT", query).await, ids);
+    let (one, three) = (r#"{"id":1}"#, r#"{"id":3}"#);
+    assert_eq!(rows("id INT", query).await, [one, one, three, three]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,7 +111,7 @@ async fn what_cannot_be_taken_apart_is_refused_where_it_stands() {
         ),
         (
             "SELECT id FROM orders FULL JOIN UNNEST(items) AS t ON TRUE",
-            "JOIN",
+            "RIGHT or FULL JOIN UNNEST is not supported",
         ),
         (
             "SELECT id FROM orders, UNNEST(tag) AS t",
