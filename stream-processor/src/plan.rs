@@ -8,7 +8,7 @@ mod aggregate;
 mod build;
 pub(crate) mod coerce;
 mod condition;
-mod expr;
+pub(crate) mod expr;
 mod from;
 mod group;
 mod hints;

@@ -236,6 +236,75 @@ async fn texts_are_cut_and_matched_as_in_java() {
     );
 }
 
+/// As `SELECT` of Flink 2.1 gave them.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_are_cut_and_texts_replaced() {
+    let rows = select(
+        "",
+        "id INT, cut DECIMAL(10, 2), tens DECIMAL(8, 0), whole INT, logs DOUBLE, hex STRING, bits STRING, here INT, first_ INT,
+         over_ STRING, past STRING, mapped STRING, third STRING, none STRING, key3 STRING, sha STRING, base STRING, split_ STRING",
+        "id, TRUNCATE(CAST(42.345 AS DECIMAL(10, 3)), 2), TRUNCATE(CAST(42.345 AS DECIMAL(10, 3)), -1), TRUNCATE(12345, -2),
+         LOG(2, 8), HEX(-1), BIN(4), LOCATE('e', s, 2), LOCATE('', s, 30), OVERLAY(s PLACING 'XX' FROM 4 FOR 1),
+         OVERLAY(s PLACING 'XX' FROM 5 FOR 10), TRANSLATE(s, 'llo', 'xyz'), ELT(id, 'a', s), ELT(3, 'a', s),
+         STR_TO_MAP('k1=v1;k2=v2=x;k3', ';', '=')['k2'], SHA1('abc'), FROM_BASE64('SGVsbG8gV29ybGQ'),
+         CAST(SPLIT('a,,b,', ',') AS STRING)",
+        r#"{"id":2,"s":"hello"}
+"#,
+    )
+    .await;
+    assert_eq!(
+        rows,
+        [
+            r#"{"id":2,"cut":42.34,"tens":4E+1,"whole":12300,"logs":3.0,"hex":"FFFFFFFFFFFFFFFF","bits":"100","here":2,"first_":1,"over_":"helXXo","past":"hellXX","mapped":"hexxz","third":"hello","none":null,"key3":"v2=x","sha":"a9993e364706816aba3e25717850c26c9cd0d89d","base":"Hello World","split_":"[a, , b, ]"}"#
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_is_queried_with_every_clause() {
+    let rows = select(
+        "",
+        "id INT, all_ STRING, sorted STRING, wrapped STRING, once STRING, empty_ STRING, error_ STRING, list ARRAY<STRING>, there BOOLEAN",
+        "id, JSON_QUERY(s, 'lax $.a[*].x'), JSON_QUERY(s, '$'), JSON_QUERY(s, '$.a' WITH UNCONDITIONAL WRAPPER),
+         JSON_QUERY(s, '$.a' WITH CONDITIONAL WRAPPER), JSON_QUERY(s, 'lax $.n' EMPTY OBJECT ON EMPTY),
+         JSON_QUERY(s, '$.n' EMPTY ARRAY ON ERROR), JSON_QUERY(s, '$.a' RETURNING ARRAY<STRING>),
+         JSON_EXISTS(s, '$.n' TRUE ON ERROR)",
+        r#"{"id":1,"s":"{\"b\":1.50,\"a\":[{\"x\":1e3},2]}"}
+{"id":2,"s":"no JSON"}
+"#,
+    )
+    .await;
+    assert_eq!(
+        rows,
+        [
+            r#"{"id":1,"all_":"[1E+3]","sorted":"{\"a\":[{\"x\":1E+3},2],\"b\":1.50}","wrapped":"[[{\"x\":1E+3},2]]","once":"[{\"x\":1E+3},2]","empty_":"{}","error_":"[]","list":["{\"x\":1E+3}","2"],"there":true}"#,
+            r#"{"id":2,"all_":null,"sorted":null,"wrapped":null,"once":null,"empty_":"{}","error_":"[]","list":null,"there":true}"#,
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nested_values_are_made_and_cast() {
+    let rows = select(
+        "",
+        "id INT, longs ARRAY<BIGINT>, r ROW<x BIGINT, y STRING>, m MAP<STRING, DOUBLE>, shown STRING, none STRING, bytes VARBINARY(3), back STRING",
+        "id, CAST(ARRAY[id, 7] AS ARRAY<BIGINT>), CAST(ROW(id, s) AS ROW<x BIGINT, y STRING>), MAP['a', d, 'b', 1e0],
+         CAST(ROW(ARRAY[d, 1e0], MAP['k', s], s) AS STRING), CAST(ARRAY[s] AS STRING), CAST('abcdef' AS VARBINARY(3)),
+         CAST(CAST('ab' AS BINARY(3)) AS STRING)",
+        r#"{"id":1,"s":"x","d":2.5}
+{"id":2}
+"#,
+    )
+    .await;
+    assert_eq!(
+        rows,
+        [
+            r#"{"id":1,"longs":[1,7],"r":{"x":1,"y":"x"},"m":{"a":2.5,"b":1.0},"shown":"([2.5, 1.0], {k=x}, x)","none":"[x]","bytes":"YWJj","back":"ab\u0000"}"#,
+            r#"{"id":2,"longs":[2,7],"r":{"x":2,"y":null},"m":{"a":null,"b":1.0},"shown":"([NULL, 1.0], {k=NULL}, NULL)","none":"[NULL]","bytes":"YWJj","back":"ab\u0000"}"#,
+        ]
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_java_reads_in_another_way_is_refused() {
     let root = testkit::temp_dir();
