@@ -7,7 +7,7 @@ use super::rel::{Field, Op, Rel, Role, SessionColumn, WindowKind};
 use super::typed::{Typed, TypedKind};
 use crate::error::{Error, Position};
 use crate::graph::ChangelogMode;
-use crate::operators::aggregate::{AggregateCall, Function};
+use crate::operators::aggregate::AggregateCall;
 
 /// The step that groups `rel`: its columns are the groups, then the calls.
 pub(super) fn grouped(
@@ -19,18 +19,6 @@ pub(super) fn grouped(
     let mut calls = grouping.calls.borrow().clone();
     for call in &mut calls {
         call.retracts = !rel.is_append();
-        if call.retracts
-            && matches!(
-                call.function,
-                Function::First | Function::Last | Function::ListAgg
-            )
-        {
-            return Err(Error::unsupported(
-                format!("{:?} over rows that can be taken back", call.function),
-                at,
-                "",
-            ));
-        }
     }
     let n_groups = grouping.groups.len();
     let mut items: Vec<(String, Typed)> = names

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use stream_processor::{Config, run_script};
 
-use crate::golden::{testkit_chain, written};
+use crate::golden::{materialised, testkit_chain, written};
 
 /// What `SELECT <selected> FROM t` writes, sorted, where `t (id INT, s STRING, d DOUBLE, ts TIMESTAMP(3))` has `lines`.
 async fn select(settings: &str, columns: &str, selected: &str, lines: &str) -> Vec<String> {
@@ -303,6 +303,46 @@ async fn nested_values_are_made_and_cast() {
             r#"{"id":2,"longs":[2,7],"r":{"x":2,"y":null},"m":{"a":null,"b":1.0},"shown":"([NULL, 1.0], {k=NULL}, NULL)","none":"[NULL]","bytes":"YWJj","back":"ab\u0000"}"#,
         ]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aggregates_take_rows_back() {
+    let root = testkit::temp_dir();
+    let input = root.path().join("in.jsonl");
+    let lines = ["a", "b", "a", "c", "b", "a"].map(|s| format!("{{\"s\":\"{s}\"}}\n"));
+    std::fs::write(&input, lines.concat()).unwrap();
+    let script = format!(
+        "CREATE TABLE t (s STRING) WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = 'file://{}');
+         CREATE TABLE o (l STRING, f BIGINT, z BIGINT, a ARRAY<BIGINT>, m MULTISET<STRING>, j STRING, o STRING, v DOUBLE, d STRING)
+           WITH ('connector' = 'filesystem', 'format' = 'debezium-json', 'path' = 'file://{}');
+         INSERT INTO o SELECT LISTAGG(CAST(c AS STRING)), FIRST_VALUE(c), LAST_VALUE(c), ARRAY_AGG(c), COLLECT(CAST(c AS STRING)),
+           JSON_ARRAYAGG(c), JSON_OBJECTAGG(KEY s VALUE c), VAR_POP(CAST(c AS DOUBLE)), LISTAGG(DISTINCT CAST(c > 0 AS STRING))
+           FROM (SELECT s, COUNT(*) AS c FROM t GROUP BY s);",
+        input.display(),
+        root.path().join("out").display()
+    );
+    run_script(
+        Config::default(),
+        &format!("SET 'parallelism.default' = '1'; {script}"),
+    )
+    .await
+    .unwrap_or_else(|error| panic!("{}", testkit_chain(&error)));
+    let rows = materialised(&written(&root.path().join("out")));
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    let row = &rows[0];
+    let mut counts: Vec<i64> = serde_json::from_value(row["a"].clone()).unwrap();
+    assert_eq!(row["f"], counts[0]);
+    assert_eq!(row["z"], counts[2]);
+    let texts: Vec<String> = counts.iter().map(ToString::to_string).collect();
+    assert_eq!(row["l"], texts.join(","));
+    assert_eq!(row["j"], format!("[{}]", texts.join(",")));
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 2, 3]);
+    assert_eq!(row["o"], r#"{"a":3,"b":2,"c":1}"#);
+    assert_eq!(row["m"], serde_json::json!({"1": 1, "2": 1, "3": 1}));
+    assert_eq!(row["d"], "TRUE");
+    let variance = row["v"].as_f64().unwrap();
+    assert!((variance - 2.0 / 3.0).abs() < 1e-12, "{variance}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
