@@ -19,6 +19,7 @@ pub(crate) mod rel;
 mod sink;
 mod source;
 pub(crate) mod typed;
+pub(crate) mod watermark;
 
 pub(crate) use aggregate::{AGGREGATES, is_aggregate};
 pub(crate) use lookup::Lookup;

@@ -498,6 +498,9 @@ impl Analyzer<'_> {
                 at,
             ));
         }
+        if call.name == "CURRENT_WATERMARK" {
+            return super::watermark::current(self.scope, call, at);
+        }
         let mut unit = None;
         let mut args = Vec::with_capacity(call.args.len());
         for arg in &call.args {
