@@ -4,6 +4,7 @@
 //! in the submodules, one for each family. Called by [`crate::plan`].
 
 pub(crate) mod arithmetic;
+mod arrays;
 pub(crate) mod cast;
 mod cast_nested;
 mod choice;
@@ -298,6 +299,7 @@ pub(crate) fn resolve(mut call: Invocation<'_>) -> Result<Typed, Error> {
         choice::resolve,
         json_call::resolve,
         nested::resolve,
+        arrays::resolve,
         edit::resolve,
         digest::resolve,
         url::resolve,
@@ -322,6 +324,7 @@ pub(crate) fn names() -> Vec<String> {
         choice::NAMES,
         json_call::NAMES,
         nested::NAMES,
+        arrays::NAMES,
         edit::NAMES,
         digest::NAMES,
         url::NAMES,

@@ -38,6 +38,8 @@ pub(super) const NAMES: &[&str] = &[
     "CURRENT_ROW_TIMESTAMP",
     "LOCALTIMESTAMP",
     "CURRENT_DATE",
+    "CURRENT_TIME",
+    "LOCALTIME",
     "UNIX_TIMESTAMP",
     "FROM_UNIXTIME",
     "CONVERT_TZ",
@@ -116,6 +118,7 @@ fn now(call: &Invocation<'_>) -> Option<Typed> {
         }
         "LOCALTIMESTAMP" => TypeRoot::Timestamp(3),
         "CURRENT_DATE" => TypeRoot::Date,
+        "CURRENT_TIME" | "LOCALTIME" => TypeRoot::Time(0),
         _ => return None,
     };
     let to = root.clone();

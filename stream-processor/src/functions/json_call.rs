@@ -1,7 +1,6 @@
 //! JSON_VALUE, JSON_EXISTS, JSON_QUERY, JSON_STRING and JSON_OBJECT as calls.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use arrow::array::{Array, AsArray, BooleanArray, StringBuilder};
 use chrono_tz::Tz;
@@ -21,6 +20,7 @@ pub(super) const NAMES: &[&str] = &[
     "JSON_QUERY",
     "JSON_STRING",
     "JSON_OBJECT",
+    "JSON_ARRAY",
 ];
 
 pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error> {
@@ -30,6 +30,7 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
         "JSON_QUERY" => json_query::query(call).map(Some),
         "JSON_STRING" => string(call).map(Some),
         "JSON_OBJECT" => object(call).map(Some),
+        "JSON_ARRAY" => array(call).map(Some),
         _ => Ok(None),
     }
 }
@@ -188,38 +189,68 @@ fn string(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     Typed::call(kernel, vec![arg], ty).fold()
 }
 
+/// A value of JSON_OBJECT or JSON_ARRAY: before it its key and a colon, if it has one; whether it is JSON already.
+type Value = (String, TypeRoot, bool);
+
+fn value_of(call: &Invocation<'_>, key: String, value: &Typed) -> Result<Value, Error> {
+    let root = value.ty.root.clone();
+    let json = matches!(&value.kind, TypedKind::Call(kernel, _)
+        if kernel.name.starts_with("JSON_OBJECT[") || kernel.name.starts_with("JSON_ARRAY["));
+    if !writable(&root) {
+        return Err(call.wrong(format!("cannot write {root}")));
+    }
+    Ok((key, root, json))
+}
+
+/// Whether NULLs are left out.
+fn absent_on_null(call: &Invocation<'_>, otherwise: bool) -> Result<bool, Error> {
+    call.clauses
+        .iter()
+        .try_fold(otherwise, |_, clause| match clause {
+            Clause::Word(word) if word == "ABSENT ON NULL" => Ok(true),
+            Clause::Word(word) if word == "NULL ON NULL" => Ok(false),
+            other => {
+                let what = format!("{} … {other:?}", call.name);
+                Err(Error::unsupported(what, call.at, ""))
+            }
+        })
+}
+
 /// `JSON_OBJECT('key' VALUE value, … [ABSENT ON NULL])`
 fn object(call: &mut Invocation<'_>) -> Result<Typed, Error> {
-    let mut absent = false;
-    for clause in call.clauses {
-        match clause {
-            Clause::Word(word) if word == "ABSENT ON NULL" => absent = true,
-            Clause::Word(word) if word == "NULL ON NULL" => {}
-            other => {
-                return Err(Error::unsupported(
-                    format!("JSON_OBJECT … {other:?}"),
-                    call.at,
-                    "",
-                ));
-            }
-        }
-    }
-    let mut keys = Vec::new();
-    let mut values = Vec::new();
+    let absent = absent_on_null(call, false)?;
+    let (mut keys, mut values) = (Vec::new(), Vec::new());
     let mut args = std::mem::take(&mut call.args).into_iter();
     while let (Some(key), Some(value)) = (args.next(), args.next()) {
         let Some(key) = key.literal_text() else {
             return Err(call.wrong("keys must be literals"));
         };
-        let root = value.ty.root.clone();
-        let nested = matches!(&value.kind, TypedKind::Call(kernel, _) if kernel.name.starts_with("JSON_OBJECT"));
-        if !writable(&root) {
-            return Err(call.wrong(format!("cannot write {root}")));
-        }
-        keys.push((serde_json::Value::from(key).to_string(), root, nested));
+        let key = format!("{}:", serde_json::Value::from(key));
+        keys.push(value_of(call, key, &value)?);
         values.push(value);
     }
-    let name = format!("JSON_OBJECT[{keys:?},{absent}]");
+    written(call, keys, values, absent, ('{', '}'))
+}
+
+/// `JSON_ARRAY(value, … [NULL ON NULL])`
+fn array(call: &mut Invocation<'_>) -> Result<Typed, Error> {
+    let absent = absent_on_null(call, true)?;
+    let values = std::mem::take(&mut call.args);
+    let keys = values
+        .iter()
+        .map(|value| value_of(call, String::new(), value));
+    let keys = keys.collect::<Result<_, _>>()?;
+    written(call, keys, values, absent, ('[', ']'))
+}
+
+fn written(
+    call: &Invocation<'_>,
+    keys: Vec<Value>,
+    values: Vec<Typed>,
+    absent: bool,
+    (open, close): (char, char),
+) -> Result<Typed, Error> {
+    let name = format!("{}[{keys:?},{absent}]", call.name);
     let kernel = Kernel::new(name, move |args, n_rows| {
         let texts = args
             .iter()
@@ -228,8 +259,8 @@ fn object(call: &mut Invocation<'_>) -> Result<Typed, Error> {
             .collect::<Result<Vec<_>, _>>()?;
         let mut builder = StringBuilder::new();
         for row in 0..n_rows {
-            let mut out = String::from("{");
-            for ((key, root, nested), (arg, texts)) in keys.iter().zip(args.iter().zip(&texts)) {
+            let mut out = String::from(open);
+            for ((key, root, json), (arg, texts)) in keys.iter().zip(args.iter().zip(&texts)) {
                 let null = arg.is_null(row);
                 if null && absent {
                     continue;
@@ -237,17 +268,16 @@ fn object(call: &mut Invocation<'_>) -> Result<Typed, Error> {
                 if out.len() > 1 {
                     out.push(',');
                 }
-                // Writing to a String cannot fail.
-                let _ = write!(out, "{key}:");
+                out.push_str(key);
                 if null {
                     out.push_str("null");
-                } else if *nested {
+                } else if *json {
                     out.push_str(texts.as_string::<i32>().value(row));
                 } else {
                     write_json(texts, root, row, &mut out);
                 }
             }
-            out.push('}');
+            out.push(close);
             builder.append_value(out);
         }
         Ok(std::sync::Arc::new(builder.finish()))

@@ -37,6 +37,9 @@ pub(super) const NAMES: &[&str] = &[
     "REGEXP",
     "REGEXP_EXTRACT",
     "REGEXP_REPLACE",
+    "REGEXP_COUNT",
+    "REGEXP_INSTR",
+    "REGEXP_SUBSTR",
     "STARTSWITH",
     "ENDSWITH",
     "ASCII",
@@ -175,13 +178,22 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
                 })
             })?
         }
-        "REGEXP" | "REGEXP_EXTRACT" | "REGEXP_REPLACE" => java_regex::resolve(call)?,
+        "REGEXP" | "REGEXP_COUNT" | "REGEXP_EXTRACT" | "REGEXP_INSTR" | "REGEXP_REPLACE"
+        | "REGEXP_SUBSTR" => java_regex::resolve(call)?,
         _ => return Ok(None),
     };
     // NULL only comes from NULL, except where a function can fail to find anything.
     let finds = matches!(
         call.name,
-        "SPLIT_INDEX" | "REGEXP_EXTRACT" | "REGEXP_REPLACE" | "LPAD" | "RPAD" | "REPEAT"
+        "SPLIT_INDEX"
+            | "REGEXP_EXTRACT"
+            | "REGEXP_REPLACE"
+            | "REGEXP_COUNT"
+            | "REGEXP_INSTR"
+            | "REGEXP_SUBSTR"
+            | "LPAD"
+            | "RPAD"
+            | "REPEAT"
     );
     let ty = typed.ty.with_nullable(nullable || finds || cuts);
     Ok(Some(Typed { ty, ..typed }))

@@ -306,6 +306,55 @@ async fn nested_values_are_made_and_cast() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn elements_are_chosen_and_ordered() {
+    let arrays = "ARRAY[id, 3, CAST(NULL AS INT), 3]";
+    let rows = select(
+        "",
+        "id INT, joined ARRAY<INT>, distinct_ ARRAY<INT>, union_ ARRAY<INT>, except_ ARRAY<INT>, both_ ARRAY<INT>, has BOOLEAN,
+         has_null BOOLEAN, at_ INT, at_null INT, less ARRAY<INT>, more ARRAY<INT>, slice_ ARRAY<INT>, sorted ARRAY<INT>,
+         down ARRAY<INT>, most INT, least INT, text STRING, keys_ ARRAY<STRING>, made MAP<STRING, INT>, entries STRING",
+        &format!(
+            "id, ARRAY_CONCAT({arrays}, ARRAY[9]), ARRAY_DISTINCT({arrays}), ARRAY_UNION({arrays}, ARRAY[id, 7]),
+             ARRAY_EXCEPT({arrays}, ARRAY[id]), ARRAY_INTERSECT({arrays}, ARRAY[3, 8]), ARRAY_CONTAINS({arrays}, 3),
+             ARRAY_CONTAINS({arrays}, NULL), ARRAY_POSITION({arrays}, 3), ARRAY_POSITION({arrays}, CAST(NULL AS INT)),
+             ARRAY_REMOVE({arrays}, 3), ARRAY_APPEND(ARRAY_PREPEND({arrays}, 0), id), ARRAY_SLICE({arrays}, -2, -1),
+             ARRAY_SORT({arrays}), ARRAY_SORT(ARRAY_REVERSE({arrays}), FALSE), ARRAY_MAX({arrays}), ARRAY_MIN({arrays}),
+             ARRAY_JOIN(ARRAY[s, CAST(NULL AS STRING), 'z'], '-', '?'), MAP_KEYS(MAP[s, id]),
+             MAP_FROM_ARRAYS(ARRAY[s, 'b'], ARRAY[id, 2]), CAST(MAP_ENTRIES(MAP[s, id]) AS STRING)"
+        ),
+        r#"{"id":5,"s":"x"}
+"#,
+    )
+    .await;
+    assert_eq!(
+        rows,
+        [
+            r#"{"id":5,"joined":[5,3,null,3,9],"distinct_":[5,3,null],"union_":[5,3,null,7],"except_":[3,null],"both_":[3],"has":true,"has_null":true,"at_":2,"at_null":null,"less":[5,null],"more":[0,5,3,null,3,5],"slice_":[null,3],"sorted":[null,3,3,5],"down":[5,3,3,null],"most":5,"least":3,"text":"x-?-z","keys_":["x"],"made":{"x":5,"b":2},"entries":"[(x, 5)]"}"#
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expressions_are_counted_and_lists_written() {
+    let rows = select(
+        "",
+        "id INT, n INT, empty_ INT, at_ INT, part STRING, list STRING, nulls STRING, inner_ STRING",
+        r"id, REGEXP_COUNT(s, 'a+'), REGEXP_COUNT('aab', 'x*'), REGEXP_INSTR(s, 'a+'), REGEXP_SUBSTR(s, 'a+b'),
+          JSON_ARRAY(id, s, CAST(NULL AS INT)), JSON_ARRAY(id, CAST(NULL AS INT) NULL ON NULL),
+          JSON_OBJECT('k' VALUE JSON_ARRAY(s))",
+        r#"{"id":1,"s":"😀aaba"}
+"#,
+    )
+    .await;
+    assert_eq!(
+        rows,
+        [
+            r#"{"id":1,"n":2,"empty_":4,"at_":3,"part":"aab","list":"[1,\"😀aaba\"]","nulls":"[1,null]","inner_":"{\"k\":[\"😀aaba\"]}"}"#
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn aggregates_take_rows_back() {
     let root = testkit::temp_dir();
     let input = root.path().join("in.jsonl");
