@@ -444,19 +444,23 @@ pub(crate) fn add_months(millis: i64, months: i32) -> i64 {
     i64::from(days_of(target)) * DAY + millis.rem_euclid(DAY)
 }
 
-/// Whole months from `from` to `to`, cut toward zero.
+/// Whole months from `from` to `to`, counted as Flink does: between the days, one less if the last of them ends on the
+/// day of `to` but later on it. That also holds backward, where it makes one more.
 pub(crate) fn months_between(from: i64, to: i64) -> i64 {
+    let (first, last) = (from.div_euclid(DAY), to.div_euclid(DAY));
+    let months = months_between_days(first, last);
+    let ends = add_months(first * DAY, months as i32).div_euclid(DAY);
+    months - i64::from(ends == last && to.rem_euclid(DAY) < from.rem_euclid(DAY))
+}
+
+fn months_between_days(from: i64, to: i64) -> i64 {
     if to < from {
-        return -months_between(to, from);
+        return -months_between_days(to, from);
     }
-    let (first, last) = (
-        date(from.div_euclid(DAY) as i32),
-        date(to.div_euclid(DAY) as i32),
-    );
+    let (first, last) = (date(from as i32), date(to as i32));
     let months = i64::from(last.year() - first.year()) * 12 + i64::from(last.month())
         - i64::from(first.month());
-    let rest = |day: NaiveDate, millis: i64| i64::from(day.day()) * DAY + millis.rem_euclid(DAY);
-    months - i64::from(rest(last, to) < rest(first, from))
+    months - i64::from(add_months(from * DAY, months as i32) > to * DAY)
 }
 
 /// A column of TIMESTAMP(3) from milliseconds.
