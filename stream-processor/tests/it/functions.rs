@@ -395,6 +395,50 @@ async fn aggregates_take_rows_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn windows_gather_values() {
+    for parallelism in [1, 4] {
+        for (window, keys) in [
+            (
+                "TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE)",
+                "s, window_start, window_end",
+            ),
+            (
+                "SESSION(TABLE t PARTITION BY s, DESCRIPTOR(ts), INTERVAL '1' MINUTE)",
+                "s, window_start, window_end",
+            ),
+            (
+                "HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '2' MINUTE)",
+                "s, window_start, window_end",
+            ),
+        ] {
+            let root = testkit::temp_dir();
+            let input = root.path().join("in.jsonl");
+            let lines = [1, 2, 5]
+                .map(|v| format!("{{\"s\":\"a\",\"v\":{v},\"ts\":\"2026-03-01 10:00:0{v}\"}}\n"));
+            std::fs::write(&input, lines.concat()).unwrap();
+            let script = format!(
+                "SET 'parallelism.default' = '{parallelism}';
+                 CREATE TABLE t (s STRING, v INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+                   WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = 'file://{}');
+                 CREATE TABLE o (a ARRAY<INT>, j STRING, m MULTISET<STRING>, p INT, d DOUBLE, l STRING)
+                   WITH ('connector' = 'filesystem', 'format' = 'json', 'path' = 'file://{}');
+                 INSERT INTO o SELECT ARRAY_AGG(v), JSON_ARRAYAGG(v), COLLECT(s), VAR_POP(v), VAR_SAMP(CAST(v AS DOUBLE)),
+                   LISTAGG(CAST(v AS STRING)) FROM TABLE({window}) GROUP BY {keys};",
+                input.display(),
+                root.path().join("out").display()
+            );
+            run_script(Config::default(), &script)
+                .await
+                .unwrap_or_else(|error| panic!("{window}: {}", testkit_chain(&error)));
+            let rows = written(&root.path().join("out"));
+            let row = r#"{"a":[1,2,5],"j":"[1,2,5]","m":{"a":3},"p":3,"d":4.333333333333334,"l":"1,2,5"}"#;
+            let n_windows = if window.starts_with("HOP") { 2 } else { 1 };
+            assert_eq!(rows, vec![row; n_windows], "{window} at {parallelism}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_java_reads_in_another_way_is_refused() {
     let root = testkit::temp_dir();
     let script = script(root.path(), "", "f BOOLEAN", "REGEXP(s, 'a++')", "{}");
