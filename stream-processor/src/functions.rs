@@ -4,34 +4,43 @@
 //! in the submodules, one for each family. Called by [`crate::plan`].
 
 pub(crate) mod arithmetic;
+mod arrays;
 pub(crate) mod cast;
+mod cast_nested;
 mod choice;
 pub(crate) mod clock;
+pub(crate) mod construct;
 pub(crate) mod decimal;
+mod digest;
+mod edit;
 mod java_regex;
 pub(crate) mod json;
 mod json_call;
+mod json_query;
 mod math;
 mod nested;
 pub(crate) mod string;
 pub(crate) mod text;
 pub(crate) mod time;
+mod url;
 
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, StringArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Int32Array, Int64Array,
+    StringArray,
 };
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use chrono_tz::Tz;
 use datafusion_common::{DataFusionError, Result as DfResult};
 
 use crate::error::{Error, Position};
-use crate::plan::coerce::{is_numeric, is_text};
+use crate::plan::coerce::{is_binary, is_numeric, is_text};
 use crate::plan::typed::{Kernel, Typed};
 use crate::sql::ast::{Clause, TimeUnit};
 use crate::table::{SqlType, TypeRoot};
 
+pub(crate) use json_call::is_json;
 pub(crate) use nested::{field, index};
 
 /// A call as the analyzer hands it over.
@@ -89,6 +98,7 @@ pub(crate) enum Kind {
     AnyText,
     Int,
     Double,
+    Bytes,
 }
 
 impl Kind {
@@ -98,6 +108,7 @@ impl Kind {
             Kind::AnyText => (SqlType::string().root, true),
             Kind::Int => (TypeRoot::BigInt, is_numeric(&arg.ty.root)),
             Kind::Double => (TypeRoot::Double, is_numeric(&arg.ty.root)),
+            Kind::Bytes => (<Vec<u8> as Outcome>::TYPE(), is_binary(&arg.ty.root)),
         };
         let ty = SqlType {
             root,
@@ -112,7 +123,8 @@ impl Kind {
                 at,
             ));
         }
-        if is_text(&arg.ty.root) && is_text(&ty.root) {
+        let same = |is: fn(&TypeRoot) -> bool| is(&arg.ty.root) && is(&ty.root);
+        if same(is_text) || same(is_binary) {
             return Ok(arg);
         }
         cast::explicit(arg, &ty, false, zone, at)
@@ -124,6 +136,7 @@ pub(crate) enum Cells {
     Text(StringArray),
     Int(Int64Array),
     Double(Float64Array),
+    Bytes(BinaryArray),
 }
 
 impl Cells {
@@ -132,6 +145,7 @@ impl Cells {
             DataType::Utf8 => Cells::Text(array.as_string::<i32>().clone()),
             DataType::Int64 => Cells::Int(array.as_primitive::<Int64Type>().clone()),
             DataType::Float64 => Cells::Double(array.as_primitive::<Float64Type>().clone()),
+            DataType::Binary => Cells::Bytes(array.as_binary::<i32>().clone()),
             other => return Err(failed(format!("no argument of {other}"))),
         })
     }
@@ -141,6 +155,7 @@ impl Cells {
             Cells::Text(cells) => cells.is_null(row),
             Cells::Int(cells) => cells.is_null(row),
             Cells::Double(cells) => cells.is_null(row),
+            Cells::Bytes(cells) => cells.is_null(row),
         }
     }
 
@@ -155,6 +170,13 @@ impl Cells {
         match self {
             Cells::Int(cells) => cells.value(row),
             _ => 0,
+        }
+    }
+
+    pub(crate) fn bytes(&self, row: usize) -> &[u8] {
+        match self {
+            Cells::Bytes(cells) => cells.value(row),
+            _ => &[],
         }
     }
 
@@ -207,6 +229,33 @@ impl Outcome for bool {
     }
 }
 
+impl Outcome for Vec<u8> {
+    const TYPE: fn() -> TypeRoot = || TypeRoot::Varbinary(i32::MAX as u32);
+    fn column(values: Vec<Option<Self>>) -> ArrayRef {
+        Arc::new(BinaryArray::from_iter(values))
+    }
+}
+
+/// A call computed row by row that can fail the job, NULL where any argument is.
+pub(crate) fn by_row_or_fail<T: Outcome>(
+    call: &mut Invocation<'_>,
+    kinds: &[Kind],
+    compute: impl Fn(&[Cells], usize) -> DfResult<Option<T>> + Send + Sync + 'static,
+) -> Result<Typed, Error> {
+    let name = call.name.to_owned();
+    let args = call.take(kinds)?;
+    let kernel = Kernel::new(name, move |arrays, n_rows| {
+        let cells = arrays.iter().map(Cells::of).collect::<DfResult<Vec<_>>>()?;
+        let mut values = Vec::with_capacity(n_rows);
+        for row in 0..n_rows {
+            let null = cells.iter().any(|cell| cell.is_null(row));
+            values.push(if null { None } else { compute(&cells, row)? });
+        }
+        Ok(T::column(values))
+    });
+    Typed::call(kernel, args, SqlType::of(T::TYPE())).fold()
+}
+
 /// A call computed row by row, NULL where any argument is.
 pub(crate) fn by_row<T: Outcome>(
     call: &mut Invocation<'_>,
@@ -250,6 +299,10 @@ pub(crate) fn resolve(mut call: Invocation<'_>) -> Result<Typed, Error> {
         choice::resolve,
         json_call::resolve,
         nested::resolve,
+        arrays::resolve,
+        edit::resolve,
+        digest::resolve,
+        url::resolve,
     ] {
         if let Some(typed) = family(&mut call)? {
             return Ok(typed);
@@ -271,6 +324,10 @@ pub(crate) fn names() -> Vec<String> {
         choice::NAMES,
         json_call::NAMES,
         nested::NAMES,
+        arrays::NAMES,
+        edit::NAMES,
+        digest::NAMES,
+        url::NAMES,
         crate::plan::AGGREGATES,
     ]
     .concat()

@@ -8,7 +8,7 @@ mod aggregate;
 mod build;
 pub(crate) mod coerce;
 mod condition;
-mod expr;
+pub(crate) mod expr;
 mod from;
 mod group;
 mod hints;
@@ -27,6 +27,7 @@ mod top_n;
 pub(crate) mod typed;
 mod unnest;
 mod values;
+pub(crate) mod watermark;
 
 pub(crate) use aggregate::{AGGREGATES, is_aggregate};
 pub(crate) use lookup::Lookup;

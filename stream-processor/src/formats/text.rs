@@ -140,6 +140,10 @@ fn digits(text: &[u8]) -> Option<i64> {
 /// `yyyy-MM-dd`.
 pub(crate) fn write_date(days: i64, output: &mut Vec<u8>) {
     let (year, month, day) = civil(days);
+    // As Java's formatters do.
+    if year > 9999 {
+        output.push(b'+');
+    }
     output.extend_from_slice(format!("{year:04}-{month:02}-{day:02}").as_bytes());
 }
 
@@ -166,12 +170,41 @@ pub(crate) fn write_timestamp(value: i64, unit: TimeUnit, separator: u8, output:
 
 /// What `Double.toString` gives.
 pub(crate) fn write_double(value: f64, output: &mut Vec<u8>) {
-    java_float(value, &format!("{value:e}"), output);
+    let digits = whole_digits(value, f64::MANTISSA_DIGITS);
+    let digits = digits.unwrap_or_else(|| format!("{:e}", value.abs()));
+    java_float(value, &digits, output);
 }
 
 /// What `Float.toString` gives.
 pub(crate) fn write_float(value: f32, output: &mut Vec<u8>) {
-    java_float(f64::from(value), &format!("{value:e}"), output);
+    let digits = whole_digits(value.into(), f32::MANTISSA_DIGITS);
+    let digits = digits.unwrap_or_else(|| format!("{:e}", value.abs()));
+    java_float(f64::from(value), &digits, output);
+}
+
+/// The digits of a whole number as Java 17 prints it, which is not always the shortest text: all that the number has but
+/// those beyond its precision in bits. As `d.ddde±x`, without a sign; `None` for other numbers.
+pub(crate) fn whole_digits(value: f64, precision: u32) -> Option<String> {
+    let value = value.abs();
+    if value.fract() != 0.0 || !(1.0..9_223_372_036_854_775_808.0).contains(&value) {
+        return None;
+    }
+    let whole = value as u64;
+    let beyond = whole.ilog2().saturating_sub(precision + 1);
+    // As many as a number of so many bits has.
+    let dropped = if whole.ilog2() > precision && beyond > 1 {
+        (f64::from(beyond) * std::f64::consts::LOG10_2) as u32
+    } else {
+        0
+    };
+    let unit = 10_u64.pow(dropped);
+    let rounded = whole / unit + u64::from(dropped > 0 && whole % unit >= unit / 2);
+    let digits = rounded.to_string();
+    let exponent = digits.len() as u32 - 1 + dropped;
+    let digits = digits.trim_end_matches('0');
+    let (first, rest) = digits.split_at(1);
+    let point = if rest.is_empty() { "" } else { "." };
+    Some(format!("{first}{point}{rest}e{exponent}"))
 }
 
 /// `shortest` is the value as `d.ddde±x`.
@@ -370,6 +403,13 @@ mod tests {
         assert_eq!(double(-0.0), "-0.0");
         assert_eq!(double(100.5), "100.5");
         assert_eq!(shown(|output| super::write_float(0.1, output)), "0.1");
+        let float = |value| shown(|output| super::write_float(value, output));
+        assert_eq!(float(123_456_790.0), "1.23456792E8");
+        assert_eq!(float(-1e10), "-1.0E10");
+        assert_eq!(float(16_777_216.0), "1.6777216E7");
+        let double = |value| shown(|output| super::write_double(value, output));
+        assert_eq!(double((1_u64 << 60) as f64), "1.15292150460684698E18");
+        assert_eq!(double(9_007_199_254_740_994.0), "9.007199254740994E15");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! CAST and TRY_CAST between all simple types, with Flink's rounding, wrapping and texts.
+//! CAST and TRY_CAST, with Flink's rounding, wrapping and texts.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use arrow::datatypes::{
 use chrono_tz::Tz;
 use datafusion_common::{DataFusionError, Result as DfResult};
 
-use super::{decimal, failed, text, time};
+use super::{cast_nested, decimal, failed, text, time};
 use crate::error::{Error, Position};
-use crate::plan::coerce::{is_integer, is_numeric, is_text};
+use crate::plan::coerce::{is_binary, is_integer, is_numeric, is_text};
 use crate::plan::typed::{Kernel, Typed};
 use crate::table::{SqlType, TypeRoot};
 
@@ -74,11 +74,15 @@ pub(crate) fn explicit(
     Typed::call(kernel, vec![expr], ty).fold()
 }
 
-type Convert = Box<dyn Fn(&ArrayRef) -> DfResult<ArrayRef> + Send + Sync>;
+pub(super) type Convert = Box<dyn Fn(&ArrayRef) -> DfResult<ArrayRef> + Send + Sync>;
 
-fn conversion(from: &TypeRoot, to: &TypeRoot, attempt: bool, zone: Tz) -> Option<Convert> {
-    use TypeRoot::{Boolean, Date, Decimal, Time, Timestamp, TimestampLtz};
-    let target = SqlType::of(to.clone()).arrow();
+pub(super) fn conversion(
+    from: &TypeRoot,
+    to: &TypeRoot,
+    attempt: bool,
+    zone: Tz,
+) -> Option<Convert> {
+    use TypeRoot::{Boolean, Date, Time, Timestamp, TimestampLtz};
     let (source_root, target_root) = (from.clone(), to.clone());
     Some(match (from, to) {
         (a, b) if is_text(a) && is_text(b) => Box::new(move |array| text::fit(array, &target_root)),
@@ -107,49 +111,41 @@ fn conversion(from: &TypeRoot, to: &TypeRoot, attempt: bool, zone: Tz) -> Option
             Date | Timestamp(_) | TimestampLtz(_) | Time(_),
             Date | Timestamp(_) | TimestampLtz(_) | Time(_),
         ) => Box::new(move |array| time::convert(array, &source_root, &target_root, zone)),
-        (Decimal(..), _) | (_, Decimal(..)) => return None,
-        (TypeRoot::Array(_), TypeRoot::Array(_))
-        | (TypeRoot::Map(..), TypeRoot::Map(..))
-        | (TypeRoot::Multiset(_), TypeRoot::Multiset(_))
-        | (TypeRoot::Row(_), TypeRoot::Row(_))
-            if same_values(from, to) =>
-        {
-            Box::new(move |array| Ok(cast(array, &target)?))
+        (a, b) if is_text(a) && is_binary(b) => Box::new(move |array| {
+            let bytes = cast_nested::bytes_of(array);
+            Ok(cast_nested::fit(&bytes, &target_root, false))
+        }),
+        (a, b) if is_text(b) && cast_nested::has_text(a) => Box::new(move |array| {
+            let texts = cast_nested::texts_of(array, &source_root, zone)?;
+            text::fit(&texts, &target_root)
+        }),
+        (a, b) if is_binary(a) && is_binary(b) => {
+            let longer = byte_length(a) > byte_length(b);
+            Box::new(move |array| {
+                Ok(match target_root {
+                    TypeRoot::Varbinary(_) if !longer => array.clone(),
+                    _ => cast_nested::fit(array, &target_root, true),
+                })
+            })
         }
-        (
-            TypeRoot::Binary(_) | TypeRoot::Varbinary(_),
-            TypeRoot::Binary(_) | TypeRoot::Varbinary(_),
-        ) => Box::new(|array| Ok(array.clone())),
-        _ => return None,
+        (a, b) => return cast_nested::between(a, b, attempt, zone),
     })
 }
 
-fn simple(root: &TypeRoot) -> bool {
+fn byte_length(root: &TypeRoot) -> u32 {
+    match root {
+        TypeRoot::Binary(length) | TypeRoot::Varbinary(length) => *length,
+        _ => 0,
+    }
+}
+
+pub(super) fn simple(root: &TypeRoot) -> bool {
     use TypeRoot::{Boolean, Date, Time, Timestamp, TimestampLtz};
     is_numeric(root)
         || matches!(
             root,
             Boolean | Date | Time(_) | Timestamp(_) | TimestampLtz(_)
         )
-}
-
-/// Whether two nested types differ only in names and nullability.
-fn same_values(from: &TypeRoot, to: &TypeRoot) -> bool {
-    match (from, to) {
-        (TypeRoot::Array(a), TypeRoot::Array(b))
-        | (TypeRoot::Multiset(a), TypeRoot::Multiset(b)) => same_values(&a.root, &b.root),
-        (TypeRoot::Map(k1, v1), TypeRoot::Map(k2, v2)) => {
-            same_values(&k1.root, &k2.root) && same_values(&v1.root, &v2.root)
-        }
-        (TypeRoot::Row(a), TypeRoot::Row(b)) => {
-            a.len() == b.len()
-                && a.iter()
-                    .zip(b)
-                    .all(|((_, a), (_, b))| same_values(&a.root, &b.root))
-        }
-        (a, b) if is_text(a) && is_text(b) => true,
-        (a, b) => a == b,
-    }
 }
 
 /// Between numbers: integers wrap, fractions are cut, decimals round half up and are NULL if they do not fit.
@@ -255,7 +251,7 @@ fn from_text(array: &ArrayRef, to: &TypeRoot, attempt: bool, zone: Tz) -> DfResu
         }
         Decimal(precision, scale) => {
             let parsed = parse_each(texts, to, attempt, |text| {
-                decimal::parse(text.trim(), *precision, *scale)
+                text::decimal(text, *precision, *scale)
             })?;
             let values: Decimal128Array = parsed.collect();
             Arc::new(values.with_precision_and_scale(*precision, *scale)?)

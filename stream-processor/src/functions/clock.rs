@@ -1,11 +1,12 @@
 //! Functions of dates and times, and the clock.
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, AsArray};
+use arrow::datatypes::Time32MillisecondType;
 use chrono::Utc;
 
 use super::Kind::{Double, Int, Text};
 use super::time::Moment;
-use super::{Invocation, by_row_named, cast, time};
+use super::{Invocation, by_row, by_row_named, cast, time};
 use crate::error::Error;
 use crate::plan::coerce::is_text;
 use crate::plan::typed::{Kernel, Typed};
@@ -37,8 +38,11 @@ pub(super) const NAMES: &[&str] = &[
     "CURRENT_ROW_TIMESTAMP",
     "LOCALTIMESTAMP",
     "CURRENT_DATE",
+    "CURRENT_TIME",
+    "LOCALTIME",
     "UNIX_TIMESTAMP",
     "FROM_UNIXTIME",
+    "CONVERT_TZ",
     "PROCTIME",
 ];
 
@@ -66,20 +70,43 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
         "DATE_FORMAT" => return date_format(call).map(Some),
         "UNIX_TIMESTAMP" => return unix_timestamp(call).map(Some),
         "FROM_UNIXTIME" => return from_unixtime(call).map(Some),
+        "CONVERT_TZ" => return convert_tz(call).map(Some),
         _ => return Ok(now(call)),
     };
     call.arity(1..=1)?;
     let nullable = call.nullable();
+    if matches!(call.args[0].ty.root, TypeRoot::Time(_)) {
+        return extract_of_time(call, unit).map(Some);
+    }
     let arg = wall_clock(call, 0)?;
     let kernel = Kernel::new(format!("EXTRACT[{unit:?}]"), move |args, _| {
-        let millis = millis_of(&args[0])?;
-        let values = millis
+        let moments = time::moments(&args[0])?;
+        let values = moments
             .into_iter()
             .map(|value| value.map(|value| time::extract(unit, value)));
         Ok(<i64 as super::Outcome>::column(values.collect()))
     });
     let ty = SqlType::of(TypeRoot::BigInt).with_nullable(nullable);
     Typed::call(kernel, vec![arg], ty).fold().map(Some)
+}
+
+/// Of a TIME, that has no days.
+fn extract_of_time(call: &mut Invocation<'_>, unit: TimeUnit) -> Result<Typed, Error> {
+    if !matches!(
+        unit,
+        TimeUnit::Hour | TimeUnit::Minute | TimeUnit::Second | TimeUnit::Millisecond
+    ) {
+        return Err(call.wrong(format!("no {unit:?} of a TIME")));
+    }
+    let ty = SqlType::of(TypeRoot::BigInt).with_nullable(call.nullable());
+    let kernel = Kernel::new(format!("EXTRACT_TIME[{unit:?}]"), move |args, _| {
+        let millis = args[0].as_primitive::<Time32MillisecondType>().iter();
+        let part = |millis: i32| time::extract(unit, Moment::of_millis(i64::from(millis)));
+        Ok(<i64 as super::Outcome>::column(
+            millis.map(|millis| millis.map(part)).collect(),
+        ))
+    });
+    Typed::call(kernel, std::mem::take(&mut call.args), ty).fold()
 }
 
 /// The clock. Read for each batch of rows, as Flink reads it for each row.
@@ -91,6 +118,7 @@ fn now(call: &Invocation<'_>) -> Option<Typed> {
         }
         "LOCALTIMESTAMP" => TypeRoot::Timestamp(3),
         "CURRENT_DATE" => TypeRoot::Date,
+        "CURRENT_TIME" | "LOCALTIME" => TypeRoot::Time(0),
         _ => return None,
     };
     let to = root.clone();
@@ -278,7 +306,13 @@ fn difference(call: &mut Invocation<'_>) -> Result<Typed, Error> {
         return Err(call.wrong(format!("cannot count {unit:?}")));
     }
     let nullable = call.nullable();
-    let (from, to) = (wall_clock(call, 0)?, wall_clock(call, 1)?);
+    let instants = |arg: &Typed| matches!(arg.ty.root, TypeRoot::TimestampLtz(_));
+    let (from, to) = if call.args.iter().all(instants) {
+        // Between instants, whatever the clocks said.
+        (call.args[0].clone(), call.args[1].clone())
+    } else {
+        (wall_clock(call, 0)?, wall_clock(call, 1)?)
+    };
     let kernel = Kernel::new(format!("TIMESTAMPDIFF[{unit:?}]"), move |args, _| {
         let (from, to) = (millis_of(&args[0])?, millis_of(&args[1])?);
         let values = from.into_iter().zip(to).map(|(from, to)| {
@@ -500,4 +534,19 @@ fn from_unixtime(call: &mut Invocation<'_>) -> Result<Typed, Error> {
             Some(out)
         },
     )
+}
+
+/// `CONVERT_TZ(text, from, to)`: read leniently, NULL if it cannot be read.
+fn convert_tz(call: &mut Invocation<'_>) -> Result<Typed, Error> {
+    call.arity(3..=3)?;
+    let plain = pieces_of(PLAIN, call)?;
+    let zones = [1, 2].map(|at| call.args[at].literal_text().map(time::java_zone));
+    by_row(call, &[Text], move |cells, row| {
+        let zone =
+            |at: usize| zones[at - 1].unwrap_or_else(|| time::java_zone(cells[at].text(row)));
+        let instant = time::parse_simple(&plain, cells[0].text(row), zone(1))?;
+        let mut out = String::new();
+        time::format_pieces(&plain, instant.local_in(zone(2)), &mut out);
+        Some(out)
+    })
 }

@@ -12,6 +12,13 @@ pub(crate) fn rescale(value: i128, from: i8, precision: u8, scale: i8) -> Option
     fits(scaled, precision)
 }
 
+/// `value` of scale `from` at the scale `to`, which is not greater, without the digits behind it.
+pub(crate) fn truncate(value: i128, from: i8, to: i8) -> Option<i128> {
+    let by = u32::try_from(i16::from(from) - i16::from(to)).ok()?;
+    // A power that does not fit is greater than every value.
+    Some(power(by).map_or(0, |unit| value / unit))
+}
+
 /// `value` if it has no more than `precision` digits.
 pub(crate) fn fits(value: i128, precision: u8) -> Option<i128> {
     let limit = power(u32::from(precision))?;

@@ -50,6 +50,27 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Typed, Error> {
             // Nothing is like the empty pattern, in Flink.
             Some(!pattern.is_empty() && regex.is_match(cells[0].text(row)))
         }),
+        "REGEXP_COUNT" => {
+            call.arity(2..=2)?;
+            by_row_named(name, call, &[Text], move |cells, row| {
+                i32::try_from(matches(&regex, cells[0].text(row)).len()).ok()
+            })
+        }
+        "REGEXP_INSTR" => {
+            call.arity(2..=2)?;
+            by_row_named(name, call, &[Text], move |cells, row| {
+                let text = cells[0].text(row);
+                let before = |found: regex::Match<'_>| text[..found.start()].encode_utf16().count();
+                Some(regex.find(text).map_or(0, |found| before(found) as i32 + 1))
+            })
+        }
+        "REGEXP_SUBSTR" => {
+            call.arity(2..=2)?;
+            by_row_named(name, call, &[Text], move |cells, row| {
+                let found = regex.find(cells[0].text(row))?;
+                Some(found.as_str().to_owned())
+            })
+        }
         "REGEXP_EXTRACT" => by_row_named(name, call, &[Text, Text, Int], move |cells, row| {
             let group = cells.get(2).map_or(0, |cell| cell.int(row));
             let captures = regex.captures(cells[0].text(row))?;
@@ -65,15 +86,11 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     }
 }
 
-/// `replaceAll(regex, Matcher.quoteReplacement(replacement))`: the replacement is taken as it stands, and an empty match
-/// may follow another one at once.
-fn replace_all(regex: &Regex, text: &str, replacement: &str) -> String {
-    let mut result = String::with_capacity(text.len());
-    let (mut copied, mut at) = (0, 0);
+/// All that `Matcher.find` finds: an empty match may follow another one at once.
+fn matches<'t>(regex: &Regex, text: &'t str) -> Vec<regex::Match<'t>> {
+    let (mut all, mut at) = (Vec::new(), 0);
     while let Some(found) = regex.find_at(text, at) {
-        result.push_str(&text[copied..found.start()]);
-        result.push_str(replacement);
-        copied = found.end();
+        all.push(found);
         at = found.end();
         if found.is_empty() {
             match text[at..].chars().next() {
@@ -81,6 +98,19 @@ fn replace_all(regex: &Regex, text: &str, replacement: &str) -> String {
                 None => break,
             }
         }
+    }
+    all
+}
+
+/// `replaceAll(regex, Matcher.quoteReplacement(replacement))`: the replacement is taken as it stands, and an empty match
+/// may follow another one at once.
+fn replace_all(regex: &Regex, text: &str, replacement: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut copied = 0;
+    for found in matches(regex, text) {
+        result.push_str(&text[copied..found.start()]);
+        result.push_str(replacement);
+        copied = found.end();
     }
     result.push_str(&text[copied..]);
     result

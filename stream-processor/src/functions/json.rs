@@ -104,9 +104,15 @@ impl Paths {
     ) -> Result<(), Malformed> {
         found.clear();
         found.resize(self.n_paths, None);
+        let mut scanner = Scanner::new(text.as_bytes());
+        scanner.space();
+        if matches!(scanner.peek(), b'-' | b'0'..=b'9') {
+            // Only then what follows matters.
+            scanner.document()?;
+            scanner = Scanner::new(text.as_bytes());
+        }
         // Like Jackson's: what follows the first value is not looked at.
-        self.root
-            .read(text, &mut Scanner::new(text.as_bytes()), found)
+        self.root.read(text, &mut scanner, found)
     }
 
     /// The value of the only path; `Err` if `text` is no JSON.
@@ -250,13 +256,26 @@ impl<'a> Found<'a> {
                 unescape(&raw.as_bytes()[1..raw.len() - 1], true, &mut plain);
                 Some(Cow::Owned(String::from_utf8_lossy(&plain).into_owned()))
             }
-            Kind::Number if is_respelled(raw) => big_decimal(raw).map(Cow::Owned),
-            Kind::True | Kind::False | Kind::Number => Some(Cow::Borrowed(raw)),
+            Kind::Number => printed_number(raw),
+            Kind::True | Kind::False => Some(Cow::Borrowed(raw)),
         }
     }
+}
 
-    pub(crate) fn is_null(self) -> bool {
-        self.kind == Kind::Null
+/// A number as Java prints it; `None` if its exponent is none of Java's.
+pub(crate) fn printed_number(raw: &str) -> Option<Cow<'_, str>> {
+    if is_respelled(raw) {
+        return big_decimal(raw).map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(raw))
+}
+
+/// The text of a JSON value: of a scalar as JSON_VALUE gives it, of a container as it stands; `None` for null.
+pub(crate) fn scalar(raw: &str) -> Option<Cow<'_, str>> {
+    let (_, kind) = Scanner::new(raw.as_bytes()).value().ok()?;
+    match kind {
+        Kind::Object | Kind::Array => Some(Cow::Borrowed(raw)),
+        _ => Found { raw, kind }.scalar(),
     }
 }
 
@@ -283,37 +302,17 @@ fn big_decimal(raw: &str) -> Option<String> {
     String::from_utf8(text).ok()
 }
 
-/// Whether a text is JSON of the kind `VALUE`, `OBJECT`, `ARRAY` or `SCALAR`.
+/// Whether a text begins with JSON of the kind `VALUE`, `OBJECT`, `ARRAY` or `SCALAR`.
 pub(crate) fn is_json(text: &str, kind: &str) -> bool {
-    let mut scanner = Scanner::new(text.as_bytes());
-    let Ok((_, found)) = scanner.value() else {
+    let Ok((_, found)) = Scanner::new(text.as_bytes()).document() else {
         return false;
     };
-    scanner.space();
-    scanner.at == text.len()
-        && match kind {
-            "OBJECT" => found == Kind::Object,
-            "ARRAY" => found == Kind::Array,
-            "SCALAR" => !matches!(found, Kind::Object | Kind::Array),
-            _ => true,
-        }
-}
-
-/// A JSON text without blanks between its tokens.
-pub(crate) fn compact(raw: &str) -> String {
-    let mut text = String::with_capacity(raw.len());
-    let (mut inside, mut escaped) = (false, false);
-    for next in raw.chars() {
-        if inside {
-            text.push(next);
-            inside = escaped || next != '"';
-            escaped = !escaped && next == '\\';
-        } else if !next.is_ascii_whitespace() {
-            text.push(next);
-            inside = next == '"';
-        }
+    match kind {
+        "OBJECT" => found == Kind::Object,
+        "ARRAY" => found == Kind::Array,
+        "SCALAR" => !matches!(found, Kind::Object | Kind::Array),
+        _ => true,
     }
-    text
 }
 
 #[cfg(test)]

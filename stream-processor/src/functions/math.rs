@@ -7,7 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 
 use super::Kind::Double;
-use super::{Invocation, by_row, cast as casts, decimal};
+use super::{Invocation, by_row, cast as casts, decimal, failed};
 use crate::error::Error;
 use crate::plan::coerce::{is_integer, is_numeric};
 use crate::plan::typed::{Kernel, Typed};
@@ -15,9 +15,9 @@ use crate::sql::ast::BinaryOp;
 use crate::table::{SqlType, TypeRoot};
 
 pub(super) const NAMES: &[&str] = &[
-    "ABS", "MOD", "FLOOR", "CEIL", "CEILING", "ROUND", "SIGN", "POWER", "SQRT", "EXP", "LN",
-    "LOG10", "LOG2", "SIN", "COS", "TAN", "ASIN", "ACOS", "ATAN", "ATAN2", "DEGREES", "RADIANS",
-    "PI", "E",
+    "ABS", "MOD", "FLOOR", "CEIL", "CEILING", "ROUND", "TRUNCATE", "SIGN", "POWER", "SQRT", "EXP",
+    "LN", "LOG", "LOG10", "LOG2", "SIN", "COS", "TAN", "COT", "ASIN", "ACOS", "ATAN", "ATAN2",
+    "SINH", "COSH", "TANH", "DEGREES", "RADIANS", "PI", "E",
 ];
 
 pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error> {
@@ -26,7 +26,8 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
         "FLOOR" | "CEIL" | "CEILING" if call.unit.is_none() => {
             return shape_keeping(call).map(Some);
         }
-        "ROUND" => return round(call).map(Some),
+        "ROUND" => return round(call, Rounding::HalfUp).map(Some),
+        "TRUNCATE" => return round(call, Rounding::Down).map(Some),
         "MOD" => return modulo(call).map(Some),
         "POWER" => {
             call.arity(2..=2)?;
@@ -42,6 +43,14 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
             })
             .map(Some);
         }
+        "LOG" if call.args.len() == 2 => {
+            let nullable = call.nullable();
+            let typed = by_row(call, &[Double], |cells, row| {
+                Some(cells[1].double(row).ln() / cells[0].double(row).ln())
+            })?;
+            let ty = typed.ty.with_nullable(nullable);
+            return Ok(Some(Typed { ty, ..typed }));
+        }
         "PI" | "E" => {
             call.arity(0..=0)?;
             let value = if call.name == "PI" {
@@ -56,12 +65,17 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
         }
         "SQRT" => f64::sqrt,
         "EXP" => f64::exp,
-        "LN" => f64::ln,
+        "LN" | "LOG" => f64::ln,
         "LOG10" => f64::log10,
-        "LOG2" => f64::log2,
+        // As Java computes it, which has no such logarithm.
+        "LOG2" => |value| value.ln() / std::f64::consts::LN_2,
         "SIN" => f64::sin,
         "COS" => f64::cos,
         "TAN" => f64::tan,
+        "COT" => |value| 1.0 / value.tan(),
+        "SINH" => f64::sinh,
+        "COSH" => f64::cosh,
+        "TANH" => f64::tanh,
         "ASIN" => f64::asin,
         "ACOS" => f64::acos,
         "ATAN" => f64::atan,
@@ -167,8 +181,17 @@ fn keep(
     )?)
 }
 
-/// ROUND to a literal number of digits, half away from zero.
-fn round(call: &mut Invocation<'_>) -> Result<Typed, Error> {
+/// What becomes of the digits that go.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Rounding {
+    /// ROUND: half away from zero.
+    HalfUp,
+    /// TRUNCATE: toward zero.
+    Down,
+}
+
+/// ROUND or TRUNCATE to a literal number of digits.
+fn round(call: &mut Invocation<'_>, rounding: Rounding) -> Result<Typed, Error> {
     call.arity(1..=2)?;
     let digits = if call.args.len() == 2 {
         let digits = call.args.remove(1);
@@ -188,6 +211,10 @@ fn round(call: &mut Invocation<'_>) -> Result<Typed, Error> {
     };
     let arg = number(call)?;
     let from = arg.ty.root.clone();
+    if rounding == Rounding::Down && matches!(from, TypeRoot::TinyInt | TypeRoot::SmallInt) {
+        // Flink fails to compile its own code for these.
+        return Err(call.wrong(format!("does not take {}; CAST it to INT", arg.ty)));
+    }
     let root = match from {
         TypeRoot::Decimal(precision, scale) if digits < scale => {
             let kept = digits.max(0);
@@ -201,8 +228,9 @@ fn round(call: &mut Invocation<'_>) -> Result<Typed, Error> {
         root: root.clone(),
         nullable: arg.ty.nullable,
     };
-    let kernel = Kernel::new(format!("ROUND[{},{digits}]", arg.ty), move |args, _| {
-        round_column(&args[0], &from, &root, digits)
+    let name = format!("{}[{},{digits}]", call.name, arg.ty);
+    let kernel = Kernel::new(name, move |args, _| {
+        round_column(&args[0], &from, &root, digits, rounding)
     });
     Typed::call(kernel, vec![arg], ty).fold()
 }
@@ -212,12 +240,17 @@ fn round_column(
     from: &TypeRoot,
     to: &TypeRoot,
     digits: i8,
+    rounding: Rounding,
 ) -> datafusion_common::Result<ArrayRef> {
+    let cut = match rounding {
+        Rounding::HalfUp => |value, scale, digits| decimal::rescale(value, scale, 38, digits),
+        Rounding::Down => decimal::truncate,
+    };
     match (from, to) {
         (TypeRoot::Decimal(_, scale), TypeRoot::Decimal(precision, kept)) => {
             let values: Decimal128Array =
                 array.as_primitive::<Decimal128Type>().unary_opt(|value| {
-                    let rounded = decimal::rescale(value, *scale, 38, digits.min(*scale))?;
+                    let rounded = cut(value, *scale, digits.min(*scale))?;
                     decimal::rescale(rounded, digits.min(*scale), *precision, *kept)
                 });
             Ok(Arc::new(
@@ -230,16 +263,18 @@ fn round_column(
             }
             let values = cast(array, &DataType::Int64)?;
             let result: Int64Array = values.as_primitive::<Int64Type>().unary_opt(|value| {
-                let rounded = decimal::rescale(i128::from(value), 0, 38, digits)?;
+                let rounded = cut(i128::from(value), 0, digits)?;
                 i64::try_from(decimal::rescale(rounded, digits, 38, 0)?).ok()
             });
             casts::numeric(&(Arc::new(result) as ArrayRef), &TypeRoot::BigInt, root)
         }
         (root, _) => {
             let values = cast(array, &DataType::Float64)?;
-            let result: Float64Array = values
-                .as_primitive::<Float64Type>()
-                .unary(|value| round_double(value, digits));
+            let values = values.as_primitive::<Float64Type>();
+            let result: Float64Array = match rounding {
+                Rounding::HalfUp => values.unary(|value| round_double(value, digits)),
+                Rounding::Down => values.try_unary(|value| truncate_double(value, digits))?,
+            };
             Ok(cast(
                 &(Arc::new(result) as ArrayRef),
                 &SqlType::of(root.clone()).arrow(),
@@ -257,4 +292,19 @@ fn round_double(value: f64, digits: i8) -> f64 {
             .map_or(value, |rounded| decimal::to_double(rounded, 0)),
         None => value,
     }
+}
+
+/// By way of a DECIMAL(38, 18), as Flink; what does not fit one fails the job.
+fn truncate_double(value: f64, digits: i8) -> datafusion_common::Result<f64> {
+    let Some(unscaled) = decimal::from_double(value, 38, 18) else {
+        return Err(failed(format!(
+            "TRUNCATE of {value}, which no DECIMAL(38, 18) can hold"
+        )));
+    };
+    let digits = digits.min(18);
+    let kept = decimal::truncate(unscaled, 18, digits).unwrap_or(0);
+    Ok(decimal::to_double(
+        decimal::rescale(kept, digits, 38, 18).unwrap_or(0),
+        18,
+    ))
 }

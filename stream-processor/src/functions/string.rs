@@ -37,6 +37,9 @@ pub(super) const NAMES: &[&str] = &[
     "REGEXP",
     "REGEXP_EXTRACT",
     "REGEXP_REPLACE",
+    "REGEXP_COUNT",
+    "REGEXP_INSTR",
+    "REGEXP_SUBSTR",
     "STARTSWITH",
     "ENDSWITH",
     "ASCII",
@@ -92,9 +95,10 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
             })?
         }
         "LOCATE" => {
-            call.arity(2..=2)?;
-            by_row(call, &[Text], |cells, row| {
-                Some(position(cells[0].text(row), cells[1].text(row)))
+            call.arity(2..=3)?;
+            by_row(call, &[Text, Text, Int], |cells, row| {
+                let from = cells.get(2).map_or(1, |cell| cell.int(row));
+                Some(position_from(cells[0].text(row), cells[1].text(row), from))
             })?
         }
         "INSTR" => {
@@ -174,13 +178,22 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
                 })
             })?
         }
-        "REGEXP" | "REGEXP_EXTRACT" | "REGEXP_REPLACE" => java_regex::resolve(call)?,
+        "REGEXP" | "REGEXP_COUNT" | "REGEXP_EXTRACT" | "REGEXP_INSTR" | "REGEXP_REPLACE"
+        | "REGEXP_SUBSTR" => java_regex::resolve(call)?,
         _ => return Ok(None),
     };
     // NULL only comes from NULL, except where a function can fail to find anything.
     let finds = matches!(
         call.name,
-        "SPLIT_INDEX" | "REGEXP_EXTRACT" | "REGEXP_REPLACE" | "LPAD" | "RPAD" | "REPEAT"
+        "SPLIT_INDEX"
+            | "REGEXP_EXTRACT"
+            | "REGEXP_REPLACE"
+            | "REGEXP_COUNT"
+            | "REGEXP_INSTR"
+            | "REGEXP_SUBSTR"
+            | "LPAD"
+            | "RPAD"
+            | "REPEAT"
     );
     let ty = typed.ty.with_nullable(nullable || finds || cuts);
     Ok(Some(Typed { ty, ..typed }))
@@ -290,6 +303,22 @@ fn position(needle: &str, text: &str) -> i32 {
     })
 }
 
+/// Not before the character `from`, counted from one; nothing is found at the begin.
+fn position_from(needle: &str, text: &str, from: i64) -> i32 {
+    if needle.is_empty() {
+        return 1;
+    }
+    let skipped = usize::try_from(from - 1).unwrap_or(0);
+    let rest = match text.char_indices().nth(skipped) {
+        Some((at, _)) => &text[at..],
+        None => return 0,
+    };
+    match position(needle, rest) {
+        0 => 0,
+        found => found.saturating_add(i32::try_from(skipped).unwrap_or(i32::MAX)),
+    }
+}
+
 fn split_index(cells: &[Cells], row: usize) -> Option<String> {
     let (text, separator) = (cells[0].text(row), cells[1].text(row));
     let index = usize::try_from(cells[2].int(row)).ok()?;
@@ -299,7 +328,14 @@ fn split_index(cells: &[Cells], row: usize) -> Option<String> {
     text.split(separator).nth(index).map(str::to_owned)
 }
 
-/// Counts UTF-16 units, as Java; a pair is not cut but left out.
+/// A text of UTF-16 units; half a pair becomes a question mark, as when Java encodes it.
+pub(super) fn of_units(units: &[u16]) -> String {
+    char::decode_utf16(units.iter().copied())
+        .map(|unit| unit.unwrap_or('?'))
+        .collect()
+}
+
+/// Counts UTF-16 units, as Java.
 fn pad(cells: &[Cells], row: usize, left: bool) -> Option<String> {
     let units = |text: &str| text.encode_utf16().collect::<Vec<u16>>();
     let (text, fill) = (units(cells[0].text(row)), units(cells[2].text(row)));
@@ -316,7 +352,7 @@ fn pad(cells: &[Cells], row: usize, left: bool) -> Option<String> {
     } else {
         text.iter().take(length).chain(padding).copied().collect()
     };
-    Some(String::from_utf16_lossy(&padded))
+    Some(of_units(&padded))
 }
 
 /// Skips NULLs between, is NULL only for a NULL separator.

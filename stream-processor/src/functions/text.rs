@@ -9,6 +9,7 @@ use chrono_tz::Tz;
 use datafusion_common::Result as DfResult;
 
 use super::{decimal, failed, time};
+use crate::formats::text::whole_digits;
 use crate::table::TypeRoot;
 
 /// `BOOLEAN` of a text.
@@ -29,6 +30,69 @@ pub(crate) fn integer(text: &str) -> Option<i64> {
         None => text,
     };
     whole.parse().ok()
+}
+
+/// A decimal as Flink reads it. Of up to eighteen digits it reads itself, byte by byte, and overlooks one that is none.
+pub(crate) fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
+    if precision > 18 || text.len() > 18 {
+        return decimal::parse(text.trim(), precision, scale);
+    }
+    let bytes = text.trim_start_matches([' ', '\n', '\t']).as_bytes();
+    let negative = *bytes.first()? == b'-';
+    let mut rest = match bytes[0] {
+        b'-' | b'+' if bytes.len() == 1 => return None,
+        b'-' | b'+' => bytes[1..].iter().copied(),
+        _ => bytes.iter().copied(),
+    };
+    let (mut digits, mut n_digits, mut point, mut last) = (0_i128, 0_i32, None, 0);
+    for byte in rest.by_ref() {
+        last = byte;
+        match byte {
+            b'0'..=b'9' => {
+                digits = digits * 10 + i128::from(byte - b'0');
+                n_digits += 1;
+            }
+            b'.' if point.is_some() => return None,
+            b'.' => point = Some(n_digits),
+            _ => break,
+        }
+    }
+    let mut exponent = 0_i32;
+    if matches!(last, b'e' | b'E') && rest.len() > 0 {
+        let sign = rest.clone().next().unwrap_or(0);
+        if matches!(sign, b'-' | b'+') {
+            rest.next();
+            if rest.len() == 0 {
+                return None;
+            }
+        }
+        for byte in rest.by_ref() {
+            if !byte.is_ascii_digit() {
+                break;
+            }
+            // Greater ones do not fit anyway.
+            if exponent < 40 {
+                exponent = exponent * 10 + i32::from(byte - b'0');
+            }
+        }
+        if sign == b'-' {
+            exponent = -exponent;
+        }
+    }
+    if !rest.all(|byte| matches!(byte, b' ' | b'\n' | b'\t')) {
+        return None;
+    }
+    let shift = exponent - (n_digits - point.unwrap_or(n_digits)) + i32::from(scale);
+    if n_digits + shift > i32::from(precision) || shift < -18 {
+        return None;
+    }
+    let unit = 10_i128.checked_pow(shift.unsigned_abs())?;
+    let value = if shift >= 0 {
+        digits.checked_mul(unit)?
+    } else {
+        (digits + unit / 2) / unit
+    };
+    decimal::fits(if negative { -value } else { value }, precision)
 }
 
 /// A double as Java reads it.
@@ -54,11 +118,15 @@ pub(crate) fn java_double(value: f64) -> String {
     if !value.is_finite() {
         return special(value);
     }
+    let mut shortest = ryu::Buffer::new();
+    let digits = whole_digits(value, f64::MANTISSA_DIGITS);
     java_number(
         value == 0.0,
         value.is_sign_negative(),
         value.abs(),
-        ryu::Buffer::new().format_finite(value.abs()),
+        digits
+            .as_deref()
+            .unwrap_or_else(|| shortest.format_finite(value.abs())),
     )
 }
 
@@ -67,7 +135,8 @@ pub(crate) fn java_float(value: f32) -> String {
     if !value.is_finite() {
         return special(f64::from(value));
     }
-    let text = ryu::Buffer::new().format_finite(value.abs()).to_owned();
+    let text = whole_digits(value.into(), f32::MANTISSA_DIGITS)
+        .unwrap_or_else(|| ryu::Buffer::new().format_finite(value.abs()).to_owned());
     java_number(
         value == 0.0,
         value.is_sign_negative(),
@@ -212,7 +281,28 @@ pub(crate) fn fit(array: &ArrayRef, to: &TypeRoot) -> DfResult<ArrayRef> {
 mod tests {
     //! Java's way with numbers.
 
-    use super::{double, integer, java_double};
+    use super::{decimal, double, integer, java_double};
+
+    #[test]
+    fn decimals_of_few_digits_overlook_a_byte() {
+        for (text, value) in [
+            ("12.5", Some(1250)),
+            ("f", Some(0)),
+            ("12x ", Some(1200)),
+            ("12xy", None),
+            (" -1.005", Some(-101)),
+            ("1e2", Some(10_000)),
+            ("1e", Some(100)),
+            ("1e+", None),
+            ("1.2.3", None),
+            ("", None),
+            ("+", None),
+            ("1234567", None),
+        ] {
+            assert_eq!(decimal(text, 8, 2), value, "{text}");
+        }
+        assert_eq!(decimal("f", 20, 2), None);
+    }
 
     #[test]
     fn doubles_print_as_in_java() {

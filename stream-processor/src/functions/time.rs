@@ -45,6 +45,46 @@ pub(crate) fn zone_named(name: &str) -> Option<Tz> {
     format!("Etc/GMT{sign}{hours}").parse().ok()
 }
 
+/// The zone that `java.util.TimeZone` finds under a name: UTC for one it does not know.
+pub(crate) fn java_zone(name: &str) -> Tz {
+    let offset = || name.starts_with("GMT").then(|| zone_named(name)).flatten();
+    let old = || {
+        let at = OLD_ZONES.iter().position(|(old, _)| *old == name)?;
+        OLD_ZONES[at].1.parse().ok()
+    };
+    let found = old().or_else(|| name.parse().ok()).or_else(offset);
+    found.unwrap_or(Tz::UTC)
+}
+
+/// Names of three letters that Java still knows, `ZoneId.SHORT_IDS`.
+const OLD_ZONES: &[(&str, &str)] = &[
+    ("ACT", "Australia/Darwin"),
+    ("AET", "Australia/Sydney"),
+    ("AGT", "America/Argentina/Buenos_Aires"),
+    ("ART", "Africa/Cairo"),
+    ("AST", "America/Anchorage"),
+    ("BET", "America/Sao_Paulo"),
+    ("BST", "Asia/Dhaka"),
+    ("CAT", "Africa/Harare"),
+    ("CNT", "America/St_Johns"),
+    ("CST", "America/Chicago"),
+    ("CTT", "Asia/Shanghai"),
+    ("EAT", "Africa/Addis_Ababa"),
+    ("ECT", "Europe/Paris"),
+    ("IET", "America/Indiana/Indianapolis"),
+    ("IST", "Asia/Kolkata"),
+    ("JST", "Asia/Tokyo"),
+    ("MIT", "Pacific/Apia"),
+    ("NET", "Asia/Yerevan"),
+    ("NST", "Pacific/Auckland"),
+    ("PLT", "Asia/Karachi"),
+    ("PNT", "America/Phoenix"),
+    ("PRT", "America/Puerto_Rico"),
+    ("PST", "America/Los_Angeles"),
+    ("SST", "Pacific/Guadalcanal"),
+    ("VST", "Asia/Ho_Chi_Minh"),
+];
+
 /// A point in time or a wall clock, as Flink's `TimestampData`; nanoseconds alone would end in the year 2262.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment {
@@ -224,14 +264,22 @@ pub(crate) fn convert(
     };
     let values = local.into_iter();
     Ok(match to {
-        Date => Arc::new(
-            values
-                .map(|value| value.map(|value| value.millis.div_euclid(DAY) as i32))
-                .collect::<Date32Array>(),
-        ),
+        Date => {
+            // Flink cuts a TIMESTAMP toward 1970, but not a TIMESTAMP_LTZ.
+            let day = |moment: Moment| match from {
+                Timestamp(_) => moment.millis / DAY,
+                _ => moment.millis.div_euclid(DAY),
+            };
+            Arc::new(
+                values
+                    .map(|value| value.map(|value| day(value) as i32))
+                    .collect::<Date32Array>(),
+            )
+        }
         Time(_) => {
+            // As in Flink, negative before 1970.
             let millis: Int64Array = values
-                .map(|value| value.map(|value| value.millis.rem_euclid(DAY)))
+                .map(|value| value.map(|value| value.millis % DAY))
                 .collect();
             let millis = cast(&(Arc::new(millis) as ArrayRef), &DataType::Int32)?;
             cast(&millis, &SqlType::of(to.clone()).arrow())?
@@ -263,7 +311,7 @@ pub(crate) fn date_text(days: i32) -> String {
 
 /// `HH:mm:ss`
 pub(crate) fn time_text(millis: i64) -> String {
-    let seconds = millis / 1000;
+    let seconds = millis.rem_euclid(DAY) / 1000;
     format!(
         "{:02}:{:02}:{:02}",
         seconds / 3600,
@@ -295,62 +343,94 @@ pub(super) fn clamped(year: i32, month: u32, day: u32) -> Option<NaiveDate> {
         .find_map(|last| NaiveDate::from_ymd_opt(year, month, day.min(last)))
 }
 
-/// What `EXTRACT(unit FROM …)` gives for a wall clock in milliseconds.
-pub(crate) fn extract(unit: TimeUnit, millis: i64) -> i64 {
-    let date = date(millis.div_euclid(DAY) as i32);
-    let of_day = millis.rem_euclid(DAY);
+/// What `EXTRACT(unit FROM …)` gives for a wall clock. As in Flink, quotients are cut toward 1970 and remainders are
+/// negative before it.
+pub(crate) fn extract(unit: TimeUnit, moment: Moment) -> i64 {
+    let millis = moment.millis;
+    let date = date((millis / DAY) as i32);
     let year = i64::from(date.year());
+    // Centuries count from one.
+    let begun = |years: i64| (year + (years - 1) * if year > 0 { 1 } else { -1 }) / years;
     match unit {
-        TimeUnit::Millisecond => of_day % 60_000,
-        TimeUnit::Second => of_day / 1000 % 60,
-        TimeUnit::Minute => of_day / 60_000 % 60,
-        TimeUnit::Hour => of_day / 3_600_000,
+        TimeUnit::Nanosecond => millis % 1000 * NANOS + moment.nanos,
+        TimeUnit::Microsecond => millis % 1000 * 1000 + moment.nanos / 1000,
+        TimeUnit::Millisecond => millis % 1000,
+        TimeUnit::Second => millis % 60_000 / 1000,
+        TimeUnit::Minute => millis % 3_600_000 / 60_000,
+        TimeUnit::Hour => millis % DAY / 3_600_000,
         TimeUnit::Day => i64::from(date.day()),
         TimeUnit::Week => i64::from(date.iso_week().week()),
         TimeUnit::Month => i64::from(date.month()),
         TimeUnit::Quarter => i64::from(date.month0() / 3 + 1),
         TimeUnit::Year => year,
+        TimeUnit::IsoYear => i64::from(date.iso_week().year()),
         TimeUnit::DayOfWeek => i64::from(date.weekday().num_days_from_sunday() + 1),
+        TimeUnit::IsoDayOfWeek => i64::from(date.weekday().number_from_monday()),
         TimeUnit::DayOfYear => i64::from(date.ordinal()),
         TimeUnit::Decade => year / 10,
-        TimeUnit::Century => (year + 99) / 100,
-        TimeUnit::Millennium => (year + 999) / 1000,
-        TimeUnit::Epoch => millis.div_euclid(1000),
+        TimeUnit::Century => begun(100),
+        TimeUnit::Millennium => begun(1000),
+        TimeUnit::Epoch => millis / 1000,
     }
 }
 
-/// The begin of the unit that a wall clock in milliseconds lies in; `None` for units that cannot be cut to.
+/// The begin of the unit that a wall clock in milliseconds lies in; `None` for units that cannot be cut to. As in Flink,
+/// units beyond a day take the last day before 1970 for its first, but at midnight.
 pub(crate) fn floor(unit: TimeUnit, millis: i64) -> Option<i64> {
     if let Some(size) = crate::sql::parser::milliseconds(unit)
         && unit != TimeUnit::Week
     {
         return Some(millis.div_euclid(size) * size);
     }
-    let day = date(millis.div_euclid(DAY) as i32);
+    let day = date((millis / DAY) as i32);
     let start = match unit {
         TimeUnit::Week => day - chrono::Days::new(u64::from(day.weekday().num_days_from_sunday())),
         TimeUnit::Month => day.with_day(1)?,
         TimeUnit::Quarter => day.with_day(1)?.with_month0(day.month0() / 3 * 3)?,
-        TimeUnit::Year => NaiveDate::from_ymd_opt(day.year(), 1, 1)?,
-        _ => return None,
+        TimeUnit::Century | TimeUnit::Millennium => {
+            let years = years(unit)?;
+            NaiveDate::from_ymd_opt((day.year() - 1) / years * years + 1, 1, 1)?
+        }
+        _ => {
+            let years = years(unit)?;
+            NaiveDate::from_ymd_opt(day.year() / years * years, 1, 1)?
+        }
     };
     Some(i64::from(days_of(start)) * DAY)
 }
 
-/// The begin of the next unit, unless it lies exactly at one.
+/// The begin of the next unit, unless it lies exactly at one. As in Flink, for units beyond a day only the day counts,
+/// a quarter's begin is none but in January, and there is no begin of what has ten years and more.
 pub(crate) fn ceil(unit: TimeUnit, millis: i64) -> Option<i64> {
-    let down = floor(unit, millis)?;
-    if down == millis {
-        return Some(down);
+    if let Some(size) = crate::sql::parser::milliseconds(unit)
+        && unit != TimeUnit::Week
+    {
+        return Some(-(-millis).div_euclid(size) * size);
     }
+    let day = date((millis / DAY) as i32);
+    let down = floor(unit, millis)?;
+    let later = |months: i32| Some(add_months(down, months));
     match unit {
-        TimeUnit::Month => Some(add_months(down, 1)),
-        TimeUnit::Quarter => Some(add_months(down, 3)),
-        TimeUnit::Year => Some(add_months(down, 12)),
-        _ => Some(down + crate::sql::parser::milliseconds(unit)?),
+        TimeUnit::Week if day.weekday().num_days_from_sunday() == 0 => Some(down),
+        TimeUnit::Week => Some(down + 7 * DAY),
+        TimeUnit::Month if day.day() == 1 => Some(down),
+        TimeUnit::Month => later(1),
+        TimeUnit::Quarter | TimeUnit::Year if day.ordinal() == 1 => Some(down),
+        TimeUnit::Quarter => later(3),
+        _ => later(12 * years(unit)?),
     }
 }
 
+/// How many years a unit has.
+fn years(unit: TimeUnit) -> Option<i32> {
+    Some(match unit {
+        TimeUnit::Year => 1,
+        TimeUnit::Decade => 10,
+        TimeUnit::Century => 100,
+        TimeUnit::Millennium => 1000,
+        _ => return None,
+    })
+}
 /// Months later; the day is cut to the month's last.
 pub(crate) fn add_months(millis: i64, months: i32) -> i64 {
     let day = date(millis.div_euclid(DAY) as i32);
@@ -364,19 +444,23 @@ pub(crate) fn add_months(millis: i64, months: i32) -> i64 {
     i64::from(days_of(target)) * DAY + millis.rem_euclid(DAY)
 }
 
-/// Whole months from `from` to `to`, cut toward zero.
+/// Whole months from `from` to `to`, counted as Flink does: between the days, one less if the last of them ends on the
+/// day of `to` but later on it. That also holds backward, where it makes one more.
 pub(crate) fn months_between(from: i64, to: i64) -> i64 {
+    let (first, last) = (from.div_euclid(DAY), to.div_euclid(DAY));
+    let months = months_between_days(first, last);
+    let ends = add_months(first * DAY, months as i32).div_euclid(DAY);
+    months - i64::from(ends == last && to.rem_euclid(DAY) < from.rem_euclid(DAY))
+}
+
+fn months_between_days(from: i64, to: i64) -> i64 {
     if to < from {
-        return -months_between(to, from);
+        return -months_between_days(to, from);
     }
-    let (first, last) = (
-        date(from.div_euclid(DAY) as i32),
-        date(to.div_euclid(DAY) as i32),
-    );
+    let (first, last) = (date(from as i32), date(to as i32));
     let months = i64::from(last.year() - first.year()) * 12 + i64::from(last.month())
         - i64::from(first.month());
-    let rest = |day: NaiveDate, millis: i64| i64::from(day.day()) * DAY + millis.rem_euclid(DAY);
-    months - i64::from(rest(last, to) < rest(first, from))
+    months - i64::from(add_months(from * DAY, months as i32) > to * DAY)
 }
 
 /// A column of TIMESTAMP(3) from milliseconds.

@@ -1,5 +1,7 @@
 //! Aggregate functions: a state for each group, updated, retracted, merged, saved and turned into a result.
 
+pub(crate) mod collect;
+
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 
+use self::collect::Items;
 use super::cell::{Cell, Distinct, Seen};
 use super::fingerprint::{Print, Prints};
 use super::keys::AHEAD;
@@ -30,6 +33,19 @@ pub(crate) enum Function {
     First,
     Last,
     ListAgg,
+    ArrayAgg(Nulls),
+    Collect,
+    /// Over values that are JSON texts.
+    JsonArrayAgg(Nulls),
+    /// Over texts of a key, [`collect::MEMBER`] and a value.
+    JsonObjectAgg,
+}
+
+/// What an aggregate does with NULLs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nulls {
+    Kept,
+    Skipped,
 }
 
 /// A call as planned.
@@ -135,6 +151,8 @@ pub(crate) enum State {
     /// Every value, where they are only counted and none is taken back.
     Prints(Box<Prints>),
     List(Box<Vec<Box<str>>>),
+    /// Every value in order, where some can be taken back or are no texts.
+    Items(Box<Items>),
 }
 
 /// There is one of them for each group and call, so what is larger and rare lies elsewhere.
@@ -188,6 +206,7 @@ impl State {
             State::Prints(prints) => Some(prints.size()),
             State::Distinct(set) => Some(set.len() * cell),
             State::Bag(bag) => Some(bag.len() * cell),
+            State::Items(items) => Some(items.0.len() * cell),
             State::List(list) => Some(list.iter().map(|item| item.len() + 16).sum()),
             _ => None,
         }
@@ -222,8 +241,15 @@ impl AggregateCall {
             Function::Count => State::Count(0),
             Function::Sum | Function::Avg => self.empty_sum(),
             Function::Min | Function::Max if self.retracts => State::Bag(Box::default()),
+            Function::First | Function::Last | Function::ListAgg if self.retracts => {
+                State::Items(Box::default())
+            }
             Function::Min | Function::Max | Function::First | Function::Last => State::Chosen(None),
             Function::ListAgg => State::List(Box::default()),
+            Function::Collect => State::Bag(Box::default()),
+            Function::ArrayAgg(_) | Function::JsonArrayAgg(_) | Function::JsonObjectAgg => {
+                State::Items(Box::default())
+            }
         }
     }
 
@@ -254,9 +280,13 @@ impl AggregateCall {
         let column = Column::of(self, batch)?;
         let filter: Option<&BooleanArray> =
             self.filter.map(|index| batch.column(index).as_boolean());
+        let keeps_nulls = matches!(
+            self.function,
+            Function::ArrayAgg(Nulls::Kept) | Function::JsonArrayAgg(Nulls::Kept)
+        );
         let rows = groups.iter().enumerate().filter(|(row, _)| {
             filter.is_none_or(|filter| filter.is_valid(*row) && filter.value(*row))
-                && !column.is_null(*row)
+                && (keeps_nulls || !column.is_null(*row))
         });
         if self.counts_prints() {
             let prints = rows.map(|(row, group)| (*group as usize, column.seen(row).print()));
@@ -302,6 +332,10 @@ impl AggregateCall {
                 if *count == 0 {
                     bag.remove(&cell);
                 }
+            }
+            (State::Items(items), _) => {
+                let value = (!column.is_null(row)).then(|| column.cell(row));
+                items.change(value, add, self.distinct);
             }
             (State::List(list), Column::Text(array)) => {
                 let value = array.value(row);
@@ -369,6 +403,7 @@ impl AggregateCall {
                     set.add(cell.seen(), *seen);
                 }
             }
+            (State::Items(items), State::Items(more)) => items.merge(*more, self.distinct),
             (State::List(list), State::List(more)) => {
                 for item in *more {
                     if !(self.distinct && list.contains(&item)) {
@@ -385,6 +420,11 @@ impl AggregateCall {
         &self,
         states: impl Iterator<Item = impl Borrow<State>>,
     ) -> Result<ArrayRef, Error> {
+        match self.function {
+            Function::ArrayAgg(_) => return collect::arrays(states, &self.result),
+            Function::Collect => return collect::multisets(states, self),
+            _ => {}
+        }
         let cells: Vec<Option<Cell>> = states.map(|state| self.result(state.borrow())).collect();
         cells_to_array(cells.into_iter(), &self.result)
     }
@@ -424,6 +464,7 @@ impl AggregateCall {
             State::Double { sum, .. } => Some(Cell::Double(*sum)),
             State::Decimal(of) => self.decimal_result(of.sum?, of.count, argument),
             State::Chosen(cell) => cell.clone(),
+            State::Items(items) => items.result(self),
             State::List(list) if list.is_empty() => None,
             State::List(list) => Some(Cell::Text(list.join(&self.separator).as_str().into())),
         }

@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringBuilder};
-use arrow::compute::{filter_record_batch, prep_null_mask_filter};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringBuilder,
+};
+use arrow::compute::{cast, filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_physical_expr::PhysicalExpr;
 
@@ -15,8 +17,10 @@ use crate::batch::{ChangeBatch, RowKind};
 use crate::error::Error;
 use crate::functions::json::{self, Step};
 use crate::graph::OperatorFactory;
-use crate::operator::{Operator, Output, Subtask};
+use crate::operator::{EventTime, Operator, Output, Subtask};
 use crate::plan::typed::{Typed, TypedKind};
+use crate::plan::watermark::{self, is_current};
+use crate::table::SqlType;
 
 /// The paths that are read from one column.
 #[derive(Debug, Clone)]
@@ -45,6 +49,9 @@ pub(crate) struct Calc {
     /// Over the columns `read`.
     exprs: Vec<Arc<dyn PhysicalExpr>>,
     output: SchemaRef,
+    /// The input with the columns that tell the watermark, if expressions ask for it.
+    timed: Option<SchemaRef>,
+    watermark: EventTime,
 }
 
 /// Columns that are computed before the filter and the expressions, which then read them.
@@ -64,6 +71,18 @@ impl Calc {
         exprs: &[Typed],
         output: SchemaRef,
     ) -> Result<Self, Error> {
+        let (timed, calls) = with_watermark(input, exprs.iter().chain(filter));
+        let read = |expr: &Typed| {
+            expr.rewrite(&mut |inner| {
+                let at = calls
+                    .iter()
+                    .position(|ty| is_current(inner) && *ty == inner.ty)?;
+                Some(Typed::column(input.fields().len() + at, inner.ty.clone()))
+            })
+        };
+        let filter = filter.map(read);
+        let (filter, exprs) = (filter.as_ref(), exprs.iter().map(read).collect::<Vec<_>>());
+        let input = timed.as_ref().unwrap_or(input);
         let mut widening = Widening::new(input, exprs.iter().chain(filter));
         let shared = widening.share(exprs.iter().chain(filter))?;
         let wide = Arc::new(Schema::new(std::mem::take(&mut widening.fields)));
@@ -95,8 +114,42 @@ impl Calc {
             wide,
             read,
             output,
+            timed,
+            watermark: EventTime::MIN,
         })
     }
+
+    /// The batch with the columns that tell the watermark.
+    fn timed(&self, batch: RecordBatch) -> Result<RecordBatch, Error> {
+        let Some(timed) = &self.timed else {
+            return Ok(batch);
+        };
+        let mut columns = batch.columns().to_vec();
+        let known = (self.watermark != EventTime::MIN).then_some(self.watermark.0);
+        for field in &timed.fields()[columns.len()..] {
+            let millis = Int64Array::from(vec![known; batch.num_rows()]);
+            columns.push(cast(&millis, field.data_type()).map_err(super::keys::failed)?);
+        }
+        batch_of(timed, columns)
+    }
+}
+
+/// The input with a column for each type of CURRENT_WATERMARK in `exprs`, and the types.
+fn with_watermark<'e>(
+    input: &SchemaRef,
+    exprs: impl Iterator<Item = &'e Typed>,
+) -> (Option<SchemaRef>, Vec<SqlType>) {
+    let mut calls = Vec::new();
+    exprs.for_each(|expr| watermark::types(expr, &mut calls));
+    if calls.is_empty() {
+        return (None, calls);
+    }
+    let mut fields: Vec<_> = input.fields().iter().cloned().collect();
+    let told = calls
+        .iter()
+        .map(|ty| Field::new("$watermark", ty.arrow(), true));
+    fields.extend(told.map(Arc::new));
+    (Some(Arc::new(Schema::new(fields))), calls)
 }
 
 impl Widening {
@@ -357,9 +410,10 @@ impl Operator for Calc {
     fn on_batch(
         &mut self,
         _: usize,
-        batch: ChangeBatch,
+        mut batch: ChangeBatch,
         output: &mut dyn Output,
     ) -> Result<(), Error> {
+        batch.rows = self.timed(batch.rows)?;
         let batch = self.select(batch)?;
         if batch.num_rows() == 0 {
             return Ok(());
@@ -377,6 +431,11 @@ impl Operator for Calc {
             rows,
             kinds: batch.kinds,
         })
+    }
+
+    fn on_watermark(&mut self, watermark: EventTime, output: &mut dyn Output) -> Result<(), Error> {
+        self.watermark = watermark;
+        output.watermark(watermark)
     }
 }
 

@@ -210,6 +210,12 @@ fn in_order(groups: &[u32]) -> Vec<u32> {
 fn unchanged(old: &RecordBatch, new: &RecordBatch, n_keys: usize) -> Result<Vec<bool>, Error> {
     let mut same = vec![true; old.num_rows()];
     for (before, after) in old.columns().iter().zip(new.columns()).skip(n_keys) {
+        if before.data_type().is_nested() {
+            for (row, same) in same.iter_mut().enumerate() {
+                *same &= before.slice(row, 1) == after.slice(row, 1);
+            }
+            continue;
+        }
         let distinct = arrow::compute::kernels::cmp::distinct(before, after).map_err(failed)?;
         for (row, same) in same.iter_mut().enumerate() {
             *same &= !distinct.value(row);

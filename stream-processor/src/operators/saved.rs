@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::aggregate::collect::Items;
 use super::aggregate::{DecimalSum, State};
 use super::cell::Cell;
 use super::fingerprint::WIDTH;
@@ -48,6 +49,14 @@ pub(crate) fn save(state: &State, out: &mut Vec<u8>) {
             out.reserve(prints.len() * WIDTH);
             prints.iter().for_each(|print| out.extend(print));
         }
+        State::Items(items) => {
+            out.push(10);
+            out.extend((items.0.len() as u64).to_le_bytes());
+            for (value, count) in &items.0 {
+                save_cell(value.as_ref(), out);
+                out.extend(count.to_le_bytes());
+            }
+        }
         State::List(list) => {
             out.push(7);
             out.extend((list.len() as u64).to_le_bytes());
@@ -64,6 +73,7 @@ pub(crate) fn length(state: &State) -> usize {
         State::Prints(prints) => 9 + prints.len() * WIDTH,
         State::Distinct(set) => 9 + set.len() * 32,
         State::Bag(bag) => 9 + bag.len() * 32,
+        State::Items(items) => 9 + items.0.len() * 32,
         State::List(list) => 9 + list.iter().map(|item| 9 + item.len()).sum::<usize>(),
         State::Chosen(Some(Cell::Text(Text::Plain(text)))) => 10 + text.len(),
         State::Chosen(Some(Cell::Text(Text::Uuid(_)) | Cell::Decimal(_))) => 18,
@@ -152,6 +162,13 @@ pub(crate) fn load(bytes: &mut &[u8]) -> Option<State> {
             let length = u64::from_le_bytes(take(bytes)?);
             let prints = (0..length).map(|_| take(bytes)).collect::<Option<_>>()?;
             State::Prints(Box::new(prints))
+        }
+        10 => {
+            let length = u64::from_le_bytes(take(bytes)?);
+            let items = (0..length)
+                .map(|_| Some((load_cell(bytes)?, i64::from_le_bytes(take(bytes)?))))
+                .collect::<Option<_>>()?;
+            State::Items(Box::new(Items(items)))
         }
         7 => {
             let mut list = Vec::new();

@@ -1,10 +1,13 @@
 //! Aggregate calls: which there are, and the types of their results.
 
+mod json;
+mod variance;
+
 use super::expr::{Analyzer, Grouping, can_sum};
 use super::typed::Typed;
 use crate::error::{Error, Position};
-use crate::operators::aggregate::{AggregateCall, Function};
-use crate::sql::ast::Call;
+use crate::operators::aggregate::{AggregateCall, Function, Nulls};
+use crate::sql::ast::{Call, Clause};
 use crate::table::{SqlType, TypeRoot};
 
 /// The names of all aggregate functions.
@@ -19,20 +22,22 @@ pub(crate) const AGGREGATES: &[&str] = &[
     "LISTAGG",
     "GROUPING",
     "GROUPING_ID",
+    "STDDEV_POP",
+    "STDDEV_SAMP",
+    "STDDEV",
+    "VAR_POP",
+    "VAR_SAMP",
+    "VARIANCE",
+    "ARRAY_AGG",
+    "COLLECT",
+    "JSON_ARRAYAGG",
+    "JSON_OBJECTAGG",
 ];
 
 /// Those that Flink has and we do not: named, so that they are not taken for scalar functions.
 const REFUSED: &[&str] = &[
-    "COLLECT",
-    "STDDEV_POP",
-    "STDDEV_SAMP",
-    "VAR_POP",
-    "VAR_SAMP",
-    "VARIANCE",
-    "JSON_OBJECTAGG",
-    "JSON_ARRAYAGG",
-    "ARRAY_AGG",
     "ANY_VALUE",
+    "PERCENTILE",
     "RANK",
     "DENSE_RANK",
     "LAG",
@@ -79,36 +84,21 @@ fn grouping_id(
 }
 
 /// Notes the call and gives the column of its result.
-#[expect(clippy::too_many_lines, reason = "one check after the other")]
 pub(super) fn register(
     analyzer: &Analyzer<'_>,
     grouping: &Grouping,
     call: &Call,
     at: Position,
 ) -> Result<Typed, Error> {
-    let function = match call.name.as_str() {
-        "COUNT" => Function::Count,
-        "SUM" => Function::Sum,
-        "AVG" => Function::Avg,
-        "MIN" => Function::Min,
-        "MAX" => Function::Max,
-        "FIRST_VALUE" => Function::First,
-        "LAST_VALUE" => Function::Last,
-        "LISTAGG" => Function::ListAgg,
-        "GROUPING" | "GROUPING_ID" => return grouping_id(analyzer, grouping, call, at),
-        other => {
-            return Err(Error::unsupported(
-                format!("the aggregate function {other}"),
-                at,
-                "",
-            ));
-        }
-    };
     let input = Analyzer {
         scope: analyzer.scope,
         grouping: None,
         zone: analyzer.zone,
     };
+    if matches!(call.name.as_str(), "GROUPING" | "GROUPING_ID") {
+        return grouping_id(analyzer, grouping, call, at);
+    }
+    let (function, clauses) = function_of(call, at)?;
     let mut args = call
         .args
         .iter()
@@ -121,60 +111,142 @@ pub(super) fn register(
             .and_then(|arg| arg.literal_text().map(str::to_owned))
             .ok_or_else(|| Error::validation("LISTAGG's separator must be a literal", at))?;
     }
+    match function {
+        Function::JsonArrayAgg(_) => json::item(&mut args, analyzer.zone, at)?,
+        Function::JsonObjectAgg => json::member(&mut args, clauses, analyzer.zone, at)?,
+        _ => {}
+    }
     if args.len() > 1 || (args.is_empty() && !(call.star && function == Function::Count)) {
         return Err(Error::validation(
             format!("{} does not take these arguments", call.name),
             at,
         ));
     }
-    let argument = args.pop();
-    let mut result = result_type(function, argument.as_ref(), at)?;
-    // A filter can leave nothing even of a group that has rows; so can an empty input without GROUP BY.
-    if function != Function::Count && (call.filter.is_some() || grouping.groups.is_empty()) {
-        result.nullable = true;
-    }
-    let mut arguments = grouping.arguments.borrow_mut();
-    let mut place = |typed: Typed| {
-        let at = arguments
-            .iter()
-            .position(|known| *known == typed && !typed.is_volatile());
-        at.unwrap_or_else(|| {
-            arguments.push(typed);
-            arguments.len() - 1
-        }) + grouping.groups.len()
-    };
-    // COUNT of what is never NULL counts rows.
-    let counts_rows = function == Function::Count
-        && !call.distinct
-        && argument.as_ref().is_some_and(|arg| !arg.ty.nullable);
-    let argument = argument.filter(|_| !counts_rows).map(|typed| {
-        let ty = typed.ty.clone();
-        (place(typed), ty)
-    });
     let filter = call
         .filter
         .as_ref()
         .map(|filter| input.boolean(filter))
-        .transpose()?
-        .map(&mut place);
-    let planned = AggregateCall {
+        .transpose()?;
+    let request = Request {
         function,
         distinct: call.distinct,
-        argument,
+        argument: args.pop(),
         filter,
         separator,
-        result: result.clone(),
-        retracts: false,
     };
-    let mut calls = grouping.calls.borrow_mut();
-    let index = calls
-        .iter()
-        .position(|known| *known == planned)
-        .unwrap_or_else(|| {
+    match call.name.as_str() {
+        name @ ("STDDEV_POP" | "STDDEV_SAMP" | "STDDEV" | "VAR_POP" | "VAR_SAMP" | "VARIANCE") => {
+            variance::register(grouping, name, &request, at)
+        }
+        _ => request.register(grouping, at),
+    }
+}
+
+/// A call with its arguments analysed.
+#[derive(Clone)]
+struct Request {
+    function: Function,
+    distinct: bool,
+    argument: Option<Typed>,
+    filter: Option<Typed>,
+    separator: String,
+}
+
+impl Request {
+    /// Notes the call and gives the column of its result.
+    fn register(self, grouping: &Grouping, at: Position) -> Result<Typed, Error> {
+        let function = self.function;
+        let mut result = result_type(function, self.argument.as_ref(), at)?;
+        // A filter can leave nothing even of a group that has rows; so can an empty input without GROUP BY.
+        if function != Function::Count && (self.filter.is_some() || grouping.groups.is_empty()) {
+            result.nullable = true;
+        }
+        let mut arguments = grouping.arguments.borrow_mut();
+        let mut place = |typed: Typed| {
+            let at = arguments
+                .iter()
+                .position(|known| *known == typed && !typed.is_volatile());
+            at.unwrap_or_else(|| {
+                arguments.push(typed);
+                arguments.len() - 1
+            }) + grouping.groups.len()
+        };
+        // COUNT of what is never NULL counts rows.
+        let counts_rows = function == Function::Count
+            && !self.distinct
+            && self.argument.as_ref().is_some_and(|arg| !arg.ty.nullable);
+        let argument = self.argument.filter(|_| !counts_rows).map(|typed| {
+            let ty = typed.ty.clone();
+            (place(typed), ty)
+        });
+        let planned = AggregateCall {
+            function,
+            distinct: self.distinct,
+            argument,
+            filter: self.filter.map(&mut place),
+            separator: self.separator,
+            result: result.clone(),
+            retracts: false,
+        };
+        let mut calls = grouping.calls.borrow_mut();
+        let index = calls.iter().position(|known| *known == planned);
+        let index = index.unwrap_or_else(|| {
             calls.push(planned);
             calls.len() - 1
         });
-    Ok(Typed::column(grouping.groups.len() + index, result))
+        Ok(Typed::column(grouping.groups.len() + index, result))
+    }
+}
+
+/// The function that the call names; of the sums behind a variance the first one. Also what becomes of NULLs.
+fn function_of(call: &Call, at: Position) -> Result<(Function, Nulls), Error> {
+    let object = call.name == "JSON_OBJECTAGG";
+    let mut nulls = match call.name.as_str() {
+        "ARRAY_AGG" | "JSON_OBJECTAGG" => Nulls::Kept,
+        _ => Nulls::Skipped,
+    };
+    for clause in &call.clauses {
+        nulls = match clause {
+            Clause::Word(word) if word == "RESPECT NULLS" || word == "NULL ON NULL" => Nulls::Kept,
+            Clause::Word(word) if word == "IGNORE NULLS" || word == "ABSENT ON NULL" => {
+                Nulls::Skipped
+            }
+            other => {
+                let what = format!("{} … {other:?}", call.name);
+                return Err(Error::unsupported(what, at, ""));
+            }
+        };
+    }
+    if call.distinct && (object || call.name == "JSON_ARRAYAGG") {
+        return Err(Error::validation(
+            format!("{} takes no DISTINCT", call.name),
+            at,
+        ));
+    }
+    let function = match call.name.as_str() {
+        "COUNT" => Function::Count,
+        "SUM" | "STDDEV_POP" | "STDDEV_SAMP" | "STDDEV" | "VAR_POP" | "VAR_SAMP" | "VARIANCE" => {
+            Function::Sum
+        }
+        "AVG" => Function::Avg,
+        "MIN" => Function::Min,
+        "MAX" => Function::Max,
+        "FIRST_VALUE" => Function::First,
+        "LAST_VALUE" => Function::Last,
+        "LISTAGG" => Function::ListAgg,
+        "ARRAY_AGG" => Function::ArrayAgg(nulls),
+        "COLLECT" => Function::Collect,
+        "JSON_ARRAYAGG" => Function::JsonArrayAgg(nulls),
+        "JSON_OBJECTAGG" => Function::JsonObjectAgg,
+        other => {
+            return Err(Error::unsupported(
+                format!("the aggregate function {other}"),
+                at,
+                "",
+            ));
+        }
+    };
+    Ok((function, nulls))
 }
 
 fn result_type(
@@ -185,6 +257,9 @@ fn result_type(
     let Some(argument) = argument.map(|argument| &argument.ty) else {
         return Ok(SqlType::required(TypeRoot::BigInt));
     };
+    if let Function::JsonArrayAgg(_) | Function::JsonObjectAgg = function {
+        return Ok(SqlType::required(SqlType::string().root));
+    }
     let root = match (function, &argument.root) {
         (Function::Count, _) => return Ok(SqlType::required(TypeRoot::BigInt)),
         (Function::Sum | Function::Avg, _) if !can_sum(argument) => {
@@ -200,14 +275,27 @@ fn result_type(
             return Err(Error::validation(format!("LISTAGG of {argument}"), at));
         }
         (Function::ListAgg, _) => SqlType::string().root,
-        (Function::Min | Function::Max | Function::First | Function::Last, root)
-            if nested(root) =>
-        {
+        (
+            Function::Min
+            | Function::Max
+            | Function::First
+            | Function::Last
+            | Function::ArrayAgg(_)
+            | Function::Collect,
+            root,
+        ) if nested(root) => {
             return Err(Error::unsupported(
                 format!("{function:?} of {argument}"),
                 at,
                 "",
             ));
+        }
+        (Function::ArrayAgg(_), _) => {
+            return Ok(SqlType::of(TypeRoot::Array(Box::new(argument.clone()))));
+        }
+        (Function::Collect, _) => {
+            let element = Box::new(argument.with_nullable(false));
+            return Ok(SqlType::required(TypeRoot::Multiset(element)));
         }
         (_, root) => root.clone(),
     };

@@ -28,6 +28,11 @@ pub(crate) fn is_text(root: &TypeRoot) -> bool {
     matches!(root, Char(_) | Varchar(_))
 }
 
+/// Whether values are bytes.
+pub(crate) fn is_binary(root: &TypeRoot) -> bool {
+    matches!(root, TypeRoot::Binary(_) | TypeRoot::Varbinary(_))
+}
+
 /// The DECIMAL that holds every value of an integer type.
 pub(crate) fn as_decimal(root: &TypeRoot) -> Option<(u8, i8)> {
     Some(match root {

@@ -13,7 +13,7 @@ use super::rel::Role;
 use super::scope::Scope;
 use super::typed::{Kernel, Typed, TypedKind};
 use crate::error::{Error, Position};
-use crate::functions::{self, Invocation, arithmetic, cast, time};
+use crate::functions::{self, Invocation, arithmetic, cast, construct, time};
 use crate::operators::aggregate::AggregateCall;
 use crate::sql::ast::{BinaryOp, Call, Clause, Expr, ExprKind, Ident, Literal};
 use crate::table::{SqlType, TypeRoot};
@@ -156,11 +156,9 @@ impl Analyzer<'_> {
             ExprKind::Index(inner, index) => {
                 functions::index(self.expr(inner)?, self.expr(index)?, at)
             }
-            ExprKind::Array(_) | ExprKind::Map(_) | ExprKind::Row(_) => Err(Error::unsupported(
-                "an ARRAY, MAP or ROW constructor",
-                at,
-                "",
-            )),
+            ExprKind::Array(items) => construct::array(self.list(items)?, self.zone, at),
+            ExprKind::Map(items) => construct::map(self.list(items)?, self.zone, at),
+            ExprKind::Row(fields) => Ok(construct::row(self.list(fields)?)),
             ExprKind::Unit(_) => Err(Error::syntax("a unit of time is no value", at)),
             ExprKind::AtTimeZone(..) => Err(Error::unsupported(
                 "AT TIME ZONE",
@@ -168,6 +166,10 @@ impl Analyzer<'_> {
                 "; use CONVERT_TZ or SET 'table.local-time-zone'",
             )),
         }
+    }
+
+    fn list(&self, exprs: &[Expr]) -> Result<Vec<Typed>, Error> {
+        exprs.iter().map(|expr| self.expr(expr)).collect()
     }
 
     /// An expression that must be true, false or unknown.
@@ -377,26 +379,7 @@ impl Analyzer<'_> {
         negated: bool,
         at: Position,
     ) -> Result<Typed, Error> {
-        let inner = self.expr(inner)?;
-        if !is_text(&inner.ty.root) {
-            return Err(Error::validation("IS JSON needs a string", at));
-        }
-        let kind = kind.to_owned();
-        let kernel = Kernel::new(format!("IS_JSON[{kind},{negated}]"), move |args, _| {
-            let texts = arrow::array::AsArray::as_string::<i32>(&args[0]);
-            let values: arrow::array::BooleanArray = texts
-                .iter()
-                .map(|text| {
-                    Some(text.is_some_and(|text| functions::json::is_json(text, &kind)) != negated)
-                })
-                .collect();
-            Ok(std::sync::Arc::new(values))
-        });
-        Ok(Typed::call(
-            kernel,
-            vec![inner],
-            SqlType::required(TypeRoot::Boolean),
-        ))
+        functions::is_json(self.expr(inner)?, kind, negated, at)
     }
 
     fn like(
@@ -517,6 +500,9 @@ impl Analyzer<'_> {
                 format!("{} takes no *, DISTINCT or FILTER", call.name),
                 at,
             ));
+        }
+        if call.name == "CURRENT_WATERMARK" {
+            return super::watermark::current(self.scope, call, at);
         }
         let mut unit = None;
         let mut args = Vec::with_capacity(call.args.len());

@@ -20,8 +20,8 @@ pub(super) fn grouped(
     at: Position,
 ) -> Result<Arc<Rel>, Error> {
     let mut calls = grouping.calls.borrow().clone();
-    if !rel.is_append() {
-        take_back(&mut calls, at)?;
+    for call in &mut calls {
+        call.retracts = !rel.is_append();
     }
     let n_groups = grouping.groups.len();
     let mut items: Vec<(String, Typed)> = names
@@ -84,24 +84,6 @@ pub(super) fn grouped(
         true => without_empty(grouped),
         false => grouped,
     })
-}
-
-/// Has the calls take rows back, where they can.
-fn take_back(calls: &mut [AggregateCall], at: Position) -> Result<(), Error> {
-    for call in calls {
-        call.retracts = true;
-        if matches!(
-            call.function,
-            Function::First | Function::Last | Function::ListAgg
-        ) {
-            return Err(Error::unsupported(
-                format!("{:?} over rows that can be taken back", call.function),
-                at,
-                "",
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// COUNT(*) of rows that may be taken back.

@@ -201,8 +201,10 @@ fn storable(from: &TypeRoot, to: &TypeRoot) -> bool {
             TypeRoot::Binary(_) | TypeRoot::Varbinary(_),
         ) => true,
         (TypeRoot::Array(a), TypeRoot::Array(b))
-        | (TypeRoot::Multiset(a), TypeRoot::Multiset(b)) => a.root == b.root,
-        (TypeRoot::Map(k1, v1), TypeRoot::Map(k2, v2)) => k1.root == k2.root && v1.root == v2.root,
+        | (TypeRoot::Multiset(a), TypeRoot::Multiset(b)) => storable(&a.root, &b.root),
+        (TypeRoot::Map(k1, v1), TypeRoot::Map(k2, v2)) => {
+            storable(&k1.root, &k2.root) && storable(&v1.root, &v2.root)
+        }
         (TypeRoot::Row(a), TypeRoot::Row(b)) => {
             a.len() == b.len()
                 && a.iter()

@@ -39,6 +39,10 @@ pub(crate) enum TimeUnit {
     Century,
     Millennium,
     Epoch,
+    Microsecond,
+    Nanosecond,
+    IsoYear,
+    IsoDayOfWeek,
 }
 
 /// Operators with two sides.

@@ -205,7 +205,9 @@ pub(crate) fn value(
         DataType::Time32(TimeUnit::Millisecond) => {
             let time = column.as_primitive::<Time32MillisecondType>().value(row);
             quoted(output, |output| {
-                text::write_time(time.into(), TimeUnit::Millisecond, output);
+                // Flink's JSON format leaves the fraction out.
+                let seconds = (time / 1000).rem_euclid(86_400);
+                text::write_time(seconds.into(), TimeUnit::Second, output);
             });
         }
         DataType::Timestamp(unit, zone) => {

@@ -173,6 +173,15 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
+    /// Passes over the value of a whole text, of which Jackson does not look at the rest; but a number it wants to end.
+    pub(crate) fn document(&mut self) -> Result<(&'a [u8], Kind), Malformed> {
+        let value = self.value()?;
+        match (value.1, self.text.get(self.at)) {
+            (Kind::Number, Some(next)) if !b" \n\r\t".contains(next) => Err(Malformed(self.at)),
+            _ => Ok(value),
+        }
+    }
+
     /// Passes over any value; gives its text (of a string: between the quotes) and kind.
     pub(crate) fn value(&mut self) -> Result<(&'a [u8], Kind), Malformed> {
         self.nested_value(0)

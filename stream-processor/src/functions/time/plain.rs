@@ -30,6 +30,9 @@ pub(crate) fn parse_time(text: &str) -> Option<i64> {
     }
     // Any number of digits.
     let fraction = fraction.get(..9).unwrap_or(fraction);
+    if text.contains('.') && clock.matches(':').count() < 2 {
+        return None;
+    }
     let mut parts = clock.split(':');
     let hours = number(parts.next()?)?;
     let minutes = parts.next().map_or(Some(0), number)?;

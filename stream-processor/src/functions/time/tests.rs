@@ -73,7 +73,7 @@ fn weeks_begin_on_sunday() {
 #[test]
 fn zones_know_summer() {
     let zone = zone_named("America/New_York").unwrap();
-    let hour = |text| extract(TimeUnit::Hour, at(text).local_in(zone).millis);
+    let hour = |text| extract(TimeUnit::Hour, at(text).local_in(zone));
     assert_eq!(hour("2026-03-08 06:30:00"), 1);
     assert_eq!(hour("2026-03-08 07:30:00"), 3);
 }
@@ -127,4 +127,26 @@ fn what_nanoseconds_cannot_count_fails() {
     }
     let before = column(&["1969-12-31 23:59:59.999"], 0);
     assert_eq!(texts(&before, 0), ["1970-01-01 00:00:00"]);
+}
+
+#[test]
+fn months_are_counted_as_in_flink() {
+    let at = |text| parse_timestamp(text).unwrap().millis;
+    for (from, to, months) in [
+        ("2026-01-31 00:00:00", "2026-02-28 00:00:00", 1),
+        ("2026-01-31 00:00:00", "2026-02-27 00:00:00", 0),
+        ("2026-01-31 10:00:00", "2026-02-28 09:00:00", 0),
+        ("2026-01-15 00:00:00", "2026-03-15 00:00:00", 2),
+        ("2026-01-15 10:00:00", "2026-03-15 09:59:59", 1),
+        ("2026-03-15 00:00:00", "2026-01-15 00:00:00", -2),
+        ("2026-03-01 10:00:00", "2026-02-01 09:00:00", -2),
+        ("2026-03-01 10:00:00", "2026-02-01 11:00:00", -1),
+        ("2024-02-29 00:00:00", "2025-02-28 00:00:00", 12),
+    ] {
+        assert_eq!(
+            super::months_between(at(from), at(to)),
+            months,
+            "{from} {to}"
+        );
+    }
 }

@@ -75,7 +75,7 @@ impl Parser<'_> {
             }
             "TRIM" => return self.trim(call),
             "POSITION" | "OVERLAY" | "SUBSTRING" => return self.worded(call),
-            "JSON_OBJECT" => return self.json_object(call),
+            "JSON_OBJECT" | "JSON_OBJECTAGG" => return self.json_object(call),
             _ => {}
         }
         if self.take_word("DISTINCT") {
@@ -169,6 +169,15 @@ impl Parser<'_> {
 
     /// `RETURNING t`, `NULL|ERROR|DEFAULT x ON EMPTY|ERROR`, `WITH|WITHOUT … WRAPPER`, `ABSENT ON NULL`.
     fn clauses(&mut self, call: &mut Call) -> Result<(), Error> {
+        if call.name == "ARRAY_AGG" {
+            for words in ["RESPECT", "IGNORE"] {
+                if self.are_words(&[words, "NULLS"]) {
+                    self.advance();
+                    self.advance();
+                    call.clauses.push(Clause::Word(format!("{words} NULLS")));
+                }
+            }
+        }
         if !call.name.starts_with("JSON_") {
             return Ok(());
         }
@@ -231,6 +240,10 @@ pub(super) fn unit_named(word: &str) -> Option<TimeUnit> {
         "CENTURY" => TimeUnit::Century,
         "MILLENNIUM" => TimeUnit::Millennium,
         "EPOCH" => TimeUnit::Epoch,
+        "MICROSECOND" | "MICROSECONDS" => TimeUnit::Microsecond,
+        "NANOSECOND" | "NANOSECONDS" => TimeUnit::Nanosecond,
+        "ISOYEAR" => TimeUnit::IsoYear,
+        "ISODOW" => TimeUnit::IsoDayOfWeek,
         _ => return None,
     })
 }
