@@ -13,8 +13,8 @@ use super::{Invocation, by_row, by_row_or_fail, failed};
 use crate::error::Error;
 use crate::plan::coerce::{is_binary, is_integer};
 use crate::plan::expr::whole;
-use crate::plan::typed::Typed;
-use crate::table::TypeRoot;
+use crate::plan::typed::{Kernel, Typed};
+use crate::table::{SqlType, TypeRoot};
 
 pub(super) const NAMES: &[&str] = &[
     "MD5",
@@ -29,6 +29,7 @@ pub(super) const NAMES: &[&str] = &[
     "HEX",
     "UNHEX",
     "BIN",
+    "UUID",
 ];
 
 /// `java.util.Base64.getDecoder()`: it does not ask for the padding.
@@ -98,10 +99,24 @@ pub(super) fn resolve(call: &mut Invocation<'_>) -> Result<Option<Typed>, Error>
                 Some(format!("{:b}", cells[0].int(row)))
             })?
         }
+        "UUID" => return uuid(call).map(Some),
         _ => return Ok(None),
     };
     let ty = typed.ty.with_nullable(nullable);
     Ok(Some(Typed { ty, ..typed }))
+}
+
+/// `UUID()`: another random one for each row.
+fn uuid(call: &mut Invocation<'_>) -> Result<Typed, Error> {
+    call.arity(0..=0)?;
+    let mut kernel = Kernel::new("UUID", |_, n_rows| {
+        let random = || uuid::Uuid::new_v4().hyphenated().to_string();
+        let uuids = std::iter::repeat_with(random).take(n_rows).map(Some);
+        Ok(<String as super::Outcome>::column(uuids.collect()))
+    });
+    kernel.volatile = true;
+    let ty = SqlType::required(TypeRoot::Char(36));
+    Ok(Typed::call(kernel, Vec::new(), ty))
 }
 
 /// The hash's hexadecimal digits, a CHAR of `length`.

@@ -395,6 +395,14 @@ async fn aggregates_take_rows_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_row_has_a_uuid_of_its_own() {
+    let rows = select("", "u STRING", "UUID()", "{\"id\":1}\n{\"id\":2}\n").await;
+    assert_eq!(rows.len(), 2);
+    assert_ne!(rows[0], rows[1]);
+    assert_eq!(rows[0].len(), r#"{"u":""}"#.len() + 36);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn windows_gather_values() {
     for parallelism in [1, 4] {
         for (window, keys) in [
