@@ -216,6 +216,61 @@ pub(crate) enum Op {
     Values(Vec<Vec<Typed>>),
 }
 
+/// What all kinds of joins have.
+pub(crate) struct JoinParts<'o> {
+    pub(crate) keys: [&'o [usize]; 2],
+    pub(crate) condition: Option<&'o Typed>,
+    /// Columns of the sides by which it knows when rows are over.
+    pub(crate) times: Option<[usize; 2]>,
+}
+
+impl Op {
+    /// The parts of a join.
+    pub(crate) fn join(&self) -> Option<JoinParts<'_>> {
+        let (left, right, condition, times) = match self {
+            Op::Join {
+                left_keys,
+                right_keys,
+                condition,
+                ..
+            } => (left_keys, right_keys, condition, None),
+            Op::WindowJoin {
+                left_keys,
+                right_keys,
+                condition,
+                ends: times,
+                ..
+            }
+            | Op::IntervalJoin {
+                left_keys,
+                right_keys,
+                condition,
+                times,
+                ..
+            } => (left_keys, right_keys, condition, Some(*times)),
+            Op::TemporalJoin {
+                left_keys,
+                right_keys,
+                left_time,
+                right_time,
+                condition,
+                ..
+            } => (
+                left_keys,
+                right_keys,
+                condition,
+                Some([*left_time, *right_time]),
+            ),
+            _ => return None,
+        };
+        Some(JoinParts {
+            keys: [left, right],
+            condition: condition.as_ref(),
+            times,
+        })
+    }
+}
+
 /// A column that a session window adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionColumn {

@@ -47,6 +47,19 @@ impl Input<'_> {
 
 /// Columns that a step puts out whether asked or not.
 pub(super) fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
+    if let Some(join) = step.op.join() {
+        let n_left = step.first_width;
+        needed.extend(join.keys[0]);
+        needed.extend(join.keys[1].iter().map(|key| key + n_left));
+        if let Some(condition) = join.condition {
+            condition.mark_columns(&mut |column| {
+                needed.insert(column);
+            });
+        }
+        if let Some([left, right]) = join.times {
+            needed.extend([left, right + n_left]);
+        }
+    }
     match &step.op {
         Op::Window { time, .. } => {
             let width = step.fields.len();
@@ -78,50 +91,6 @@ pub(super) fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
                 needed.insert(*end);
             }
         }
-        Op::Join {
-            left_keys,
-            right_keys,
-            condition,
-            ..
-        }
-        | Op::WindowJoin {
-            left_keys,
-            right_keys,
-            condition,
-            ..
-        }
-        | Op::IntervalJoin {
-            left_keys,
-            right_keys,
-            condition,
-            ..
-        }
-        | Op::TemporalJoin {
-            left_keys,
-            right_keys,
-            condition,
-            ..
-        } => {
-            let n_left = step.first_width;
-            needed.extend(left_keys);
-            needed.extend(right_keys.iter().map(|key| key + n_left));
-            if let Some(condition) = condition {
-                condition.mark_columns(&mut |column| {
-                    needed.insert(column);
-                });
-            }
-            match &step.op {
-                Op::TemporalJoin {
-                    left_time,
-                    right_time,
-                    ..
-                } => needed.extend([*left_time, right_time + n_left]),
-                Op::WindowJoin { ends: times, .. } | Op::IntervalJoin { times, .. } => {
-                    needed.extend([times[0], times[1] + n_left]);
-                }
-                _ => {}
-            }
-        }
         Op::Unnest { condition, .. } => {
             if let Some(condition) = condition {
                 condition.mark_columns(&mut |column| {
@@ -129,6 +98,10 @@ pub(super) fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
                 });
             }
         }
+        Op::Join { .. }
+        | Op::WindowJoin { .. }
+        | Op::IntervalJoin { .. }
+        | Op::TemporalJoin { .. } => {}
         Op::Scan(_) | Op::Calc { .. } | Op::RowNumber { .. } | Op::Values(_) => {}
     }
 }

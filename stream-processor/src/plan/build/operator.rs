@@ -60,26 +60,17 @@ impl Builder<'_> {
             Op::Join { .. } if self.parallelism > 1 && has_small_side(step, steps) => {
                 Route::SideToAll
             }
-            Op::Join {
-                left_keys,
-                right_keys,
-                ..
+            Op::Join { .. }
+            | Op::WindowJoin { .. }
+            | Op::IntervalJoin { .. }
+            | Op::TemporalJoin { .. } => {
+                let keys = step.op.join().map(|join| join.keys).into_iter().flatten();
+                Route::Keys(
+                    keys.enumerate()
+                        .map(|(port, keys)| at(port, keys))
+                        .collect(),
+                )
             }
-            | Op::WindowJoin {
-                left_keys,
-                right_keys,
-                ..
-            }
-            | Op::IntervalJoin {
-                left_keys,
-                right_keys,
-                ..
-            }
-            | Op::TemporalJoin {
-                left_keys,
-                right_keys,
-                ..
-            } => Route::Keys(vec![at(0, left_keys), at(1, right_keys)]),
         }
     }
 
