@@ -11,6 +11,7 @@ mod condition;
 pub(crate) mod expr;
 mod from;
 mod group;
+mod group_window;
 mod hints;
 mod interval;
 mod joined;

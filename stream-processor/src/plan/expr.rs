@@ -8,6 +8,7 @@ use datafusion_common::ScalarValue;
 use datafusion_expr_common::operator::Operator;
 
 use super::coerce::{self, is_numeric, is_text};
+use super::group_window::{GroupWindow, bound};
 use super::literal::literal;
 use super::rel::Role;
 use super::scope::Scope;
@@ -24,6 +25,8 @@ pub(crate) struct Grouping {
     pub(crate) groups: Vec<Typed>,
     /// What only other grouping sets have.
     pub(crate) absent: Vec<Typed>,
+    /// The old group window among the groups.
+    pub(crate) window: Option<GroupWindow>,
     pub(crate) calls: RefCell<Vec<AggregateCall>>,
     /// Arguments of the calls, over the input.
     pub(crate) arguments: RefCell<Vec<Typed>>,
@@ -48,6 +51,11 @@ impl Analyzer<'_> {
     /// The typed form of `expr`.
     pub(crate) fn expr(&self, expr: &Expr) -> Result<Typed, Error> {
         if let Some(grouping) = self.grouping {
+            if let ExprKind::Call(call) = &expr.kind
+                && let Some(bound) = bound(self, grouping, call, expr.position)?
+            {
+                return Ok(bound);
+            }
             if let ExprKind::Call(call) = &expr.kind
                 && super::is_aggregate(&call.name)
                 && call.over.is_none()

@@ -112,7 +112,6 @@ impl Planner<'_> {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "one check after the other")]
     fn window(&self, call: &WindowCall, env: &Env) -> Result<Arc<Rel>, Error> {
         let (input, scope) = self.from(&call.input, env)?;
         let find = |ident: &Ident| {
@@ -130,6 +129,17 @@ impl Planner<'_> {
             .iter()
             .map(find)
             .collect::<Result<Vec<_>, _>>()?;
+        self.windowed(call, input, time, partition)
+    }
+
+    /// `input` with the windows that `call` assigns by the column `time`.
+    pub(super) fn windowed(
+        &self,
+        call: &WindowCall,
+        input: Arc<Rel>,
+        time: usize,
+        partition: Vec<usize>,
+    ) -> Result<Arc<Rel>, Error> {
         match input.fields[time].role {
             Role::Rowtime => {}
             Role::Proctime => {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 
 use super::expr::{Analyzer, Grouping};
+use super::from::Source;
 use super::group::grouped;
+use super::group_window::{COLUMNS, GroupWindow, call_of, column};
 use super::joined::join_on;
 use super::rel::{Field, Op, Rel, Role, WindowKind};
 use super::scope::Scope;
@@ -118,7 +120,8 @@ impl Planner<'_> {
             None => (to_sides(rel, None)?.0, scope),
         };
         if aggregates(select) {
-            return self.aggregate(select, &rel, &scope);
+            let (source, window) = self.group_window((rel, scope), select)?;
+            return self.aggregate(select, &source, window.as_ref());
         }
         let numbered = self.row_numbers(select, &mut rel, &mut scope)?;
         let analyzer = self.analyzer(&scope, None);
@@ -162,12 +165,17 @@ impl Planner<'_> {
     }
 
     /// The rows of each grouping set; without sets all that is grouped by is one.
-    fn aggregate(&self, select: &Select, rel: &Arc<Rel>, scope: &Scope) -> Result<Arc<Rel>, Error> {
+    fn aggregate(
+        &self,
+        select: &Select,
+        source: &Source,
+        window: Option<&GroupWindow>,
+    ) -> Result<Arc<Rel>, Error> {
         let all = || vec![(0..select.group.len()).collect()];
         let sets = select.grouping_sets.clone().unwrap_or_else(all);
         let mut united: Option<Arc<Rel>> = None;
         for set in &sets {
-            let of_set = self.aggregate_set(select, rel, scope, set)?;
+            let of_set = self.aggregate_set(select, source, window, set)?;
             united = Some(match united {
                 None => of_set,
                 Some(before) => union([&before, &of_set], self.zone, select.position)?,
@@ -185,23 +193,27 @@ impl Planner<'_> {
     fn aggregate_set(
         &self,
         select: &Select,
-        rel: &Arc<Rel>,
-        scope: &Scope,
+        (rel, scope): &Source,
+        window: Option<&GroupWindow>,
         set: &[usize],
     ) -> Result<Arc<Rel>, Error> {
         let plain = self.analyzer(scope, None);
-        let mut grouping = Grouping::default();
+        let mut grouping = Grouping {
+            window: window.cloned(),
+            ..Grouping::default()
+        };
         let mut names = Vec::new();
         for at in set {
-            let expr = &select.group[*at];
-            let typed = plain.expr(expr)?;
-            if select.grouping_sets.is_none() || !grouping.groups.contains(&typed) {
-                grouping.groups.push(typed);
-                names.push(derived(expr, *at));
+            for (expr, name) in columns_of(&select.group[*at], *at) {
+                let typed = plain.expr(&expr)?;
+                if select.grouping_sets.is_none() || !grouping.groups.contains(&typed) {
+                    grouping.groups.push(typed);
+                    names.push(name);
+                }
             }
         }
-        for expr in &select.group {
-            let typed = plain.expr(expr)?;
+        for (expr, _) in select.group.iter().flat_map(|expr| columns_of(expr, 0)) {
+            let typed = plain.expr(&expr)?;
             if !grouping.groups.contains(&typed) {
                 grouping.absent.push(typed);
             }
@@ -250,6 +262,16 @@ impl Planner<'_> {
         }
         Ok(Rel::calc(below, having, items))
     }
+}
+
+/// What is grouped by for `expr`, with its names: itself, or the columns of an old group window.
+fn columns_of(expr: &Expr, at: usize) -> Vec<(Expr, String)> {
+    if call_of(expr).is_none() {
+        return vec![(expr.clone(), derived(expr, at))];
+    }
+    let columns = COLUMNS.iter();
+    let columns = columns.map(|(known, name)| (column(known, expr.position), (*name).to_owned()));
+    columns.collect()
 }
 
 fn aggregates(select: &Select) -> bool {

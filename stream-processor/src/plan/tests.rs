@@ -307,6 +307,10 @@ async fn what_is_not_offered_is_named_with_its_place() {
             "a subquery in an expression is not supported",
         ),
         (
+            "SELECT TUMBLE_START(ts, INTERVAL '1' HOUR), COUNT(*) FROM t GROUP BY TUMBLE(ts, INTERVAL '1' MINUTE)",
+            "TUMBLE_START needs the same window in GROUP BY at line 3, column 8",
+        ),
+        (
             "SELECT id FROM t WHERE n IN (SELECT id, n FROM t)",
             "a subquery after IN gives one column, this one 2",
         ),
