@@ -13,6 +13,7 @@ pub(crate) mod join;
 #[cfg(test)]
 pub(crate) mod kept;
 pub(crate) mod keys;
+pub(crate) mod over;
 pub(crate) mod pieces;
 pub(crate) mod rows;
 pub(crate) mod saved;

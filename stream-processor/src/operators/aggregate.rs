@@ -1,6 +1,7 @@
 //! Aggregate functions: a state for each group, updated, retracted, merged, saved and turned into a result.
 
 pub(crate) mod collect;
+mod column;
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -11,13 +12,14 @@ use arrow::array::{
     StringArray,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Int64Type};
 
 use self::collect::Items;
+pub(crate) use self::column::Argument;
+use self::column::Column;
 use super::cell::{Cell, Distinct, Seen};
 use super::fingerprint::{Print, Prints};
 use super::keys::AHEAD;
-use super::text::TextRef;
 use crate::error::Error;
 use crate::functions::decimal;
 use crate::table::{SqlType, TypeRoot};
@@ -61,68 +63,6 @@ pub(crate) struct AggregateCall {
     pub(crate) result: SqlType,
     /// Rows may be taken back, so that MIN and MAX keep every value.
     pub(crate) retracts: bool,
-}
-
-/// An argument column, brought to one of four shapes.
-enum Column {
-    None,
-    Int(Int64Array),
-    Double(Float64Array),
-    Decimal(Decimal128Array),
-    Text(StringArray),
-}
-
-impl Column {
-    fn of(call: &AggregateCall, batch: &RecordBatch) -> Result<Self, Error> {
-        let Some((index, _)) = &call.argument else {
-            return Ok(Column::None);
-        };
-        let array = batch.column(*index);
-        let failed = |error| Error::caused("could not read an aggregate's argument", error);
-        Ok(match array.data_type() {
-            DataType::Float64 | DataType::Float32 => {
-                let array = cast(array, &DataType::Float64).map_err(failed)?;
-                Column::Double(array.as_primitive::<Float64Type>().clone())
-            }
-            DataType::Decimal128(..) => {
-                Column::Decimal(array.as_primitive::<Decimal128Type>().clone())
-            }
-            DataType::Utf8 => Column::Text(array.as_string::<i32>().clone()),
-            DataType::Date32 | DataType::Time32(_) => {
-                let array =
-                    cast(array, &DataType::Int32).and_then(|array| cast(&array, &DataType::Int64));
-                Column::Int(array.map_err(failed)?.as_primitive::<Int64Type>().clone())
-            }
-            _ => {
-                let array = cast(array, &DataType::Int64).map_err(failed)?;
-                Column::Int(array.as_primitive::<Int64Type>().clone())
-            }
-        })
-    }
-
-    fn is_null(&self, row: usize) -> bool {
-        match self {
-            Column::None => false,
-            Column::Int(array) => array.is_null(row),
-            Column::Double(array) => array.is_null(row),
-            Column::Decimal(array) => array.is_null(row),
-            Column::Text(array) => array.is_null(row),
-        }
-    }
-
-    fn seen(&self, row: usize) -> Seen<'_> {
-        match self {
-            Column::None => Seen::Int(0),
-            Column::Int(array) => Seen::Int(array.value(row)),
-            Column::Double(array) => Seen::Double(array.value(row)),
-            Column::Decimal(array) => Seen::Decimal(array.value(row)),
-            Column::Text(array) => Seen::Text(TextRef::Plain(array.value(row))),
-        }
-    }
-
-    fn cell(&self, row: usize) -> Cell {
-        self.seen(row).to_cell()
-    }
 }
 
 /// What a group has seen.
@@ -280,10 +220,7 @@ impl AggregateCall {
         let column = Column::of(self, batch)?;
         let filter: Option<&BooleanArray> =
             self.filter.map(|index| batch.column(index).as_boolean());
-        let keeps_nulls = matches!(
-            self.function,
-            Function::ArrayAgg(Nulls::Kept) | Function::JsonArrayAgg(Nulls::Kept)
-        );
+        let keeps_nulls = self.keeps_nulls();
         let rows = groups.iter().enumerate().filter(|(row, _)| {
             filter.is_none_or(|filter| filter.is_valid(*row) && filter.value(*row))
                 && (keeps_nulls || !column.is_null(*row))
@@ -299,6 +236,28 @@ impl AggregateCall {
             states.change(*group as usize, apply);
         }
         Ok(())
+    }
+
+    /// Whether NULLs count.
+    fn keeps_nulls(&self) -> bool {
+        matches!(
+            self.function,
+            Function::ArrayAgg(Nulls::Kept) | Function::JsonArrayAgg(Nulls::Kept)
+        )
+    }
+
+    /// What [`Argument::apply`] reads of `batch`.
+    pub(crate) fn argument_in<'b>(&'b self, batch: &'b RecordBatch) -> Result<Argument<'b>, Error> {
+        Ok(Argument {
+            call: self,
+            column: Column::of(self, batch)?,
+            filter: self.filter.map(|index| batch.column(index).as_boolean()),
+        })
+    }
+
+    /// The results of a call, in order.
+    pub(crate) fn results(&self, cells: Vec<Option<Cell>>) -> Result<ArrayRef, Error> {
+        cells_to_array(cells.into_iter(), &self.result)
     }
 
     fn apply(&self, state: &mut State, column: &Column, row: usize, add: bool) {
@@ -429,7 +388,7 @@ impl AggregateCall {
         cells_to_array(cells.into_iter(), &self.result)
     }
 
-    fn result(&self, state: &State) -> Option<Cell> {
+    pub(crate) fn result(&self, state: &State) -> Option<Cell> {
         let argument = self.argument.as_ref().map(|(_, ty)| &ty.root);
         match state {
             State::Count(count) => Some(Cell::Int(*count)),

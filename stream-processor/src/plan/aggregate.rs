@@ -3,7 +3,8 @@
 mod json;
 mod variance;
 
-use super::expr::{Analyzer, Grouping, can_sum};
+use super::expr::{Analyzer, can_sum};
+use super::grouping::Grouping;
 use super::typed::Typed;
 use crate::error::{Error, Position};
 use crate::operators::aggregate::{AggregateCall, Function, Nulls};

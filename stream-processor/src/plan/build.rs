@@ -190,6 +190,7 @@ impl<'a> Builder<'a> {
                 Op::WindowAggregate { .. }
                     | Op::SessionAggregate { .. }
                     | Op::WindowJoin { .. }
+                    | Op::Over { .. }
                     | Op::TemporalJoin { .. }
                     | Op::WindowRank { .. }
                     | Op::TemporalSort { .. }

@@ -1,36 +1,21 @@
 //! Analyses expressions: resolves names, finds types by Flink's rules, refuses what is not offered.
 
-use std::cell::RefCell;
-
 use arrow::datatypes::DataType;
 use chrono_tz::Tz;
 use datafusion_common::ScalarValue;
 use datafusion_expr_common::operator::Operator;
 
 use super::coerce::{self, is_numeric, is_text};
-use super::group_window::{GroupWindow, bound};
+use super::group_window::bound;
+use super::grouping::Grouping;
 use super::literal::literal;
 use super::rel::Role;
 use super::scope::Scope;
 use super::typed::{Kernel, Typed, TypedKind};
 use crate::error::{Error, Position};
 use crate::functions::{self, Invocation, arithmetic, cast, construct, time};
-use crate::operators::aggregate::AggregateCall;
 use crate::sql::ast::{BinaryOp, Call, Clause, Expr, ExprKind, Ident, Literal};
 use crate::table::{SqlType, TypeRoot};
-
-/// What is grouped by and which aggregates have been asked for.
-#[derive(Default)]
-pub(crate) struct Grouping {
-    pub(crate) groups: Vec<Typed>,
-    /// What only other grouping sets have.
-    pub(crate) absent: Vec<Typed>,
-    /// The old group window among the groups.
-    pub(crate) window: Option<GroupWindow>,
-    pub(crate) calls: RefCell<Vec<AggregateCall>>,
-    /// Arguments of the calls, over the input.
-    pub(crate) arguments: RefCell<Vec<Typed>>,
-}
 
 /// Analyses expressions over one scope.
 pub(crate) struct Analyzer<'a> {
@@ -51,6 +36,14 @@ impl Analyzer<'_> {
     /// The typed form of `expr`.
     pub(crate) fn expr(&self, expr: &Expr) -> Result<Typed, Error> {
         if let Some(grouping) = self.grouping {
+            if let Some(overs) = &grouping.over {
+                return match &expr.kind {
+                    ExprKind::Call(call) if overs.takes(call) => {
+                        overs.register(self, grouping, call, expr.position)
+                    }
+                    _ => self.step(expr),
+                };
+            }
             if let ExprKind::Call(call) = &expr.kind
                 && let Some(bound) = bound(self, grouping, call, expr.position)?
             {
@@ -494,7 +487,7 @@ impl Analyzer<'_> {
             return Err(Error::unsupported(
                 format!("{} OVER (…) here", call.name),
                 at,
-                "; ROW_NUMBER() … = 1 in an outer query is offered",
+                "; aggregates OVER stand in SELECT, and ROW_NUMBER() with a condition around it",
             ));
         }
         if super::is_aggregate(&call.name) {

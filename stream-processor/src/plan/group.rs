@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use datafusion_expr_common::operator::Operator;
 
-use super::expr::{Grouping, compare};
+use super::expr::compare;
+use super::grouping::Grouping;
 use super::rel::{Field, Op, Rel, Role, SessionColumn, WindowKind};
 use super::typed::{Typed, TypedKind};
 use crate::error::{Error, Position};

@@ -2,8 +2,9 @@
 //! for their bounds. They are the window table functions, aggregated by all their columns.
 
 use super::Planner;
-use super::expr::{Analyzer, Grouping};
+use super::expr::Analyzer;
 use super::from::Source;
+use super::grouping::Grouping;
 use super::typed::{Typed, TypedKind};
 use crate::error::{Error, Position};
 use crate::sql::ast::{Call, Expr, ExprKind, Ident, Select, WindowCall};

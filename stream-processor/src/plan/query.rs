@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 
-use super::expr::{Analyzer, Grouping};
+use super::expr::Analyzer;
 use super::from::Source;
 use super::group::grouped;
 use super::group_window::{COLUMNS, GroupWindow, call_of, column};
+use super::grouping::Grouping;
 use super::joined::join_on;
 use super::rel::{Field, Op, Rel, Role, WindowKind};
 use super::scope::Scope;
@@ -124,7 +125,8 @@ impl Planner<'_> {
             return self.aggregate(select, &source, window.as_ref());
         }
         let numbered = self.row_numbers(select, &mut rel, &mut scope)?;
-        let analyzer = self.analyzer(&scope, None);
+        let overs = super::over::grouping(select, rel.fields.len());
+        let analyzer = self.analyzer(&scope, Some(&overs));
         let mut items = Vec::new();
         for item in &select.items {
             match item {
@@ -144,6 +146,7 @@ impl Planner<'_> {
                 _ => items.extend(stars(item, &scope)?),
             }
         }
+        let rel = self.with_overs(rel, &scope, &overs, &mut items)?;
         let projected = Rel::calc(rel, None, items);
         Ok(if select.distinct {
             distinct(projected)

@@ -7,6 +7,7 @@ use arrow::datatypes::{Field as ArrowField, Schema, SchemaRef};
 use crate::error::Position;
 use crate::graph::ChangelogMode;
 use crate::operators::aggregate::AggregateCall;
+use crate::operators::over::OverFrame;
 use crate::operators::top_n::{RankRange, SortColumn};
 use crate::operators::unnest::Collection;
 use crate::plan::typed::Typed;
@@ -203,6 +204,13 @@ pub(crate) enum Op {
         condition: Option<Typed>,
     },
     Union,
+    /// Appends what aggregates give over the rows before each row, in the order of event time.
+    Over {
+        partition: Vec<usize>,
+        time: usize,
+        frame: OverFrame,
+        calls: Vec<AggregateCall>,
+    },
     /// The rows of the input, each with the elements of a collection in it.
     Unnest {
         column: usize,

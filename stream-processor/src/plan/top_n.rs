@@ -117,10 +117,11 @@ fn numbering(select: &Select) -> Result<Option<(&Over, Position)>, Error> {
         let Some(over) = row_number(expr) else {
             continue;
         };
+        let over = super::over::resolved(&select.windows, over)?;
         if found.is_some() {
             return Err(Error::unsupported("a second ROW_NUMBER", expr.position, ""));
         }
-        if over.framed {
+        if over.frame.is_some() {
             return Err(Error::validation(
                 "ROW_NUMBER takes no ROWS or RANGE",
                 expr.position,

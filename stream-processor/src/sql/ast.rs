@@ -153,12 +153,33 @@ pub(crate) enum Clause {
     Default(Expr, String),
 }
 
-/// `OVER (…)`
-#[derive(Debug, Clone, PartialEq)]
+/// `OVER (…)` or `OVER name`
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Over {
+    /// What the WINDOW clause calls it; all else is there then.
+    pub(crate) name: Option<Ident>,
     pub(crate) partition: Vec<Expr>,
     pub(crate) order: Vec<Order>,
-    pub(crate) framed: bool,
+    pub(crate) frame: Option<Frame>,
+}
+
+/// `ROWS BETWEEN … AND …` or `RANGE BETWEEN … AND …`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Frame {
+    pub(crate) rows: bool,
+    pub(crate) start: FrameBound,
+    pub(crate) end: FrameBound,
+    pub(crate) position: Position,
+}
+
+/// Where a frame begins or ends.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum FrameBound {
+    CurrentRow,
+    /// As much before; `None` is UNBOUNDED.
+    Preceding(Option<Expr>),
+    /// As much after; `None` is UNBOUNDED.
+    Following(Option<Expr>),
 }
 
 /// An item of `ORDER BY`.
@@ -215,6 +236,8 @@ pub(crate) struct Select {
     /// With GROUPING SETS, CUBE or ROLLUP: the sets, as places in `group`.
     pub(crate) grouping_sets: Option<Vec<Vec<usize>>>,
     pub(crate) having: Option<Expr>,
+    /// `WINDOW name AS (…)`
+    pub(crate) windows: Vec<(Ident, Over)>,
     pub(crate) hints: Vec<Hint>,
     pub(crate) position: Position,
 }

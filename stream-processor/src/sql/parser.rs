@@ -8,6 +8,7 @@ mod ddl;
 mod expr;
 mod function;
 mod grouping;
+mod over;
 pub(crate) use function::milliseconds;
 mod query;
 mod types;

@@ -98,6 +98,7 @@ pub(super) fn fix(step: &Step, needed: &mut BTreeSet<usize>) {
                 });
             }
         }
+        Op::Over { .. } => needed.extend(step.first_width..step.fields.len()),
         Op::Join { .. }
         | Op::WindowJoin { .. }
         | Op::IntervalJoin { .. }
@@ -115,6 +116,8 @@ pub(super) fn reads(
     first: usize,
 ) -> BTreeSet<usize> {
     let mut all = BTreeSet::new();
+    // Columns that are passed on, where others stand behind them.
+    let passed = asked.iter().filter(|column| **column < width);
     match &step.op {
         Op::Scan(_) | Op::RowNumber { .. } => {}
         Op::Calc { filter, exprs } => {
@@ -129,7 +132,7 @@ pub(super) fn reads(
             }
         }
         Op::Window { time, .. } => {
-            all.extend(asked.iter().filter(|column| **column < width));
+            all.extend(passed);
             all.insert(*time);
         }
         Op::WindowAggregate { keys, calls, .. }
@@ -146,11 +149,22 @@ pub(super) fn reads(
         }
         Op::Dedup { .. } | Op::TemporalSort { .. } | Op::Union => all.extend(asked),
         // All but the number.
-        Op::Rank { .. } | Op::WindowRank { .. } => {
-            all.extend(asked.iter().filter(|column| **column < width));
+        Op::Rank { .. } | Op::WindowRank { .. } => all.extend(passed),
+        Op::Over {
+            partition,
+            time,
+            calls,
+            ..
+        } => {
+            all.extend(passed);
+            all.extend(partition.iter().chain([time]));
+            for call in calls {
+                all.extend(call.argument.as_ref().map(|(column, _)| *column));
+                all.extend(call.filter);
+            }
         }
         Op::Unnest { column, .. } => {
-            all.extend(asked.iter().filter(|column| **column < width));
+            all.extend(passed);
             all.insert(*column);
         }
         Op::Values(_) => {

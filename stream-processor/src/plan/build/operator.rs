@@ -17,6 +17,7 @@ use crate::operators::dedup::Dedup;
 use crate::operators::group::GroupAggregate;
 use crate::operators::interval_join::IntervalJoin;
 use crate::operators::join::{Alone, Join};
+use crate::operators::over::OverAggregate;
 use crate::operators::session::SessionAggregate;
 use crate::operators::temporal::TemporalJoin;
 use crate::operators::unnest::{Part, Unnest};
@@ -52,6 +53,7 @@ impl Builder<'_> {
             Op::SessionAggregate { keys, .. }
             | Op::GroupAggregate { keys, .. }
             | Op::Dedup { keys, .. } => Route::Keys(vec![at(0, keys)]),
+            Op::Over { partition, .. } => Route::Keys(vec![at(0, partition)]),
             Op::TemporalSort { .. } => Route::Keys(vec![Vec::new()]),
             Op::Rank { partition, .. } => Route::Keys(vec![at(0, partition)]),
             Op::WindowRank { partition, .. } => {
@@ -290,6 +292,27 @@ impl Builder<'_> {
                     output,
                 };
                 ("TemporalJoin".to_owned(), Arc::new(join))
+            }
+            Op::Over {
+                partition,
+                time,
+                frame,
+                calls,
+            } => {
+                let kept = columns.iter().filter(|column| **column < step.first_width);
+                let over = OverAggregate {
+                    input: schemas[0].clone(),
+                    partition: at(partition),
+                    time: first.at(*time),
+                    frame: *frame,
+                    calls: moved(calls, first),
+                    keep: kept.map(|column| first.at(*column)).collect(),
+                    output,
+                };
+                (
+                    format!("OverAggregate({})", names(step, columns)),
+                    Arc::new(over),
+                )
             }
             Op::Union => ("Union".to_owned(), Arc::new(Union { output })),
             Op::Unnest { .. } => self.unnest(step, columns, first, output)?,

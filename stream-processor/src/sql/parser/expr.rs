@@ -2,7 +2,7 @@
 
 use super::{Parser, is_reserved};
 use crate::error::{Error, Position};
-use crate::sql::ast::{BinaryOp, Expr, ExprKind, Literal, Order, Over, TimeUnit};
+use crate::sql::ast::{BinaryOp, Expr, ExprKind, Literal, Order, TimeUnit};
 use crate::sql::lexer::Token;
 
 impl Parser<'_> {
@@ -140,7 +140,7 @@ impl Parser<'_> {
         })
     }
 
-    fn comparison(&mut self) -> Result<Expr, Error> {
+    pub(super) fn comparison(&mut self) -> Result<Expr, Error> {
         let mut left = self.sum_level()?;
         loop {
             let op = match self.peek() {
@@ -438,35 +438,6 @@ impl Parser<'_> {
         };
         self.advance();
         Ok(unit)
-    }
-
-    pub(super) fn over(&mut self) -> Result<Over, Error> {
-        if !self.is_symbol("(") {
-            return Err(Error::unsupported(
-                "a named window",
-                self.position(),
-                "; write the window out after OVER",
-            ));
-        }
-        self.expect_symbol("(")?;
-        let partition = if self.take_words(&["PARTITION", "BY"]) {
-            self.expr_list()?
-        } else {
-            Vec::new()
-        };
-        let order = self.order_by()?;
-        let framed = self.is_word("ROWS") || self.is_word("RANGE");
-        if framed {
-            while !self.is_symbol(")") && *self.peek() != Token::End {
-                self.advance();
-            }
-        }
-        self.expect_symbol(")")?;
-        Ok(Over {
-            partition,
-            order,
-            framed,
-        })
     }
 
     pub(super) fn order_by(&mut self) -> Result<Vec<Order>, Error> {

@@ -194,8 +194,9 @@ impl Parser<'_> {
         } else {
             None
         };
-        if self.is_word("WINDOW") || self.is_word("QUALIFY") {
-            return Err(Error::unsupported("a WINDOW clause", self.position(), ""));
+        let windows = self.windows()?;
+        if self.is_word("QUALIFY") {
+            return Err(Error::unsupported("QUALIFY", self.position(), ""));
         }
         Ok(SetExpr::Select(Box::new(Select {
             distinct,
@@ -205,6 +206,7 @@ impl Parser<'_> {
             group,
             grouping_sets,
             having,
+            windows,
             hints,
             position,
         })))
