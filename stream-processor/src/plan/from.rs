@@ -7,7 +7,7 @@ use super::Planner;
 use super::condition::{split_condition, versions_of, with_keys};
 use super::expr::{Analyzer, whole};
 use super::hints::{name_of, with_hints};
-use super::joined::{assemble, joined, joined_scope};
+use super::joined::{assemble, check_ttl, joined, joined_scope};
 use super::query::Env;
 use super::rel::{Field, Op, Rel, Role, WindowKind};
 use super::scope::Scope;
@@ -317,7 +317,9 @@ impl Planner<'_> {
             return self.unnest(left, &unnesting);
         }
         let right = self.from(right, env)?;
-        self.regular(&left, &right, kind, on, ttl)
+        let source = self.regular(&left, &right, kind, on, ttl)?;
+        check_ttl(&source.0, ttl, at)?;
+        Ok(source)
     }
 
     fn regular(

@@ -9,7 +9,7 @@ use super::query::apply_filter;
 use super::rel::{Field, Op, Rel, Role};
 use super::scope::Scope;
 use super::typed::{Typed, TypedKind};
-use crate::error::Error;
+use crate::error::{Error, Position};
 use crate::graph::ChangelogMode;
 use crate::sql::ast::JoinKind;
 
@@ -86,6 +86,23 @@ pub(super) fn joined(
         op,
     );
     (rel, scope)
+}
+
+/// Refuses a `STATE_TTL` hint for a join that keeps its rows as long as their times ask for.
+pub(super) fn check_ttl(rel: &Rel, ttl: [Option<i64>; 2], at: Position) -> Result<(), Error> {
+    let op = match &rel.op {
+        Op::Calc { .. } => &rel.inputs[0].op,
+        op => op,
+    };
+    let timed = matches!(op, Op::WindowJoin { .. } | Op::IntervalJoin { .. });
+    if timed && ttl != [None, None] {
+        return Err(Error::unsupported(
+            "STATE_TTL of a window or interval join",
+            at,
+            "; it keeps rows as long as their times ask for",
+        ));
+    }
+    Ok(())
 }
 
 /// The inner join of two inputs on `condition`.

@@ -5,9 +5,9 @@ use datafusion_expr_common::operator::Operator;
 use super::Planner;
 use super::expr::{compare, either, is_null};
 use super::from::Source;
-use super::joined::joined;
+use super::joined::{check_ttl, joined};
 use super::query::{Env, apply_filter, contains_aggregate};
-use super::rel::Rel;
+use super::rel::{Op, Rel};
 use super::scope::Scope;
 use super::top_n::to_sides;
 use super::typed::Typed;
@@ -84,7 +84,7 @@ impl Planner<'_> {
         filter: &Expr,
         env: &Env,
     ) -> Result<Source, Error> {
-        let mut parts = Vec::new();
+        let (mut parts, at) = (Vec::new(), filter.position);
         conjuncts(filter, &mut parts);
         let (subqueries, plain): (Vec<&Expr>, Vec<&Expr>) =
             parts.into_iter().partition(|part| asked(part).is_some());
@@ -95,7 +95,12 @@ impl Planner<'_> {
         let (joined, filter) = to_sides(rel, plain.into_iter().reduce(Typed::and))?;
         rel = joined;
         if let Some(filter) = filter {
+            let ttl = match &rel.op {
+                Op::Join { ttl, .. } => *ttl,
+                _ => [None, None],
+            };
             rel = apply_filter(rel, filter)?;
+            check_ttl(&rel, ttl, at)?;
             // It may have made a join that keeps times.
             for ((_, known), field) in scope.columns.iter_mut().zip(&rel.fields) {
                 known.role = field.role;

@@ -311,6 +311,14 @@ async fn what_is_not_offered_is_named_with_its_place() {
             "TUMBLE_START needs the same window in GROUP BY at line 3, column 8",
         ),
         (
+            "SELECT /*+ STATE_TTL('a' = '1 d') */ a.id FROM t a JOIN t b ON a.id = b.id AND a.ts BETWEEN b.ts AND b.ts + INTERVAL '1' HOUR",
+            "STATE_TTL of a window or interval join is not supported at line 3",
+        ),
+        (
+            "SELECT /*+ STATE_TTL('b' = '1 d') */ a.id FROM t a, t b WHERE a.id = b.id AND a.ts BETWEEN b.ts AND b.ts + INTERVAL '1' HOUR",
+            "STATE_TTL of a window or interval join is not supported at line 3",
+        ),
+        (
             "SELECT id FROM t WHERE n IN (SELECT id, n FROM t)",
             "a subquery after IN gives one column, this one 2",
         ),
